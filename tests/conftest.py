@@ -1,0 +1,27 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def samples() -> Path:
+    """The datasets_root that comes with the repository."""
+    return ROOT / "samples"
+
+
+@pytest.fixture(scope="session")
+def expected() -> dict[str, np.ndarray]:
+    """What the published models answer: signal processing, text, encoder, synthesizer, vocoder (data/README.md)."""
+    with np.load(ROOT / "tests" / "data" / "expected.npz") as arrays:
+        return dict(arrays)
+
+
+@pytest.fixture(autouse=True)
+def one_thread_and_seed():
+    """Small models are fastest on one thread, and tests do not depend on each other's random numbers."""
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
