@@ -1,0 +1,137 @@
+"""Command lines: parsers that document, one-line errors, and `--hparams` checked against dataclasses. Imports nothing heavy."""
+
+import argparse
+import dataclasses
+import difflib
+import sys
+import typing
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+
+class UserError(Exception):
+    """A mistake the user can mend: one line that names the file, what is wrong and what to do. Never shown as a traceback."""
+
+    def __init__(self, message: str, exit_code: int = 1) -> None:
+        super().__init__(message, exit_code)  # both, so that it survives being pickled by a worker process
+        self.message = message
+        self.exit_code = exit_code
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Shows the default of every option that has one, and none for flags and options that are simply absent."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        if not action.option_strings or action.default in (None, False, argparse.SUPPRESS):
+            return action.help
+        return super()._get_help_string(action)
+
+
+def parser(description: str) -> argparse.ArgumentParser:
+    """A parser whose `-h` tells every default. Paths are best read with `type=Path`."""
+    return argparse.ArgumentParser(description=description, formatter_class=_HelpFormatter)
+
+
+def run(main: Callable[[], None]) -> None:
+    """Run a script's main: a UserError becomes one line and its exit code, Ctrl-C becomes 130."""
+    try:
+        main()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:  # the reader of our output (head, less) left
+        sys.exit(1)
+
+
+def add_hparams(to: argparse.ArgumentParser, what: str) -> None:
+    """Add --hparams; `what` names the settings it can change, for the help."""
+    to.add_argument("--hparams", default="", metavar="A=1,B=2", help=f"settings to change, by name: {what}")
+
+
+def add_training_arguments(to: argparse.ArgumentParser, stage: str, save_every: int, backup_every: int) -> None:
+    """The arguments that the three trainers share; `run_options` collects them."""
+    to.add_argument("run_id", help="name of the run: everything it writes goes to <models_dir>/<run_id>, and giving the "
+                    "same name again continues it exactly where it stopped")  # fmt: skip
+    to.add_argument("-m", "--models_dir", type=Path, default=Path("saved_models"), help="folder of all runs")
+    to.add_argument("-s", "--save_every", type=int, default=save_every, metavar="STEPS",
+                    help=f"steps between two writings of {stage}.pt; 0 writes it only when the run ends")  # fmt: skip
+    to.add_argument("-b", "--backup_every", type=int, default=backup_every, metavar="STEPS",
+                    help="steps between two copies kept for good in backups/; 0 keeps none")  # fmt: skip
+    to.add_argument("--eval_every", type=int, default=500, metavar="STEPS",
+                    help="steps between two evaluations on held-out data; 0 never evaluates")  # fmt: skip
+    to.add_argument("--max_steps", type=int, metavar="STEPS",
+                    help="train until this step, counted from the start of the run; without it, until interrupted")  # fmt: skip
+    to.add_argument("-f", "--force_restart", action="store_true",
+                    help=f"start from step 0; the previous {stage}.pt is kept beside under another name")  # fmt: skip
+    to.add_argument("--seed", type=int, default=0, help="seed of weights, batches and dropout")
+    to.add_argument("--precision", choices=["auto", "fp32", "bf16", "fp16"], default="auto",
+                    help="arithmetic of the forward and backward pass; auto is bf16 on GPUs that have it, else fp16 on a "
+                    "GPU and fp32 on a CPU")  # fmt: skip
+    to.add_argument("--cpu", action="store_true", help="train on the CPU even if there is a GPU")
+    to.add_argument("--n_workers", type=int, metavar="N",
+                    help="processes that prepare batches ahead (default: 4 on a GPU, else 0: prepared in the loop)")  # fmt: skip
+    to.add_argument("--no_visdom", action="store_true", help="do not look for a Visdom server")
+    to.add_argument("--visdom_server", default="http://localhost", metavar="URL",
+                    help="Visdom server to draw on, with :port if it is not 8097")  # fmt: skip
+
+
+RUN_ARGUMENTS = ("run_id", "models_dir", "save_every", "backup_every", "eval_every", "max_steps", "force_restart", "seed",
+                 "precision", "cpu", "n_workers", "visdom_server")  # fmt: skip
+
+
+def run_options(args: argparse.Namespace) -> dict[str, Any]:
+    """The parsed training arguments as keyword arguments of utils.training.RunOptions."""
+    return {name: getattr(args, name) for name in RUN_ARGUMENTS} | {"visdom": not args.no_visdom}
+
+
+def parse_overrides(text: str) -> dict[str, str]:
+    """`"a=1,b=2"` -> {"a": "1", "b": "2"}. Raises UserError (exit 2) for anything that is not name=value."""
+    overrides = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        name, equals, value = part.partition("=")
+        if not equals or not name.strip():
+            raise UserError(f"--hparams: {part!r} is not name=value (write --hparams a=1,b=2)", exit_code=2)
+        overrides[name.strip()] = value.strip()
+    return overrides
+
+
+def override(overrides: dict[str, str], *configs: Any) -> tuple[Any, ...]:
+    """Copies of the dataclass instances with the named fields replaced; a name changes every config that has it.
+
+    Raises UserError (exit 2) for a name that none of them has, with the nearest names, and for a value of the wrong type.
+    """
+    known = {field.name for config in configs for field in dataclasses.fields(config)}
+    for name in overrides:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=3, cutoff=0.4) or sorted(known)
+            raise UserError(f"--hparams: no setting is called {name!r}; nearest: {', '.join(near)}", exit_code=2)
+    return tuple(_replaced(config, overrides) for config in configs)
+
+
+def _replaced(config: Any, overrides: dict[str, str]) -> Any:
+    types = typing.get_type_hints(type(config))
+    names = [field.name for field in dataclasses.fields(config) if field.name in overrides]
+    values = {name: _converted(name, overrides[name], types[name]) for name in names}
+    try:
+        return dataclasses.replace(config, **values)
+    except ValueError as error:  # a dataclass may check its values in __post_init__
+        raise UserError(f"--hparams: {error}", exit_code=2) from error
+
+
+def _converted(name: str, text: str, kind: Any) -> Any:
+    try:
+        if kind is bool:
+            return {"true": True, "1": True, "false": False, "0": False}[text.lower()]
+        if typing.get_origin(kind) is tuple:
+            return tuple(typing.get_args(kind)[0](part) for part in text.split(":"))
+        return kind(text)
+    except (KeyError, ValueError) as error:
+        label = "a:b:c" if typing.get_origin(kind) is tuple else getattr(kind, "__name__", str(kind))
+        raise UserError(f"--hparams: {name}={text!r} is not of type {label}", exit_code=2) from error

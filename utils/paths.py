@@ -1,0 +1,135 @@
+"""The names of everything on disk, and how a file is written so that only a finished one is ever seen."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+SV2TTS = "SV2TTS"
+
+
+def default_out_dir(datasets_root: Path, stage: str) -> Path:
+    """Where the preprocessing of "encoder", "synthesizer" or "vocoder" writes unless told otherwise."""
+    return Path(datasets_root) / SV2TTS / stage
+
+
+@dataclass(frozen=True)
+class EncoderData:
+    """One folder per speaker with its mels end to end, and what lies where in them."""
+
+    root: Path
+    MELS = "mels.npy"  # float32 (N, 40)
+    UTTERANCES = (
+        "utterances.tsv"  # name, start, n_frames, source; written last: its presence says that the speaker is done
+    )
+    SKIPPED = "skipped.txt"  # one line per file that was left out, if any was
+
+    def speaker_dir(self, speaker: str) -> Path:
+        return Path(self.root) / speaker
+
+    def log(self, corpus: str) -> Path:
+        return Path(self.root) / f"Log_{corpus}.txt"
+
+
+@dataclass(frozen=True)
+class SynthesizerData:
+    """Waves, mels and speaker embeddings of utterances, one file each, and the manifest that lists them."""
+
+    root: Path
+
+    @property
+    def manifest(self) -> Path:
+        return Path(self.root) / "train.txt"
+
+    @property
+    def alignments(self) -> Path:
+        return Path(self.root) / "alignments.txt"
+
+    @property
+    def parameters(self) -> Path:
+        """JSON: {"mel": fields of MelFormat, "preprocess": settings}."""
+        return Path(self.root) / "parameters.json"
+
+    @property
+    def log(self) -> Path:
+        return Path(self.root) / "Log.txt"
+
+    @property
+    def parts_dir(self) -> Path:
+        """One file per finished speaker: what an interrupted preprocessing continues from."""
+        return Path(self.root) / "parts"
+
+    @property
+    def audio_dir(self) -> Path:
+        return Path(self.root) / "audio"
+
+    @property
+    def mels_dir(self) -> Path:
+        return Path(self.root) / "mels"
+
+    @property
+    def embeds_dir(self) -> Path:
+        return Path(self.root) / "embeds"
+
+    def audio(self, utterance: str) -> Path:
+        return self.audio_dir / f"audio-{utterance}.npy"  # int16 (n_samples,)
+
+    def mel(self, utterance: str) -> Path:
+        return self.mels_dir / f"mel-{utterance}.npy"  # float16 (T, 80)
+
+    def embed(self, utterance: str) -> Path:
+        return self.embeds_dir / f"embed-{utterance}.npy"  # float32 (256,)
+
+
+@dataclass(frozen=True)
+class VocoderData:
+    """Ground-truth-aligned mels, under the names that the true mels have in SynthesizerData."""
+
+    root: Path
+
+    @property
+    def manifest(self) -> Path:
+        return Path(self.root) / "synthesized.txt"
+
+    @property
+    def mels_gta_dir(self) -> Path:
+        return Path(self.root) / "mels_gta"
+
+
+@contextmanager
+def write_atomically(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path`, flushed to disk and renamed to it if the block ends well, removed if it does not."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def save_npy(path: Path, array: np.ndarray) -> None:
+    """np.save, atomically."""
+    with write_atomically(path) as temporary, temporary.open("wb") as file:
+        np.save(file, array)
+
+
+def save_text(path: Path, text: str) -> None:
+    """Write UTF-8 text with plain newlines, atomically."""
+    with write_atomically(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
+def remove_leftovers(root: Path) -> int:
+    """Delete the temporary files that a killed process left anywhere under `root`; returns how many."""
+    leftovers = list(Path(root).rglob(".*.tmp"))
+    for leftover in leftovers:
+        leftover.unlink(missing_ok=True)
+    return len(leftovers)
