@@ -1,4 +1,4 @@
-"""Command lines: parsers that document, one-line errors, and `--hparams` checked against dataclasses. Imports nothing heavy."""
+"""Command lines: help that documents, errors of one line, `--hparams` checked against dataclasses. Imports nothing heavy."""
 
 import argparse
 import dataclasses
@@ -11,7 +11,7 @@ from typing import Any
 
 
 class UserError(Exception):
-    """A mistake the user can mend: one line that names the file, what is wrong and what to do. Never shown as a traceback."""
+    """A mistake the user can mend, in one line: the file, what is wrong, what to do. Never shown as a traceback."""
 
     def __init__(self, message: str, exit_code: int = 1) -> None:
         super().__init__(message, exit_code)  # both, so that it survives being pickled by a worker process
@@ -76,14 +76,16 @@ def add_training_arguments(to: argparse.ArgumentParser, stage: str, save_every: 
                     "GPU and fp32 on a CPU")  # fmt: skip
     to.add_argument("--cpu", action="store_true", help="train on the CPU even if there is a GPU")
     to.add_argument("--n_workers", type=int, metavar="N",
-                    help="processes that prepare batches ahead (default: 4 on a GPU, else 0: prepared in the loop)")  # fmt: skip
+                    help="processes that prepare batches ahead (default: 4 on a GPU; on a CPU 0, in the loop)")  # fmt: skip
     to.add_argument("--no_visdom", action="store_true", help="do not look for a Visdom server")
     to.add_argument("--visdom_server", default="http://localhost", metavar="URL",
                     help="Visdom server to draw on, with :port if it is not 8097")  # fmt: skip
 
 
-RUN_ARGUMENTS = ("run_id", "models_dir", "save_every", "backup_every", "eval_every", "max_steps", "force_restart", "seed",
-                 "precision", "cpu", "n_workers", "visdom_server")  # fmt: skip
+RUN_ARGUMENTS = (
+    *("run_id", "models_dir", "save_every", "backup_every", "eval_every", "max_steps", "force_restart"),
+    *("seed", "precision", "cpu", "n_workers", "visdom_server"),
+)
 
 
 def run_options(args: argparse.Namespace) -> dict[str, Any]:

@@ -43,12 +43,13 @@ def read(path: Path) -> list[Row]:
     rows = []
     try:
         with path.open(encoding="utf-8") as lines:
-            for number, line in enumerate(lines, 1):
+            for line in lines:
                 rows.append(parse_row(line))
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: is not UTF-8 text ({error.reason}); write it anew with the preprocessing") from error
     except ValueError as error:
-        raise UserError(f"{path}, line {number}: expected audio|mel|embed|n_samples|n_mel_frames|text, got {line.strip()[:80]!r}") from error  # fmt: skip
+        problem = f"expected audio|mel|embed|n_samples|n_mel_frames|text, got {line.strip()[:80]!r}"
+        raise UserError(f"{path}, line {len(rows) + 1}: {problem}") from error
     if not rows:
         raise UserError(f"{path}: holds no utterance; run the preprocessing again and read its log for the reason")
     return rows
@@ -67,9 +68,7 @@ def existing(rows: Sequence[Row], **folders: Path) -> list[Row]:
     present = {column: _names(folder) for column, folder in folders.items()}
     kept, gone = [], []
     for row in rows:
-        missing = [
-            folders[column] / getattr(row, column) for column in folders if getattr(row, column) not in present[column]
-        ]
+        missing = [folders[column] / getattr(row, column) for column in folders if getattr(row, column) not in present[column]]
         if missing:
             gone.append(missing[0])
         else:

@@ -22,9 +22,7 @@ class EncoderData:
 
     root: Path
     MELS = "mels.npy"  # float32 (N, 40)
-    UTTERANCES = (
-        "utterances.tsv"  # name, start, n_frames, source; written last: its presence says that the speaker is done
-    )
+    UTTERANCES = "utterances.tsv"  # name, start, n_frames, source; written last: its presence says that the speaker is done
     SKIPPED = "skipped.txt"  # one line per file that was left out, if any was
 
     def speaker_dir(self, speaker: str) -> Path:

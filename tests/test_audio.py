@@ -1,0 +1,73 @@
+"""Signal processing agrees with the published one, inverts itself, and refuses bad files by name."""
+
+import numpy as np
+import pytest
+
+from utils import audio
+
+
+def test_mels_agree_with_the_published_ones(expected):
+    np.testing.assert_allclose(audio.encoder_mel(expected["wav"]), expected["encoder_mel"], rtol=1e-4, atol=1e-4)
+    mel = audio.mel_spectrogram(expected["wav"], audio.MelFormat())
+    np.testing.assert_allclose(mel.T, expected["synthesizer_mel"], atol=1e-4)
+
+
+def test_preemphasis_agrees_and_inverts(expected):
+    wav = expected["wav"]
+    np.testing.assert_allclose(audio.preemphasize(wav, 0.97), expected["preemphasis"], atol=1e-6)
+    np.testing.assert_allclose(audio.deemphasize(audio.preemphasize(wav, 0.97), 0.97), wav, atol=1e-4)
+
+
+def test_mulaw_agrees_and_inverts(expected):
+    labels = audio.mulaw_encode(expected["mulaw_in"])
+    np.testing.assert_array_equal(labels, expected["mulaw_labels"])
+    np.testing.assert_allclose(audio.mulaw_decode(labels), expected["mulaw_decoded"], atol=1e-5)
+    every_label = np.arange(512)
+    np.testing.assert_array_equal(audio.mulaw_encode(audio.mulaw_decode(every_label)), every_label)
+
+
+def test_griffin_lim_gives_back_a_wave_of_the_same_mel(samples):
+    wav = audio.load(next(samples.rglob("*.flac")))[:32000]
+    mel = audio.mel_spectrogram(audio.rescale(wav, 0.9), audio.MelFormat())
+    again = audio.mel_spectrogram(audio.griffin_lim(mel, audio.MelFormat()), audio.MelFormat())
+    assert again.shape == mel.shape
+    assert np.abs(again - mel).mean() < np.abs(mel - mel.mean(axis=0)).mean() / 2
+
+
+def test_volume_is_raised_and_never_lowered():
+    tone = np.sin(np.arange(16000) / 10).astype(np.float32)
+    level = 20 * np.log10(np.sqrt(np.mean(audio.normalize_volume(tone * 1e-4) ** 2)))
+    assert level == pytest.approx(-30, abs=0.01)
+    np.testing.assert_array_equal(audio.normalize_volume(tone), tone)
+    assert not audio.normalize_volume(np.zeros(100, np.float32)).any()
+
+
+@pytest.mark.parametrize(
+    "suffix,rate,channels", [(".wav", 44100, 2), (".flac", 8000, 1), (".ogg", 22050, 2), (".mp3", 48000, 1)]
+)
+def test_any_rate_and_channel_count_is_read_as_16_khz_mono(tmp_path, suffix, rate, channels):
+    import soundfile
+
+    tone = 0.5 * np.sin(2 * np.pi * 440 * np.arange(2 * rate) / rate)
+    path = tmp_path / f"tone{suffix}"
+    soundfile.write(path, np.stack([tone] * channels, axis=1), rate)
+    wav = audio.load(path)
+    assert wav.dtype == np.float32 and wav.ndim == 1
+    assert len(wav) == pytest.approx(32000, abs=2400)  # lossy formats pad
+    assert np.abs(np.fft.rfft(wav[4000:20000])).argmax() == pytest.approx(440, abs=1)
+
+
+@pytest.mark.parametrize("content", [b"", b"this is not audio at all" * 50, None])
+def test_a_bad_file_is_named_in_one_line(tmp_path, samples, content):
+    path = tmp_path / "bad.flac"
+    path.write_bytes(next(samples.rglob("*.flac")).read_bytes()[:20000] if content is None else content)
+    with pytest.raises(audio.AudioError, match="bad.flac") as caught:
+        audio.load(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_written_audio_reads_back(tmp_path):
+    wav = np.linspace(-2, 2, 1000).astype(np.float32)
+    audio.write_wav(tmp_path / "a.wav", wav)
+    np.testing.assert_allclose(audio.load(tmp_path / "a.wav"), wav / 2, atol=1e-4)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.wav"]

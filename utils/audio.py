@@ -1,0 +1,223 @@
+"""Signal processing, the only place for it: pure functions of numpy arrays, with caches keyed by their arguments."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import scipy.fft
+import scipy.io.wavfile
+import scipy.signal
+
+from utils.cli import UserError
+from utils.paths import write_atomically
+
+SAMPLE_RATE = 16_000  # Hz, of everything this project trains on and writes
+ENCODER_HOP = 160  # samples, 10 ms
+ENCODER_N_MELS = 40
+ENCODER_N_FFT = 400  # samples, 25 ms
+
+
+class AudioError(UserError):
+    """An audio file that cannot be used; the message names it. Preprocessing skips such a file, counts it and lists it."""
+
+
+@dataclass(frozen=True)
+class MelFormat:
+    """What a synthesizer's or vocoder's mel spectrogram is; travels in checkpoints, and must be equal where two meet."""
+
+    sample_rate: int = SAMPLE_RATE
+    n_fft: int = 800
+    hop_length: int = 200  # samples, 12.5 ms
+    win_length: int = 800  # samples, 50 ms
+    n_mels: int = 80
+    fmin: float = 55.0  # Hz
+    fmax: float = 7600.0  # Hz
+    preemphasis: float = 0.97
+    rescale_peak: float = 0.9  # peak amplitude that an utterance is scaled to before anything else
+    ref_db: float = 20.0  # subtracted from the level
+    min_db: float = -100.0  # this level and below becomes -max_abs
+    max_abs: float = 4.0  # mels lie in [-max_abs, max_abs]
+
+
+# ---- files
+
+
+def load(path: Path, sample_rate: int = SAMPLE_RATE) -> np.ndarray:
+    """Decode any audio file to float32 mono (n,) at `sample_rate`.
+
+    Raises AudioError when the file is missing, empty, cut short or not audio.
+    """
+    wav, rate = _decode(Path(path))
+    if wav.size == 0:
+        raise AudioError(f"{path}: holds no audio")
+    if not np.isfinite(wav).all():
+        raise AudioError(f"{path}: holds samples that are not numbers")
+    return resample(wav, rate, sample_rate)
+
+
+def resample(wav: np.ndarray, rate: int, to: int) -> np.ndarray:
+    """(n,) at `rate` Hz -> float32 (n * to / rate,) at `to` Hz."""
+    if rate == to:
+        return np.ascontiguousarray(wav, dtype=np.float32)
+    import soxr
+
+    return soxr.resample(wav.astype(np.float32), rate, to)
+
+
+def _decode(path: Path) -> tuple[np.ndarray, int]:
+    if not path.is_file():
+        raise AudioError(f"{path}: no such file")
+    if path.stat().st_size == 0:
+        raise AudioError(f"{path}: is empty (0 bytes)")
+    import soundfile
+
+    try:
+        with soundfile.SoundFile(path) as file:
+            n_expected, rate = file.frames, file.samplerate
+            wav = file.read(dtype="float32", always_2d=True)  # (n, channels)
+    except soundfile.LibsndfileError as error:
+        return _decode_with_ffmpeg(path, str(error))
+    if path.suffix.lower() == ".flac" and len(wav) < n_expected:
+        raise AudioError(f"{path}: is cut short, {len(wav) / rate:.2f} of {n_expected / rate:.2f} s can be read")
+    return wav.mean(axis=1) if wav.shape[1] > 1 else wav[:, 0], rate
+
+
+def _decode_with_ffmpeg(path: Path, first_error: str) -> tuple[np.ndarray, int]:
+    """What libsndfile does not read (m4a, webm, video) through FFmpeg, which comes inside the av wheel."""
+    if path.suffix.lower() in (".flac", ".wav"):  # libsndfile is the authority on these: what it refuses is damaged
+        raise AudioError(f"{path}: cannot be decoded ({first_error.rstrip('.')}); it is damaged or not audio")
+    import av
+
+    try:
+        with av.open(str(path)) as container:
+            if not container.streams.audio:
+                raise AudioError(f"{path}: has no audio track")
+            rate = container.streams.audio[0].rate
+            to_mono = av.AudioResampler(format="fltp", layout="mono", rate=rate)
+            chunks = [out.to_ndarray()[0] for frame in container.decode(audio=0) for out in to_mono.resample(frame)]
+            chunks += [out.to_ndarray()[0] for out in to_mono.resample(None)]
+    except (av.FFmpegError, ValueError) as error:
+        raise AudioError(f"{path}: cannot be decoded; it is damaged or not audio") from error
+    return np.concatenate([np.zeros(0, np.float32), *chunks]), rate
+
+
+def write_wav(path: Path, wav: np.ndarray, sample_rate: int = SAMPLE_RATE) -> None:
+    """Write float (n,) as 16-bit PCM, atomically; what exceeds [-1, 1] is scaled down rather than clipped."""
+    peak = float(np.abs(wav).max(initial=0.0))
+    with write_atomically(path) as temporary:
+        scipy.io.wavfile.write(temporary, sample_rate, to_int16(wav / max(1.0, peak)))
+
+
+# ---- samples
+
+
+def to_int16(wav: np.ndarray) -> np.ndarray:
+    """Float in [-1, 1] -> int16; what lies outside is clipped."""
+    return np.rint(np.clip(wav, -1, 1) * 32767).astype(np.int16)
+
+
+def from_int16(wav: np.ndarray) -> np.ndarray:
+    """Inverse of to_int16, to float32."""
+    return wav.astype(np.float32) / 32767
+
+
+def rescale(wav: np.ndarray, peak: float) -> np.ndarray:
+    """Scale to a peak amplitude; silence stays as it is."""
+    return wav * (peak / max(float(np.abs(wav).max(initial=0.0)), 1e-8))
+
+
+def normalize_volume(wav: np.ndarray, target_dbfs: float = -30.0, increase_only: bool = True) -> np.ndarray:
+    """Scale to a root-mean-square level in dB of full scale. Silence stays as it is."""
+    rms = float(np.sqrt(np.mean(np.square(wav, dtype=np.float64))))
+    gain_db = target_dbfs - 20 * np.log10(max(rms, 1e-10))
+    if rms == 0 or (increase_only and gain_db < 0):
+        return wav
+    return (wav * 10 ** (gain_db / 20)).astype(np.float32)
+
+
+def preemphasize(wav: np.ndarray, coefficient: float) -> np.ndarray:
+    """y[t] = x[t] - coefficient * x[t - 1]."""
+    return scipy.signal.lfilter([1, -coefficient], [1], wav).astype(np.float32)
+
+
+def deemphasize(wav: np.ndarray, coefficient: float) -> np.ndarray:
+    """Inverse of preemphasize."""
+    return scipy.signal.lfilter([1], [1, -coefficient], wav).astype(np.float32)
+
+
+def mulaw_encode(wav: np.ndarray, bits: int = 9) -> np.ndarray:
+    """[-1, 1] -> int64 labels in [0, 2^bits - 1], mu = 2^bits - 1."""
+    mu = 2**bits - 1
+    companded = np.sign(wav) * np.log1p(mu * np.abs(wav)) / np.log1p(mu)
+    return np.clip(np.floor((companded + 1) / 2 * mu + 0.5), 0, mu).astype(np.int64)
+
+
+def mulaw_decode(labels: np.ndarray, bits: int = 9) -> np.ndarray:
+    """Labels -> float32 in [-1, 1]."""
+    mu = 2**bits - 1
+    companded = 2 * np.asarray(labels, dtype=np.float64) / mu - 1
+    return (np.sign(companded) * ((1 + mu) ** np.abs(companded) - 1) / mu).astype(np.float32)
+
+
+# ---- mel spectrograms
+
+
+def encoder_mel(wav: np.ndarray) -> np.ndarray:
+    """(n,) at 16 kHz -> float32 (1 + n // 160, 40): power in 40 Slaney bands, 0-8000 Hz; 25 ms windows every 10 ms; no log."""
+    power = np.square(_magnitudes(wav, ENCODER_N_FFT, ENCODER_HOP, ENCODER_N_FFT))  # (T, 201)
+    return power @ _mel_filters(SAMPLE_RATE, ENCODER_N_FFT, ENCODER_N_MELS, 0.0, 8000.0).T
+
+
+def mel_spectrogram(wav: np.ndarray, mel_format: MelFormat) -> np.ndarray:
+    """(n,) -> float32 (1 + n // hop_length, n_mels) in [-max_abs, max_abs]; the pre-emphasis is applied here."""
+    f = mel_format
+    magnitudes = _magnitudes(preemphasize(wav, f.preemphasis), f.n_fft, f.hop_length, f.win_length)
+    mel = magnitudes @ _mel_filters(f.sample_rate, f.n_fft, f.n_mels, f.fmin, f.fmax).T  # (T, n_mels)
+    level_db = 20 * np.log10(np.maximum(1e-5, mel)) - f.ref_db
+    return np.clip(2 * f.max_abs * (level_db - f.min_db) / -f.min_db - f.max_abs, -f.max_abs, f.max_abs)
+
+
+def griffin_lim(mel: np.ndarray, mel_format: MelFormat, n_iter: int = 60, seed: int = 0) -> np.ndarray:
+    """(T, n_mels) -> float32 wave of (T - 1) * hop_length samples whose spectrogram resembles it (Griffin and Lim 1984)."""
+    import librosa
+
+    f = mel_format
+    level_db = (np.clip(mel, -f.max_abs, f.max_abs) + f.max_abs) * -f.min_db / (2 * f.max_abs) + f.min_db + f.ref_db
+    inverse = _inverse_mel_filters(f.sample_rate, f.n_fft, f.n_mels, f.fmin, f.fmax)
+    magnitudes = np.maximum(1e-10, 10 ** (level_db / 20) @ inverse.T)  # (T, 1 + n_fft / 2)
+    wav = librosa.griffinlim(
+        magnitudes.T.astype(np.float32) ** 1.5,  # raised, as Tacotron does, to lessen artefacts
+        n_iter=n_iter,
+        hop_length=f.hop_length,
+        win_length=f.win_length,
+        n_fft=f.n_fft,
+        random_state=seed,
+    )
+    return deemphasize(wav, f.preemphasis)
+
+
+def _magnitudes(wav: np.ndarray, n_fft: int, hop: int, window_length: int) -> np.ndarray:
+    """|STFT| as (1 + n // hop, 1 + n_fft // 2): frames centred on multiples of the hop, zeros beyond the ends, Hann window."""
+    padded = np.pad(np.asarray(wav, dtype=np.float32), n_fft // 2)
+    frames = np.lib.stride_tricks.sliding_window_view(padded, n_fft)[::hop]  # (T, n_fft)
+    return np.abs(scipy.fft.rfft(frames * _window(window_length, n_fft), axis=1))
+
+
+@lru_cache
+def _window(length: int, n_fft: int) -> np.ndarray:
+    window = scipy.signal.get_window("hann", length).astype(np.float32)
+    left = (n_fft - length) // 2
+    return np.pad(window, (left, n_fft - length - left))
+
+
+@lru_cache
+def _mel_filters(sample_rate: int, n_fft: int, n_mels: int, fmin: float, fmax: float) -> np.ndarray:
+    import librosa.filters
+
+    return librosa.filters.mel(sr=sample_rate, n_fft=n_fft, n_mels=n_mels, fmin=fmin, fmax=fmax)
+
+
+@lru_cache
+def _inverse_mel_filters(sample_rate: int, n_fft: int, n_mels: int, fmin: float, fmax: float) -> np.ndarray:
+    return np.linalg.pinv(_mel_filters(sample_rate, n_fft, n_mels, fmin, fmax))

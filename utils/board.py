@@ -1,0 +1,246 @@
+"""Where numbers, pictures and sounds of a run go: metrics.jsonl, TensorBoard, Visdom, PNG and WAV files, from one call.
+
+Only metrics.jsonl is written at once. The rest is drawn and sent on one background thread with a bounded queue, so that a
+board never stops or slows the training: what does not fit the queue is dropped, what fails repeatedly is given up.
+"""
+
+import json
+import logging
+import math
+import queue
+import sys
+import threading
+import urllib.parse
+from collections.abc import Callable
+from pathlib import Path
+from socket import create_connection
+from typing import Any
+
+import numpy as np
+
+from utils import audio
+from utils.paths import write_atomically
+
+QUEUE_LENGTH = 256
+SECONDS_TO_DRAIN = 120  # the most that the end of a run waits for its last pictures
+FAILURES_TO_GIVE_UP = 3
+VISDOM_PORT = 8097
+
+
+class Board:
+    """The dashboards of one run. `folder` is the run's; `every` thins scalars out for TensorBoard and Visdom."""
+
+    def __init__(self, folder: Path, name: str, visdom_server: str | None, every: int = 10, first_step: int = 0) -> None:
+        self.folder, self.name, self.every = Path(folder), name, max(1, every)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._metrics = _open_metrics(self.folder / "metrics.jsonl", first_step)
+        self._sinks: list[_Sink] | None = None  # made on the thread: their imports take seconds
+        self._visdom_server = visdom_server
+        self._first_step = first_step
+        self._dropped = 0
+        self._warned: set[str] = set()
+        self._queue: queue.Queue[Callable[[], None] | None] = queue.Queue(QUEUE_LENGTH)
+        self._thread = threading.Thread(target=self._work, name="board", daemon=True)
+        self._thread.start()
+
+    def parameters(self, parameters: dict[str, Any]) -> None:
+        """The configuration of the run, as a table of text."""
+        self._put(lambda: self._send("text", "parameters", "\n".join(f"{k}: {v}" for k, v in parameters.items())))
+
+    def scalars(self, step: int, values: dict[str, float], force: bool = False) -> None:
+        """A line of metrics.jsonl for every call; every n-th step (or `force`) goes to the dashboards too."""
+        finite = {name: value if math.isfinite(value) else None for name, value in values.items()}
+        self._metrics.write(json.dumps({"step": step, **finite}) + "\n")
+        self._metrics.flush()
+        if force or step % self.every == 0:
+            shown = {name: value for name, value in finite.items() if value is not None}
+            self._put(lambda: self._send("scalars", step, shown))
+
+    def figure(self, step: int, name: str, draw: Callable[[], Any], folder: str = "plots") -> None:
+        """`draw` returns a matplotlib Figure, on the board's thread; it becomes <folder>/<name>-<step>.png and goes to all boards."""
+
+        def work() -> None:
+            figure = draw()
+            with write_atomically(self.folder / folder / f"{name}-{step:07d}.png") as temporary:
+                figure.savefig(temporary, format="png", dpi=100)
+            self._send("figure", step, name, figure)
+
+        self._put(lambda: self._attempt(work, f"the picture {name}"))
+
+    def audio(self, step: int, name: str, make: Callable[[], np.ndarray] | np.ndarray, sample_rate: int) -> None:
+        """A float wave, or a function that makes it on the board's thread; it becomes wavs/<name>-<step>.wav."""
+
+        def work() -> None:
+            wav = make() if callable(make) else make
+            audio.write_wav(self.folder / "wavs" / f"{name}-{step:07d}.wav", wav, sample_rate)
+            self._send("audio", step, name, wav, sample_rate)
+
+        self._put(lambda: self._attempt(work, f"the audio {name}"))
+
+    def close(self) -> None:
+        """Finish what is queued, for a bounded time."""
+        try:
+            self._queue.put(None, timeout=SECONDS_TO_DRAIN)
+        except queue.Full:
+            self._dropped += self._queue.qsize()
+        self._thread.join(SECONDS_TO_DRAIN)
+        self._metrics.close()
+        if self._dropped:
+            _say(f"{self._dropped} dashboard updates were left out: drawing was slower than training")
+
+    def _put(self, work: Callable[[], None]) -> None:
+        try:
+            self._queue.put_nowait(work)
+        except queue.Full:
+            self._dropped += 1
+
+    def _work(self) -> None:
+        self._sinks = _make_sinks(self.folder, self.name, self._visdom_server, self._first_step)
+        while (work := self._queue.get()) is not None:
+            work()
+        self._send("close")
+
+    def _send(self, method: str, *args: Any) -> None:
+        for sink in list(self._sinks or []):
+            try:
+                getattr(sink, method)(*args)
+                sink.failures = 0
+            except Exception as error:  # whatever a dashboard does must not reach the training
+                sink.failures += 1
+                if sink.failures >= FAILURES_TO_GIVE_UP:
+                    self._sinks.remove(sink)
+                    _say(
+                        f"{sink.label} is given up after {sink.failures} failures in a row ({_short(error)}); training goes on"
+                    )
+
+    def _attempt(self, work: Callable[[], None], what: str) -> None:
+        try:
+            work()
+        except Exception as error:  # a missing library or a failing plot costs a line, once
+            if what not in self._warned:
+                self._warned.add(what)
+                _say(f"{what} could not be made ({_short(error)}); training goes on without it")
+
+
+class NoBoard:
+    """The board of ranks that do not write: does nothing."""
+
+    def parameters(self, parameters: dict[str, Any]) -> None: ...
+
+    def scalars(self, step: int, values: dict[str, float], force: bool = False) -> None: ...
+
+    def figure(self, step: int, name: str, draw: Callable[[], Any], folder: str = "plots") -> None: ...
+
+    def audio(self, step: int, name: str, make: Callable[[], np.ndarray] | np.ndarray, sample_rate: int) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class _Sink:
+    label = ""
+    failures = 0
+
+    def text(self, name: str, text: str) -> None: ...
+
+    def scalars(self, step: int, values: dict[str, float]) -> None: ...
+
+    def figure(self, step: int, name: str, figure: Any) -> None: ...
+
+    def audio(self, step: int, name: str, wav: np.ndarray, sample_rate: int) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class _TensorBoard(_Sink):
+    label = "TensorBoard"
+
+    def __init__(self, folder: Path, first_step: int) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        # Of what a killed run wrote past its checkpoint, the part that is now trained again is hidden.
+        self.writer = SummaryWriter(folder / "tensorboard", purge_step=first_step + 1)
+
+    def text(self, name: str, text: str) -> None:
+        self.writer.add_text(name, text.replace("\n", "  \n"))
+
+    def scalars(self, step: int, values: dict[str, float]) -> None:
+        for name, value in values.items():
+            self.writer.add_scalar(name, value, step)
+
+    def figure(self, step: int, name: str, figure: Any) -> None:
+        self.writer.add_figure(name, figure, step, close=False)
+
+    def audio(self, step: int, name: str, wav: np.ndarray, sample_rate: int) -> None:
+        self.writer.add_audio(name, wav / max(1.0, float(np.abs(wav).max())), step, sample_rate)
+
+    def close(self) -> None:
+        self.writer.close()
+
+
+class _Visdom(_Sink):
+    label = "Visdom"
+
+    def __init__(self, server: str, port: int, env: str) -> None:
+        from visdom import Visdom
+
+        logging.getLogger("visdom").setLevel(logging.CRITICAL)  # its own reports of a lost server run to pages
+        self.client = Visdom(server=server, port=port, env=env, raise_exceptions=True, use_incoming_socket=False)
+
+    def text(self, name: str, text: str) -> None:
+        self.client.text(text.replace("\n", "<br>"), win=name, opts={"title": name})
+
+    def scalars(self, step: int, values: dict[str, float]) -> None:
+        for name, value in values.items():
+            opts = {"title": name.replace("_", " "), "xlabel": "step", "ylabel": name}
+            self.client.line(np.array([value]), np.array([step]), win=name, update="append", opts=opts)
+
+    def figure(self, step: int, name: str, figure: Any) -> None:
+        self.client.matplot(figure, win=name, opts={"title": f"{name}, step {step}", "resizable": True})
+
+    def audio(self, step: int, name: str, wav: np.ndarray, sample_rate: int) -> None:
+        opts = {"title": f"{name}, step {step}", "sample_frequency": sample_rate}
+        self.client.audio(tensor=audio.to_int16(wav), win=f"audio-{name}", opts=opts)
+
+
+def _make_sinks(folder: Path, name: str, visdom_server: str | None, first_step: int) -> list[_Sink]:
+    sinks: list[_Sink] = []
+    try:
+        sinks.append(_TensorBoard(folder, first_step))
+    except ImportError as error:
+        _say(f"TensorBoard is off ({_short(error)})")
+    if visdom_server:
+        server, port = _server_and_port(visdom_server)
+        try:
+            create_connection((urllib.parse.urlparse(server).hostname, port), timeout=3).close()
+            sinks.append(_Visdom(server, port, name))
+        except Exception as error:  # refused, unknown host, no visdom installed, a server of another kind
+            _say(
+                f"Visdom is off: none answers at {server}:{port} ({_short(error)}); start it with `visdom`, or pass --no_visdom"
+            )
+    return sinks
+
+
+def _server_and_port(url: str) -> tuple[str, int]:
+    parsed = urllib.parse.urlparse(url if "//" in url else f"http://{url}")
+    return f"{parsed.scheme}://{parsed.hostname}", parsed.port or VISDOM_PORT
+
+
+def _open_metrics(path: Path, first_step: int) -> Any:
+    """Open for appending, without the lines of steps that are now trained again."""
+    if path.exists():
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= first_step]
+        if len(kept) < len(lines):
+            path.write_text("".join(kept), encoding="utf-8")
+    return path.open("a", encoding="utf-8")
+
+
+def _short(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return (lines[0] if lines else type(error).__name__)[:120]
+
+
+def _say(line: str) -> None:
+    from tqdm import tqdm
+
+    tqdm.write(line, file=sys.stderr)

@@ -1,0 +1,73 @@
+"""Pictures of training, as matplotlib Figures made without pyplot, so that they may be drawn on any thread."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def mels(spectrograms: dict[str, np.ndarray], hop_seconds: float) -> "Figure":
+    """Mel spectrograms (T, n_mels) by title, one above the other on one time axis and one colour scale."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 2.6 * len(spectrograms)), layout="constrained")
+    axes = figure.subplots(len(spectrograms), 1, sharex=True, squeeze=False)[:, 0]
+    low, high = (f(array.min() if f is min else array.max() for array in spectrograms.values()) for f in (min, max))
+    for axis, (title, mel) in zip(axes, spectrograms.items(), strict=True):
+        extent = (0, len(mel) * hop_seconds, 0, mel.shape[1])
+        image = axis.imshow(mel.T, origin="lower", aspect="auto", extent=extent, vmin=low, vmax=high, interpolation="nearest")
+        axis.set(title=title, ylabel="mel band")
+    axes[-1].set_xlabel("seconds")
+    figure.colorbar(image, ax=axes, pad=0.01)
+    return figure
+
+
+def alignment(attention: np.ndarray, text: str, title: str, frames_per_step: int = 1) -> "Figure":
+    """Attention (n_steps, n_symbols): which symbol each decoder step looks at."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 5), layout="constrained")
+    axis = figure.subplots()
+    extent = (0, len(attention) * frames_per_step, -0.5, attention.shape[1] - 0.5)
+    image = axis.imshow(attention.T, origin="lower", aspect="auto", extent=extent, vmin=0, interpolation="nearest")
+    axis.set(title=title, xlabel="mel frame", ylabel="symbol")
+    if len(text) <= 120:
+        axis.set_yticks(range(len(text)), list(text), fontsize=max(4, min(9, 500 // max(1, len(text)))))
+    figure.colorbar(image, ax=axis, pad=0.01)
+    return figure
+
+
+def projection(points: np.ndarray, labels: Sequence[str], title: str) -> "Figure":
+    """Points (N, 2), one colour and marker for each label."""
+    from matplotlib import colormaps
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 7), layout="constrained")
+    axis = figure.subplots()
+    names = sorted(set(labels))
+    colours = colormaps["tab10" if len(names) <= 10 else "gist_rainbow"]
+    labels = np.asarray(labels)
+    for index, name in enumerate(names):
+        x, y = points[labels == name].T
+        colour = colours(index if len(names) <= 10 else index / len(names))
+        axis.scatter(x, y, s=25, color=colour, marker="os^Dv"[index % 5], label=name)
+    axis.set(title=title, xticks=[], yticks=[])
+    if len(names) <= 20:
+        axis.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8)
+    return figure
+
+
+def waves(named: dict[str, np.ndarray], sample_rate: int) -> "Figure":
+    """Waves (n,) by title, one above the other on one time axis."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 2 * len(named)), layout="constrained")
+    axes = figure.subplots(len(named), 1, sharex=True, squeeze=False)[:, 0]
+    for axis, (title, wav) in zip(axes, named.items(), strict=True):
+        axis.plot(np.arange(len(wav)) / sample_rate, wav, linewidth=0.5)
+        axis.set(title=title, ylim=(-1, 1))
+    axes[-1].set_xlabel("seconds")
+    return figure
