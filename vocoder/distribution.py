@@ -1,0 +1,111 @@
+"""What WaveRNN predicts about the next sample: a mu-law class (RAW), or a mixture of logistics (MOL).
+
+Both speak of *levels*: the numbers in [-1, 1] that the network reads as its previous sample. Both draw with uniform
+numbers that the caller brings, so that a seed fixes the audio and nothing is built inside the generation loop.
+"""
+
+import math
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from utils import audio
+
+
+class Distribution(Protocol):
+    """n_outputs: numbers that the network's last layer gives for one sample."""
+
+    n_outputs: int
+
+    def encode(self, wave: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Wave (n,) in [-1, 1] -> levels float32 (n,), and targets (n,) for `loss`."""
+
+    def decode(self, levels: np.ndarray) -> np.ndarray:
+        """Levels of any shape -> wave float32 of the same shape."""
+
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """(B, T, n_outputs), (B, T) -> mean negative log likelihood in nats per sample."""
+
+    def sample(self, outputs: Tensor, uniform: Tensor) -> Tensor:
+        """(B, n_outputs), uniform numbers (2, B) -> levels (B,)"""
+
+
+class MuLaw:
+    """2^bits classes on a mu-law scale; levels are the class numbers stretched over [-1, 1]."""
+
+    def __init__(self, bits: int):
+        self.bits = bits
+        self.n_outputs = 2**bits
+
+    def encode(self, wave: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        labels = audio.mulaw_encode(wave, self.bits)
+        return (labels * (2 / (self.n_outputs - 1)) - 1).astype(np.float32), labels
+
+    def decode(self, levels: np.ndarray) -> np.ndarray:
+        labels = np.rint((levels + 1.0) * ((self.n_outputs - 1) / 2)).astype(np.int64)
+        return audio.mulaw_decode(labels, self.bits)
+
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        return F.cross_entropy(outputs.flatten(0, 1).float(), targets.flatten())
+
+    def sample(self, outputs: Tensor, uniform: Tensor) -> Tensor:
+        labels = inverse_cdf(outputs, uniform[0])
+        return labels * (2 / (self.n_outputs - 1)) - 1
+
+
+class LogisticMixture:
+    """A mixture of logistic densities over the wave itself, made discrete in 2^16 steps for the loss (Salimans 2017,
+    PixelCNN++, section 2.1). The outputs are n weights (logits), n means and n logarithms of scales."""
+
+    min_log_scale = math.log(1e-14)
+    half_step = 1 / (2**16 - 1)
+
+    def __init__(self, n_mixtures: int):
+        self.n_mixtures = n_mixtures
+        self.n_outputs = 3 * n_mixtures
+
+    def encode(self, wave: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        levels = np.clip(wave, -1, 1).astype(np.float32)
+        return levels, levels
+
+    def decode(self, levels: np.ndarray) -> np.ndarray:
+        return levels.astype(np.float32)
+
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        weights, means, log_scales = outputs.float().chunk(3, dim=-1)  # each (B, T, n)
+        log_scales = log_scales.clamp(min=self.min_log_scale)
+        target = targets.unsqueeze(-1)  # (B, T, 1)
+        offset = (target - means) * torch.exp(-log_scales)
+        half = self.half_step * torch.exp(-log_scales)
+        below, above = offset - half, offset + half  # the borders of the target's step, in scales from the mean
+        mass = torch.sigmoid(above) - torch.sigmoid(below)
+        # a step so far out that its mass underflows is the density at its middle times the width
+        density = offset - log_scales - 2 * F.softplus(offset) + math.log(2 * self.half_step)
+        inner = torch.where(mass > 1e-5, torch.log(mass.clamp(min=1e-12)), density)
+        # the first and the last step reach to minus and plus infinity
+        outer = torch.where(target < -0.999, F.logsigmoid(above), -F.softplus(below))
+        log_mass = torch.where(target.abs() > 0.999, outer, inner)
+        return -torch.logsumexp(F.log_softmax(weights, dim=-1) + log_mass, dim=-1).mean()
+
+    def sample(self, outputs: Tensor, uniform: Tensor) -> Tensor:
+        weights, means, log_scales = outputs.chunk(3, dim=-1)  # each (B, n)
+        chosen = inverse_cdf(weights, uniform[0]).unsqueeze(-1)  # (B, 1)
+        mean = means.gather(-1, chosen).squeeze(-1)
+        scale = log_scales.gather(-1, chosen).squeeze(-1).clamp(min=self.min_log_scale).exp()
+        spread = torch.logit(uniform[1], eps=1e-5)
+        return torch.addcmul(mean, scale, spread).clamp(-1, 1)
+
+
+def inverse_cdf(logits: Tensor, uniform: Tensor) -> Tensor:
+    """Classes drawn from softmax(logits (B, C)) by uniform numbers (B,) in [0, 1) -> int64 (B,)"""
+    cumulative = (logits - logits.amax(-1, keepdim=True)).exp_().cumsum_(-1)  # not divided by its last entry
+    threshold = uniform * cumulative[:, -1]
+    return (cumulative <= threshold.unsqueeze(-1)).sum(-1).clamp_(max=logits.size(-1) - 1)
+
+
+def distribution(mode: str, bits: int, n_mixtures: int) -> Distribution:
+    """RAW or MOL by name."""
+    return MuLaw(bits) if mode == "RAW" else LogisticMixture(n_mixtures)

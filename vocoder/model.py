@@ -1,0 +1,171 @@
+"""WaveRNN (Kalchbrenner et al. 2018, in the variant with two GRUs and a residual upsampling net).
+
+B batch, T mel frames, N = T hop audio samples, H rnn_dims, C outputs of the distribution (512 classes, or 30).
+"""
+
+import math
+import re
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vocoder.distribution import Distribution, distribution
+from vocoder.upsample import Upsample
+
+N_AUX = 4  # parts of the context: for the input layer, the second GRU and the two hidden layers
+
+
+@dataclass(frozen=True)
+class WaveRNNConfig:
+    """Sizes; the defaults are the published ones."""
+
+    mode: str = "RAW"  # RAW: mu-law classes; MOL: mixture of logistics
+    bits: int = 9  # RAW: 2^bits classes
+    n_mixtures: int = 10  # MOL: logistics in the mixture
+    n_mels: int = 80
+    upsample_factors: tuple[int, ...] = (5, 5, 8)  # their product is the hop of the mel format
+    pad: int = 2  # mel frames seen on each side
+    context_dims: int = 128  # width of the residual net
+    n_context_blocks: int = 10
+    aux_dims: int = 128  # its output, cut in four
+    rnn_dims: int = 512
+    fc_dims: int = 512
+
+    def __post_init__(self) -> None:
+        if self.mode not in ("RAW", "MOL"):
+            raise ValueError(f"mode is RAW or MOL, not {self.mode!r}")
+        if not 2 <= self.bits <= 16:
+            raise ValueError(f"bits is from 2 to 16, not {self.bits}")
+        if self.aux_dims % N_AUX:
+            raise ValueError(f"aux_dims is cut in {N_AUX}: {self.aux_dims} does not divide")
+        if self.pad < 1 or not self.upsample_factors or min(self.upsample_factors) < 1:
+            raise ValueError("pad and the upsample_factors are at least 1")
+
+    @property
+    def hop_length(self) -> int:
+        """Samples per mel frame."""
+        return math.prod(self.upsample_factors)
+
+
+class State(NamedTuple):
+    """Hidden states of the two GRUs, (B, H) each."""
+
+    h1: Tensor
+    h2: Tensor
+
+
+class WaveRNN(nn.Module):
+    """Mel and previous samples -> distribution of the next sample. `forward` trains on known samples; `step` is the same
+    function one sample at a time. Neither samples nor mels are normalised here: see vocoder.inference."""
+
+    def __init__(self, config: WaveRNNConfig):
+        super().__init__()
+        c = config
+        self.config = config
+        self.distribution: Distribution = distribution(c.mode, c.bits, c.n_mixtures)
+        aux = c.aux_dims // N_AUX
+        self.upsample = Upsample(c.n_mels, c.context_dims, c.aux_dims, c.n_context_blocks, c.pad, c.upsample_factors)
+        self.input = nn.Linear(1 + c.n_mels + aux, c.rnn_dims)
+        self.gru1 = nn.GRU(c.rnn_dims, c.rnn_dims, batch_first=True)
+        self.gru2 = nn.GRU(c.rnn_dims + aux, c.rnn_dims, batch_first=True)
+        self.hidden1 = nn.Linear(c.rnn_dims + aux, c.fc_dims)
+        self.hidden2 = nn.Linear(c.fc_dims + aux, c.fc_dims)
+        self.output = nn.Linear(c.fc_dims, self.distribution.n_outputs)
+
+    def forward(self, levels: Tensor, mel: Tensor) -> Tensor:
+        """levels (B, N), the sample before each; mel (B, T + 2 pad, n_mels) -> (B, N, C)"""
+        fine, aux = self.upsample(mel)
+        aux = torch.repeat_interleave(aux, self.config.hop_length, dim=1)  # (B, N, aux_dims)
+        aux1, aux2, aux3, aux4 = aux.chunk(N_AUX, dim=-1)
+        x = self.input(torch.cat([levels.unsqueeze(-1), fine, aux1], dim=-1))  # (B, N, H)
+        x = x + self.gru1(x)[0]
+        x = x + self.gru2(torch.cat([x, aux2], dim=-1))[0]
+        x = F.relu(self.hidden1(torch.cat([x, aux3], dim=-1)))  # (B, N, fc_dims)
+        x = F.relu(self.hidden2(torch.cat([x, aux4], dim=-1)))
+        return self.output(x)
+
+    def step(self, level: Tensor, fine: Tensor, aux: Tensor, state: State) -> tuple[Tensor, State]:
+        """level (B,), what upsampling gives for this sample: fine (B, n_mels), aux (B, aux_dims) -> (B, C), next state"""
+        aux1, aux2, aux3, aux4 = aux.chunk(N_AUX, dim=-1)
+        x = self.input(torch.cat([level.unsqueeze(-1), fine, aux1], dim=-1))  # (B, H)
+        h1 = _gru_cell(self.gru1, x, state.h1)
+        x = x + h1
+        h2 = _gru_cell(self.gru2, torch.cat([x, aux2], dim=-1), state.h2)
+        x = x + h2
+        x = F.relu(self.hidden1(torch.cat([x, aux3], dim=-1)))
+        x = F.relu(self.hidden2(torch.cat([x, aux4], dim=-1)))
+        return self.output(x), State(h1, h2)
+
+    def initial_state(self, batch_size: int) -> State:
+        """Zeros: before the first sample there was silence."""
+        zeros = self.input.weight.new_zeros(batch_size, self.config.rnn_dims)
+        return State(zeros, zeros)
+
+
+def _gru_cell(gru: nn.GRU, x: Tensor, h: Tensor) -> Tensor:
+    return torch.gru_cell(x, h, gru.weight_ih_l0, gru.weight_hh_l0, gru.bias_ih_l0, gru.bias_hh_l0)
+
+
+def pad_mels(mels: list[Tensor], pad: int, silence: float = -1.0) -> Tensor:
+    """Mels (T_i, n_mels) -> (B, pad + max T_i + pad, n_mels), silence around and after each.
+
+    The silence is what a normalised mel holds before and after speech, so a shorter item in a batch of longer ones gives
+    the numbers it gives alone.
+    """
+    longest = max(len(mel) for mel in mels)
+    return torch.stack([F.pad(mel, (0, 0, pad, pad + longest - len(mel)), value=silence) for mel in mels])
+
+
+# Names of the published layout -> ours, in order; a name goes through all of them.
+_RENAMED = (
+    (r"^I\.", "input."),
+    (r"^rnn([12])\.", r"gru\1."),
+    (r"^fc([12])\.", r"hidden\1."),
+    (r"^fc3\.", "output."),
+    (r"^upsample\.resnet\.batch_norm\.", "upsample.context.norm."),
+    (r"^upsample\.resnet\.layers\.(\d+)\.batch_norm(\d)\.", r"upsample.context.blocks.\1.norm\2."),
+    (r"^upsample\.resnet\.layers\.", "upsample.context.blocks."),
+    (r"^upsample\.resnet\.", "upsample.context."),
+)
+_SMOOTH = re.compile(r"^upsample\.up_layers\.(\d+)\.weight$")
+
+
+def from_published(state: dict[str, Tensor]) -> tuple[WaveRNN, int]:
+    """The model with published weights, its sizes read from their shapes, and the step they were trained to.
+
+    Raises KeyError or RuntimeError when the state is not a WaveRNN's.
+    """
+    renamed = {}
+    for name, value in state.items():
+        for pattern, ours in _RENAMED:
+            name = re.sub(pattern, ours, name)
+        if smooth := _SMOOTH.match(name):  # every second published layer is a stretch without weights
+            name = f"upsample.smooth.{int(smooth[1]) // 2}.weight"
+        renamed[name] = value
+    step = int(renamed.pop("step", torch.zeros(1)))
+    model = WaveRNN(_sizes(renamed))
+    model.load_state_dict(renamed)
+    return model, step
+
+
+def _sizes(state: dict[str, Tensor]) -> WaveRNNConfig:
+    channels, n_mels, width = state["upsample.context.conv_in.weight"].shape
+    factors = [value for name, value in state.items() if name.startswith("upsample.smooth.")]
+    n_outputs, fc_dims = state["output.weight"].shape
+    is_raw = n_outputs.bit_count() == 1  # 30 outputs of a mixture of ten are no power of two
+    return WaveRNNConfig(
+        mode="RAW" if is_raw else "MOL",
+        bits=n_outputs.bit_length() - 1 if is_raw else WaveRNNConfig.bits,
+        n_mixtures=WaveRNNConfig.n_mixtures if is_raw else n_outputs // 3,
+        n_mels=n_mels,
+        upsample_factors=tuple((value.size(-1) - 1) // 2 for value in factors),
+        pad=(width - 1) // 2,
+        context_dims=channels,
+        n_context_blocks=sum(re.fullmatch(r"upsample\.context\.blocks\.\d+\.conv1\.weight", name) is not None for name in state),
+        aux_dims=state["upsample.context.conv_out.weight"].size(0),
+        rnn_dims=state["input.weight"].size(0),
+        fc_dims=fc_dims,
+    )
