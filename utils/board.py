@@ -57,7 +57,7 @@ class Board:
             self._put(lambda: self._send("scalars", step, shown))
 
     def figure(self, step: int, name: str, draw: Callable[[], Any], folder: str = "plots") -> None:
-        """`draw` returns a matplotlib Figure, on the board's thread; it becomes <folder>/<name>-<step>.png and goes to all boards."""
+        """`draw` returns a matplotlib Figure, on the board's thread; it becomes <folder>/<name>-<step>.png and is sent."""
 
         def work() -> None:
             figure = draw()

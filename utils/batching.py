@@ -1,0 +1,107 @@
+"""Which items make up which step: pure functions of the seed and the step, which is what makes resuming exact."""
+
+import itertools
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+HELD_OUT_SEED = 0  # not the run's: held-out data stays the same whatever seed a run is given
+
+
+def rng(seed: int, *keys: int) -> np.random.Generator:
+    """A generator of its own for every combination of keys, e.g. rng(seed, step)."""
+    return np.random.default_rng((seed, *keys))
+
+
+def held_out(names: Sequence[str], fraction: float, at_least: int) -> set[str]:
+    """A fixed choice of names (speakers, utterances) to evaluate on; does not depend on their order.
+
+    At most half of them, so that something is left to train on.
+    """
+    ordered = sorted(set(names))
+    n_chosen = min(max(at_least, math.ceil(fraction * len(ordered))), len(ordered) // 2)
+    return set(rng(HELD_OUT_SEED).permutation(ordered)[:n_chosen].tolist())
+
+
+class EpochPlan:
+    """plan(step) -> [(index, item_seed), ...]: every item once an epoch, items of similar length together.
+
+    `lengths` are the items' sizes in any unit; `batch_size` is per rank; step numbers start at `first_step`. What does not
+    fill a batch of all ranks waits for another epoch's shuffle; with fewer items than one batch, a batch holds them all.
+    """
+
+    BUCKET_BATCHES = 32  # batches cut from one length-sorted pool: larger pads less, smaller mixes better
+
+    def __init__(
+        self, lengths: Sequence[int], batch_size: int, seed: int, rank: int = 0, world_size: int = 1, first_step: int = 1
+    ) -> None:
+        self.lengths = np.asarray(lengths)
+        self.global_batch = min(batch_size * world_size, len(self.lengths))
+        self.seed, self.rank, self.world_size, self.first_step = seed, rank, world_size, first_step
+        self.n_batches = len(self.lengths) // self.global_batch
+        self._epoch = -1
+        self._batches: list[np.ndarray] = []
+
+    def __call__(self, step: int) -> list[tuple[int, int]]:
+        epoch, position = divmod(step - self.first_step, self.n_batches)
+        if epoch != self._epoch:
+            self._epoch, self._batches = epoch, self._cut(epoch)
+        seeds = rng(self.seed, step, 1).integers(2**31, size=self.global_batch)
+        pairs = zip(self._batches[position].tolist(), seeds.tolist(), strict=True)
+        return list(pairs)[self.rank :: self.world_size]
+
+    def _cut(self, epoch: int) -> list[np.ndarray]:
+        generator = rng(self.seed, epoch, self.first_step, 0)
+        order = generator.permutation(len(self.lengths))[: self.n_batches * self.global_batch]
+        pool = self.BUCKET_BATCHES * self.global_batch
+        pools = [order[start : start + pool] for start in range(0, len(order), pool)]
+        pools = [part[np.argsort(self.lengths[part], kind="stable")] for part in pools]
+        batches = np.concatenate(pools).reshape(self.n_batches, self.global_batch)
+        return list(batches[generator.permutation(self.n_batches)])
+
+
+class _PlannedSteps:
+    """The batch sampler of a DataLoader: plan(first_step), plan(first_step + 1), ... without end."""
+
+    def __init__(self, plan: Callable[[int], list[Any]], first_step: int) -> None:
+        self.plan, self.first_step = plan, first_step
+
+    def __iter__(self) -> Iterator[list[Any]]:
+        return map(self.plan, itertools.count(self.first_step))
+
+
+def batches(
+    plan: Callable[[int], list[Any]],
+    first_step: int,
+    dataset: Dataset,
+    collate: Callable[[list[Any]], Any],
+    device: torch.device,
+    n_workers: int,
+) -> Iterator[Any]:
+    """Batches of step first_step, first_step + 1, ... on `device`: collate([dataset[spec] for spec in plan(step)]).
+
+    With workers, batches are prepared ahead and, for a GPU, pinned; which batches come does not depend on their number.
+    `collate` returns a NamedTuple; its tensors are moved, other fields pass through.
+    """
+    loader = DataLoader(
+        dataset,
+        batch_sampler=_PlannedSteps(plan, first_step),
+        collate_fn=collate,
+        num_workers=n_workers,
+        pin_memory=device.type == "cuda",
+        multiprocessing_context="spawn" if n_workers else None,  # forking a process with OpenMP threads can hang
+        prefetch_factor=4 if n_workers else None,
+        generator=torch.Generator(),  # else it draws from the run's random numbers, and a resumed run would differ
+    )
+    for batch in loader:
+        yield to_device(batch, device)
+
+
+def to_device(batch: Any, device: torch.device) -> Any:
+    """A NamedTuple with its tensors moved."""
+    moved = (value.to(device, non_blocking=True) if isinstance(value, torch.Tensor) else value for value in batch)
+    return type(batch)(*moved)

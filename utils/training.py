@@ -1,0 +1,355 @@
+"""What is the same for the three trainers: device and ranks, precision, stepping, saving, resuming. Not a framework: each
+train.py writes its own loop."""
+
+import contextlib
+import dataclasses
+import math
+import os
+import re
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+from tqdm import tqdm
+
+from utils import checkpoint
+from utils.board import Board, NoBoard
+from utils.cli import UserError, override
+from utils.paths import write_atomically
+
+SKIPS_TO_GIVE_UP = 25  # steps in a row whose loss or gradient is not finite
+DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclasses.dataclass(frozen=True)
+class RunOptions:
+    """The command line of a trainer; utils.cli.add_training_arguments documents each."""
+
+    run_id: str
+    models_dir: Path = Path("saved_models")
+    save_every: int = 500
+    backup_every: int = 0
+    eval_every: int = 500
+    vis_every: int = 10
+    max_steps: int | None = None
+    force_restart: bool = False
+    seed: int = 0
+    precision: str = "auto"
+    cpu: bool = False
+    n_workers: int | None = None
+    visdom: bool = False
+    visdom_server: str = "http://localhost"
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", self.run_id):
+            raise UserError(
+                f"run_id {self.run_id!r}: is a name, not a path (letters, digits, '_', '-', '.'); "
+                "choose the folder with --models_dir",
+                exit_code=2,
+            )
+
+
+class Run:
+    """One training run: `with Run("encoder", options) as run:`, `run.configure`, `run.start`, `for step in run.steps():`."""
+
+    def __init__(self, stage: str, options: RunOptions) -> None:
+        self.stage, self.options = stage, options
+        self.rank, self.world_size, self.device = _join_ranks(options.cpu)
+        self.is_main = self.rank == 0
+        self.dir = Path(options.models_dir) / options.run_id
+        self.path = self.dir / f"{stage}.pt"
+        self.n_workers = options.n_workers if options.n_workers is not None else (4 if self.device.type == "cuda" else 0)
+        if options.force_restart and self.is_main:
+            _put_aside(self.path, self.dir / "metrics.jsonl")
+        if self.world_size > 1:
+            torch.distributed.barrier()
+        self.checkpoint = checkpoint.load(self.path, stage) if self.path.exists() else None
+        self.step = self.checkpoint["step"] if self.checkpoint else 0
+        self.seed = self.checkpoint["sampler_state"]["seed"] if self.checkpoint else options.seed
+        self.board: Board | NoBoard = NoBoard()
+        self.skipped = 0  # steps without an update, because the loss or the gradient was not finite
+        self._skipped_in_a_row = 0
+        self._saved_step = self.step
+        self._dtype = self._choose_dtype()
+        self._scaler = torch.amp.GradScaler(self.device.type, enabled=self._dtype == torch.float16)
+        self._received: signal.Signals | None = None
+        self._old_handlers: dict[signal.Signals, Any] = {}
+        torch.manual_seed(self.seed)  # for the model's initial weights, the same on every rank
+
+    # ---- set-up
+
+    def configure(self, overrides: dict[str, str], model_config: Any, *settings: Any) -> tuple[Any, ...]:
+        """The model's configuration and the training settings, after --hparams and what the checkpoint says.
+
+        A resumed run keeps its own unless told otherwise. Raises UserError when --hparams contradicts the checkpoint's model.
+        """
+        if self.checkpoint:
+            model_config = type(model_config)(**self.checkpoint["model"])
+            settings = tuple(_with_values(s, self.checkpoint["training"]) for s in settings)
+        chosen = override(overrides, model_config, *settings)
+        if self.checkpoint and chosen[0] != model_config:
+            old, new = dataclasses.asdict(model_config), dataclasses.asdict(chosen[0])
+            differing = ", ".join(f"{name} is {old[name]}, asked for {new[name]}" for name in old if old[name] != new[name])
+            raise UserError(f"{self.path}: was trained with another model ({differing}); choose another run_id, or pass -f")
+        return chosen
+
+    def start(
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        config: Any,
+        *settings: Any,
+        mel: dict[str, Any] | None = None,
+        symbols: str | None = None,
+        extra: dict[str, Any] | None = None,
+    ) -> nn.Module:
+        """Load what the checkpoint holds, or start afresh; returns the module to call (wrapped if there are several ranks).
+
+        The model must be on run.device already. `extra` is what else the checkpoint shall hold.
+        """
+        self.model, self.optimizer = model, optimizer
+        self._content = {"model": dataclasses.asdict(config), "mel": mel, "symbols": symbols, **(extra or {})}
+        self._content["training"] = {k: v for s in settings for k, v in dataclasses.asdict(s).items()}
+        if self.checkpoint:
+            self._restore(self.checkpoint)
+        elif self.rank:
+            torch.manual_seed(self.seed + self.rank)  # dropout differs between ranks
+        self._buffers = list(model.buffers())
+        if self.is_main:
+            server = self.options.visdom_server if self.options.visdom else None
+            name = f"{self.options.run_id}_{self.stage}"
+            self.board = Board(self.dir, name, server, self.options.vis_every, self.step)
+            self._announce()
+        if self.world_size == 1:
+            return model
+        return DistributedDataParallel(model, device_ids=[self.device.index] if self.device.type == "cuda" else None)
+
+    def _restore(self, saved: dict[str, Any]) -> None:
+        for name in ("mel", "symbols"):
+            if saved[name] != self._content[name]:
+                raise UserError(f"{self.path}: was trained on another {name} format ({saved[name]}) than this data's "
+                                f"({self._content[name]}); choose another run_id, or preprocess again")  # fmt: skip
+        self.model.load_state_dict(saved["model_state"])
+        self.optimizer.load_state_dict(saved["optimizer_state"])
+        self._scaler.load_state_dict(saved["scaler_state"])
+        self.skipped = saved["sampler_state"]["skipped"]
+        if self.rank == 0:
+            _set_rng_state(saved["rng_state"], self.device)
+        else:
+            torch.manual_seed(self.seed + self.rank + 1009 * self.step)
+        self.checkpoint = None  # its memory is not needed any more
+
+    def _announce(self) -> None:
+        n_parameters = sum(p.numel() for p in self.model.parameters())
+        where = f"{self.device}" + (f" x {self.world_size} ranks" if self.world_size > 1 else "")
+        how = f"resuming at step {self.step}" if self.step else "starting"
+        precision = next((name for name, dtype in DTYPES.items() if dtype == self._dtype), "fp32")
+        print(f"{self.stage}: {how} in {self.dir}; {n_parameters / 1e6:.2f} M parameters, {precision} on {where}")
+        parameters = {**self._content["model"], **self._content["training"], "seed": self.seed, "precision": precision}
+        self.board.parameters(parameters)
+
+    # ---- the loop
+
+    def steps(self) -> Iterator[int]:
+        """Yield the next step until max_steps or a signal; saves and backs up between them, and at the end."""
+        last = self.options.max_steps if self.options.max_steps is not None else sys.maxsize
+        if self.step >= last:
+            print(f"{self.stage}: step {self.step} is reached already; raise --max_steps to train on")
+        total = self.options.max_steps
+        interval = 0.5 if sys.stderr.isatty() else 30  # seconds; a log file is not flooded
+        with tqdm(
+            desc=self.stage, total=total, initial=self.step, unit="step", disable=not self.is_main, mininterval=interval,
+            dynamic_ncols=True, smoothing=0.05,
+        ) as self._bar:  # fmt: skip
+            while self.step < last and not self._must_stop():
+                self.step += 1
+                self._before = [buffer.clone() for buffer in self._buffers]
+                self._started = time.perf_counter()
+                yield self.step
+                self._bar.update()
+                self._save_if_due()
+        if self._saved_step != self.step:
+            self.save()
+
+    def autocast(self) -> contextlib.AbstractContextManager:
+        """The forward pass and the loss belong inside."""
+        if self._dtype is None:
+            return contextlib.nullcontext()
+        return torch.autocast(self.device.type, self._dtype)
+
+    def optimize(self, loss: torch.Tensor, clip: float, scale_gradients: Callable[[], None] | None = None) -> float:
+        """Backward, clip the gradient's norm at `clip`, step. Returns the norm before clipping, nan if the step was skipped.
+
+        A loss or gradient that is not finite changes nothing: weights stay, running statistics are put back. Raises
+        UserError after many in a row. `scale_gradients` runs before clipping.
+        """
+        self._scaler.scale(loss).backward()
+        self._scaler.unscale_(self.optimizer)
+        if scale_gradients:
+            scale_gradients()
+        norm = float(nn.utils.clip_grad_norm_(self.model.parameters(), clip))
+        # With several ranks the gradient is the same on all of them, the loss is not: all must decide alike.
+        if math.isfinite(norm) and (self.world_size > 1 or bool(torch.isfinite(loss))):
+            self._scaler.step(self.optimizer)
+            self._skipped_in_a_row = 0
+        else:
+            norm = math.nan
+            self._skip()
+        self._scaler.update()
+        self.optimizer.zero_grad(set_to_none=True)
+        return norm
+
+    def _skip(self) -> None:
+        self.skipped += 1
+        self._skipped_in_a_row += 1
+        for buffer, before in zip(self._buffers, self._before, strict=True):
+            buffer.copy_(before)
+        if self._skipped_in_a_row >= SKIPS_TO_GIVE_UP:
+            raise UserError(f"step {self.step}: loss or gradient not finite for {SKIPS_TO_GIVE_UP} steps in a row; {self.path} "
+                            f"holds step {self._saved_step}; lower the learning rate or look at the data")  # fmt: skip
+
+    def log(self, **values: float) -> None:
+        """The numbers of this step: progress bar, metrics.jsonl, and every n-th time the dashboards."""
+        speed = 1 / max(1e-9, time.perf_counter() - self._started)
+        values = {name: float(value) for name, value in values.items()}
+        self._bar.set_postfix({**values, "skipped": self.skipped} if self.skipped else values, refresh=False)
+        self.board.scalars(self.step, {**values, "steps_per_second": speed, "skipped_steps": self.skipped})
+
+    def report(self, **values: float) -> None:
+        """Numbers measured on held-out data: printed on a line of their own, and sent everywhere at once."""
+        values = {name: float(value) for name, value in values.items()}
+        if self.is_main:
+            tqdm.write(f"step {self.step}: " + ", ".join(f"{name} {value:.4g}" for name, value in values.items()))
+        self.board.scalars(self.step, values, force=True)
+
+    def due(self, every: int) -> bool:
+        """Whether this step is a multiple of `every`; 0 is never."""
+        return every > 0 and self.step % every == 0
+
+    @contextlib.contextmanager
+    def evaluating(self, model: nn.Module) -> Iterator[None]:
+        """Evaluation mode without gradients; leaves no trace in training: the random numbers go on where they were."""
+        state = _rng_state(self.device)
+        was_training = model.training
+        model.eval()
+        try:
+            with torch.no_grad():
+                yield
+        finally:
+            model.train(was_training)
+            _set_rng_state(state, self.device)
+
+    # ---- saving
+
+    def save(self) -> None:
+        """Write the checkpoint, if this rank is the one that writes."""
+        if self.is_main:
+            content = {
+                "format": checkpoint.stage_format(self.stage),
+                "step": self.step,
+                **self._content,
+                "model_state": self.model.state_dict(),
+                "optimizer_state": self.optimizer.state_dict(),
+                "scaler_state": self._scaler.state_dict(),
+                "sampler_state": {"seed": self.seed, "skipped": self.skipped},
+                "rng_state": _rng_state(self.device),
+            }
+            checkpoint.save(self.path, content)
+        self._saved_step = self.step
+
+    def _save_if_due(self) -> None:
+        backup = self.due(self.options.backup_every)
+        if backup or self.due(self.options.save_every):
+            self.save()
+        if backup and self.is_main:
+            with write_atomically(self.dir / "backups" / f"{self.stage}-{self.step:07d}.pt") as temporary:
+                shutil.copyfile(self.path, temporary)
+
+    # ---- leaving
+
+    def __enter__(self) -> "Run":
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._old_handlers[number] = signal.signal(number, self._receive)
+        return self
+
+    def _receive(self, number: int, frame: Any) -> None:
+        self._received = signal.Signals(number)
+        signal.signal(number, signal.SIG_DFL)  # a second one does not wait for the step to end
+
+    def _must_stop(self) -> bool:
+        """Whether any rank was told to stop; all leave after the same step."""
+        if self.world_size == 1:
+            return self._received is not None
+        flag = torch.tensor(float(self._received is not None), device=self.device)
+        torch.distributed.all_reduce(flag, torch.distributed.ReduceOp.MAX)
+        return bool(flag)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        for number, handler in self._old_handlers.items():
+            signal.signal(number, handler)
+        self.board.close()
+        if self.world_size > 1:
+            torch.distributed.destroy_process_group()
+        if kind is None and self._received:
+            if self.is_main:
+                print(f"{self.stage}: stopped by {self._received.name} at step {self.step}, saved to {self.path}; "
+                      "the same command continues")  # fmt: skip
+            sys.exit(128 + self._received)
+
+    def _choose_dtype(self) -> torch.dtype | None:
+        precision = self.options.precision
+        if precision == "auto":
+            if self.device.type != "cuda":
+                return None
+            precision = "bf16" if torch.cuda.is_bf16_supported() else "fp16"
+        if precision == "fp16" and self.device.type == "cpu":
+            raise UserError("--precision fp16: needs a GPU; use bf16 or fp32 on a CPU", exit_code=2)
+        return DTYPES.get(precision)
+
+
+def _join_ranks(cpu: bool) -> tuple[int, int, torch.device]:
+    """Rank, number of ranks and device; torchrun tells them through the environment."""
+    world_size, rank, local_rank = (int(os.environ.get(n, d)) for n, d in (("WORLD_SIZE", 1), ("RANK", 0), ("LOCAL_RANK", 0)))
+    use_gpu = torch.cuda.is_available() and not cpu
+    device = torch.device("cuda", local_rank) if use_gpu else torch.device("cpu")
+    if use_gpu:
+        torch.cuda.set_device(device)
+        torch.set_float32_matmul_precision("high")  # TF32 for what autocast leaves in fp32
+    if world_size > 1:
+        torch.distributed.init_process_group("nccl" if use_gpu else "gloo")
+    return rank, world_size, device
+
+
+def _put_aside(*paths: Path) -> None:
+    """Rename each existing file to the first free <stem>.before-restart-N<suffix> beside it."""
+    for path in filter(Path.exists, paths):
+        names = (path.with_name(f"{path.stem}.before-restart-{n}{path.suffix}") for n in range(1, sys.maxsize))
+        aside = next(name for name in names if not name.exists())
+        path.rename(aside)
+        print(f"{path} is kept as {aside}")
+
+
+def _with_values(settings: Any, values: dict[str, Any]) -> Any:
+    names = {field.name for field in dataclasses.fields(settings)}
+    return dataclasses.replace(settings, **{name: value for name, value in values.items() if name in names})
+
+
+def _rng_state(device: torch.device) -> dict[str, torch.Tensor]:
+    state = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        state["cuda"] = torch.cuda.get_rng_state(device)
+    return state
+
+
+def _set_rng_state(state: dict[str, torch.Tensor], device: torch.device) -> None:
+    torch.set_rng_state(state["cpu"].cpu())
+    if device.type == "cuda" and "cuda" in state:
+        torch.cuda.set_rng_state(state["cuda"].cpu(), device)
