@@ -1,0 +1,88 @@
+"""An utterance is embedded as the mean of overlapping partials of the length that the encoder was trained on."""
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from encoder.model import SpeakerEncoder
+from utils.audio import ENCODER_HOP
+
+PARTIAL_FRAMES = 160  # 1.6 s
+PARTIALS_PER_BATCH = 256
+
+
+class Slices(NamedTuple):
+    """Where the partials of one utterance lie."""
+
+    wave: list[slice]  # in samples; the last may end past the wave, which is to be zero-padded up to there
+    mel: list[slice]  # in frames
+
+
+def compute_partial_slices(
+    n_samples: int,
+    partial_frames: int = PARTIAL_FRAMES,
+    min_pad_coverage: float = 0.75,
+    overlap: float = 0.5,
+) -> Slices:
+    """Partials of a wave of n_samples at 16 kHz, partial_frames (of 10 ms) long, each beginning inside the wave.
+
+    The last one is dropped if the wave fills less than min_pad_coverage of it, unless it is the only one.
+    """
+    if not 0 <= overlap < 1 or not 0 < min_pad_coverage <= 1:
+        raise ValueError(f"overlap {overlap} must be in [0, 1) and min_pad_coverage {min_pad_coverage} in (0, 1]")
+    n_frames = n_samples // ENCODER_HOP + 1
+    step = max(round(partial_frames * (1 - overlap)), 1)
+    starts = list(range(0, max(1, n_frames - partial_frames + step + 1), step))
+    covered = n_samples / ENCODER_HOP - starts[-1]  # frames of the last partial that hold signal
+    if covered < min_pad_coverage * partial_frames and len(starts) > 1:
+        starts.pop()
+    mel = [slice(start, start + partial_frames) for start in starts]
+    return Slices([slice(part.start * ENCODER_HOP, part.stop * ENCODER_HOP) for part in mel], mel)
+
+
+def partials_of_mel(mel: np.ndarray, partial_frames: int = PARTIAL_FRAMES) -> np.ndarray:
+    """(T, 40) -> (P, partial_frames, 40), zero-padded where the last partial ends past the utterance."""
+    slices = compute_partial_slices(max(len(mel) - 1, 0) * ENCODER_HOP, partial_frames).mel
+    missing = max(0, slices[-1].stop - len(mel))
+    padded = np.pad(mel, ((0, missing), (0, 0)))
+    return np.stack([padded[part] for part in slices])
+
+
+@torch.inference_mode()
+def embed_partials(model: SpeakerEncoder, utterances: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """For each utterance's partials (P, T, 40) the embeddings of these (P, E).
+
+    Partials of several utterances share a batch, and utterances are taken one by one as batches fill.
+    """
+    device = next(model.parameters()).device
+    waiting: list[np.ndarray] = []
+    finished = np.zeros((0, model.config.embedding_size), dtype=np.float32)  # embeddings not yet handed out
+    n_each: list[int] = []
+    for partials in utterances:
+        waiting.append(partials)
+        n_each.append(len(partials))
+        while sum(map(len, waiting)) >= PARTIALS_PER_BATCH:
+            batch = np.concatenate(waiting)
+            waiting = [batch[PARTIALS_PER_BATCH:]]
+            finished = np.concatenate([finished, _embed(model, batch[:PARTIALS_PER_BATCH], device)])
+        while n_each and len(finished) >= n_each[0]:
+            yield finished[: n_each[0]]
+            finished = finished[n_each.pop(0) :]
+    if sum(map(len, waiting)):
+        finished = np.concatenate([finished, _embed(model, np.concatenate(waiting), device)])
+    for n_partials in n_each:
+        yield finished[:n_partials]
+        finished = finished[n_partials:]
+
+
+def mean_embedding(embeddings: np.ndarray) -> np.ndarray:
+    """(n, E) -> (E,): the mean, scaled to length 1."""
+    mean = torch.from_numpy(np.ascontiguousarray(embeddings)).mean(dim=0)
+    return functional.normalize(mean, dim=0).numpy()
+
+
+def _embed(model: SpeakerEncoder, partials: np.ndarray, device: torch.device) -> np.ndarray:
+    return model(torch.from_numpy(partials).to(device)).float().cpu().numpy()

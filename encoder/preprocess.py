@@ -1,0 +1,233 @@
+"""Corpora -> one pair of files per speaker: all mels end to end, and where each utterance lies in them."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from utils import audio, corpora, vad
+from utils.cli import UserError, override, parse_overrides
+from utils.corpora import Speaker
+from utils.parallel import run_tasks
+from utils.paths import EncoderData, default_out_dir, remove_leftovers, save_text, write_atomically
+
+DEFAULT_CORPORA = ["librispeech_other", "voxceleb1", "voxceleb2"]
+COLUMNS = "name\tstart\tn_frames\tsource"
+N_SHOWN = 10  # skipped files named at the end; all of them are in the log
+
+
+@dataclass(frozen=True)
+class PreprocessSettings:
+    """What changes the mels; written into every file, and compared when an earlier run is continued."""
+
+    volume_dbfs: float = -30.0  # quieter utterances are raised to this level, dB of full scale
+    trim_silences: bool = True
+    min_frames: int = 160  # of 10 ms; shorter utterances are skipped
+
+
+class SpeakerResult(NamedTuple):
+    n_utterances: int
+    n_frames: int
+    n_skipped: int
+
+    @property
+    def hours(self) -> float:
+        return self.n_frames * audio.ENCODER_HOP / audio.SAMPLE_RATE / 3600
+
+
+def preprocess(
+    datasets_root: Path,
+    out_dir: Path | None = None,
+    datasets: list[str] | None = None,
+    skip_existing: bool = False,
+    trim: bool = True,
+    n_processes: int | None = None,
+    hparams: str = "",
+) -> None:
+    """Write each speaker's mels, utterances and skipped files, and a log per corpus.
+
+    datasets None does those of DEFAULT_CORPORA that are there. UserError where nothing is found or nothing is usable,
+    and where skip_existing meets speakers that were made with other settings.
+    """
+    (settings,) = override(parse_overrides(hparams), PreprocessSettings(trim_silences=trim))
+    data = EncoderData(out_dir or default_out_dir(datasets_root, "encoder"))
+    speakers = corpora.find_speakers(datasets_root, datasets or _present_defaults(datasets_root))
+    remove_leftovers(data.root)
+    todo = [speaker for speaker in speakers if not (skip_existing and _is_finished(data, speaker, settings))]
+    if len(todo) < len(speakers):
+        print(f"{len(speakers) - len(todo)} of {len(speakers)} speakers are finished already and skipped")
+
+    task = partial(preprocess_speaker, datasets_root=Path(datasets_root), data=data, settings=settings)
+    n_processes = n_processes or os.cpu_count() or 1
+    for _ in run_tasks(task, todo, n_processes, "Speakers", "audio h", weigh=lambda result: result.hours):
+        pass
+    by_corpus: dict[str, list[Speaker]] = {}
+    for speaker in speakers:
+        by_corpus.setdefault(speaker.corpus, []).append(speaker)
+    for corpus, members in by_corpus.items():
+        _write_log(data, corpus, members, settings)
+    _report(data, speakers, Path(datasets_root))
+
+
+def _present_defaults(datasets_root: Path) -> list[str]:
+    present, absent = corpora.split_present(datasets_root, DEFAULT_CORPORA)
+    if not present:
+        found = sorted(path.name for path in Path(datasets_root).glob("LibriSpeech/*") if path.is_dir())
+        raise UserError(
+            f"{datasets_root}: found none of {', '.join(absent)}; "
+            f"LibriSpeech subsets there: {', '.join(found) or 'none'} (choose with -d LibriSpeech/<subset>)"
+        )
+    if absent:
+        print(f"not in {datasets_root}, done without: {', '.join(absent)}")
+    return present
+
+
+# ---- one speaker, in a worker process
+
+
+def preprocess_speaker(speaker: Speaker, datasets_root: Path, data: EncoderData, settings: PreprocessSettings) -> SpeakerResult:
+    """Write one speaker's files; utterances.tsv goes first and comes last, so that its presence means finished."""
+    folder = data.speaker_dir(speaker.id)
+    folder.mkdir(parents=True, exist_ok=True)
+    for stale in (data.UTTERANCES, data.SKIPPED):
+        (folder / stale).unlink(missing_ok=True)
+    listing = corpora.list_utterances(speaker)
+    skipped = list(listing.problems)
+    if not listing.utterances:
+        skipped.append(f"{speaker.folder}: holds no audio files")
+    rows, start = [], 0
+    with _MelWriter(folder / data.MELS) as writer:
+        for utterance in listing.utterances:
+            try:
+                mel = utterance_mel(utterance.path, settings)
+            except audio.AudioError as error:
+                skipped.append(str(error))
+                continue
+            writer.append(mel)
+            source = utterance.path.relative_to(datasets_root).as_posix()
+            rows.append(f"{utterance.name}\t{start}\t{len(mel)}\t{source}")
+            start += len(mel)
+    if skipped:
+        relative = [line.replace(f"{datasets_root}{os.sep}", "") for line in skipped]
+        save_text(folder / data.SKIPPED, "".join(f"{line}\n" for line in relative))
+    save_text(folder / data.UTTERANCES, "\n".join([_parameters(settings), COLUMNS, *rows, ""]))
+    return SpeakerResult(len(rows), start, len(skipped))
+
+
+def utterance_mel(path: Path, settings: PreprocessSettings) -> np.ndarray:
+    """Audio file -> float32 (T, 40). AudioError, naming the file, where it cannot be used."""
+    wav = audio.normalize_volume(audio.load(path), settings.volume_dbfs, increase_only=True)
+    if settings.trim_silences:
+        wav = vad.trim_silences(wav)
+        if not len(wav):
+            raise audio.AudioError(f"{path}: no speech found in it")
+    n_frames = len(wav) // audio.ENCODER_HOP + 1
+    if n_frames < settings.min_frames:
+        raise audio.AudioError(f"{path}: {n_frames} frames of speech, under {settings.min_frames}")
+    return audio.encoder_mel(wav)
+
+
+class _MelWriter:
+    """Appends mels to one .npy file, atomically, holding only one of them in memory."""
+
+    def __init__(self, path: Path) -> None:
+        self._atomic = write_atomically(path)
+        self._n_frames = 0
+
+    def __enter__(self) -> "_MelWriter":
+        self._file = self._atomic.__enter__().open("wb")
+        self._write_header()
+        return self
+
+    def append(self, mel: np.ndarray) -> None:
+        self._file.write(np.ascontiguousarray(mel, dtype="<f4"))
+        self._n_frames += len(mel)
+
+    def _write_header(self) -> None:
+        """numpy pads a header so that it keeps its length while the first axis grows."""
+        self._file.seek(0)
+        shape = (self._n_frames, audio.ENCODER_N_MELS)
+        np.lib.format.write_array_header_1_0(self._file, {"descr": "<f4", "fortran_order": False, "shape": shape})
+
+    def __exit__(self, *error: object) -> None:
+        self._write_header()
+        self._file.close()
+        self._atomic.__exit__(*error)
+
+
+# ---- what is on disk
+
+
+def _parameters(settings: PreprocessSettings) -> str:
+    return "# " + " ".join(f"{name}={value}" for name, value in asdict(settings).items())
+
+
+def _is_finished(data: EncoderData, speaker: Speaker, settings: PreprocessSettings) -> bool:
+    path = data.speaker_dir(speaker.id) / data.UTTERANCES
+    if not path.is_file():
+        return False
+    with path.open(encoding="utf-8") as file:
+        made_with = file.readline().rstrip("\n")
+    if made_with != _parameters(settings):
+        raise UserError(
+            f"{path} was made with {made_with[2:]}, asked for is {_parameters(settings)[2:]}: "
+            "take the same settings, or leave --skip_existing out to make everything again"
+        )
+    return True
+
+
+def _lengths(data: EncoderData, speaker: Speaker) -> Iterator[int]:
+    lines = (data.speaker_dir(speaker.id) / data.UTTERANCES).read_text(encoding="utf-8").splitlines()
+    return (int(line.split("\t")[2]) for line in lines[2:])
+
+
+def _skipped(data: EncoderData, speaker: Speaker) -> list[str]:
+    path = data.speaker_dir(speaker.id) / data.SKIPPED
+    return path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+
+
+def _write_log(data: EncoderData, corpus: str, speakers: list[Speaker], settings: PreprocessSettings) -> None:
+    """From what is on disk alone, so that it does not tell in how many runs the corpus was done."""
+    n_each = {speaker.name: [*_lengths(data, speaker)] for speaker in speakers}
+    seconds = np.array([n for lengths in n_each.values() for n in lengths]) * audio.ENCODER_HOP / audio.SAMPLE_RATE
+    skipped = [line for speaker in speakers for line in _skipped(data, speaker)]
+    n_used = sum(bool(lengths) for lengths in n_each.values())
+    lines = [corpus, "", "Parameters"]
+    fixed = {"sample_rate": audio.SAMPLE_RATE, "n_mels": audio.ENCODER_N_MELS, "hop_length": audio.ENCODER_HOP}
+    lines += [f"    {name}: {value}" for name, value in (asdict(settings) | fixed).items()]
+    lines += ["", "Counts"]
+    lines += [f"    speakers: {len(speakers)}, of which {len(speakers) - n_used} without a usable utterance"]
+    lines += [f"    utterances: {len(seconds)}", f"    skipped: {len(skipped)}", f"    hours: {seconds.sum() / 3600:.3f}"]
+    if len(seconds):
+        lines += ["", "Utterances per speaker", _statistics([len(lengths) for lengths in n_each.values() if lengths])]
+        lines += ["", "Duration of an utterance (s)", _statistics(seconds)]
+        lines += ["", "Duration of a speaker (min)", _statistics([sum(n) * 0.01 / 60 for n in n_each.values() if n])]
+    lines += ["", "Skipped", *(f"    {line}" for line in skipped or ["nothing"])]
+    save_text(data.log(corpus), "\n".join([*lines, ""]))
+
+
+def _statistics(values: list[float] | np.ndarray) -> str:
+    figures = {"min": np.min, "mean": np.mean, "median": np.median, "max": np.max, "std": np.std}
+    return "    " + "   ".join(f"{name} {function(values):.2f}" for name, function in figures.items())
+
+
+def _report(data: EncoderData, speakers: list[Speaker], datasets_root: Path) -> None:
+    lengths = [n for speaker in speakers for n in _lengths(data, speaker)]
+    skipped = [line for speaker in speakers for line in _skipped(data, speaker)]
+    logs = ", ".join(str(data.log(corpus)) for corpus in sorted({speaker.corpus for speaker in speakers}))
+    hours = sum(lengths) * audio.ENCODER_HOP / audio.SAMPLE_RATE / 3600
+    print(f"{len(lengths)} utterances ({hours:.2f} h) of {len(speakers)} speakers in {data.root}; logs: {logs}")
+    if skipped:
+        print(f"{len(skipped)} files were skipped:")
+        print(*(f"    {line}" for line in skipped[:N_SHOWN]), sep="\n")
+        if len(skipped) > N_SHOWN:
+            print(f"    ... all of them are listed in {logs}")
+    if not lengths:
+        raise UserError(
+            f"{datasets_root}: not one usable utterance in the audio of {len(speakers)} speakers "
+            f"({', '.join(sorted({speaker.corpus for speaker in speakers}))}); the reasons are in {logs}"
+        )

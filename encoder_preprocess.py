@@ -1,0 +1,61 @@
+"""First script: turn speech corpora into the mel spectrograms that the speaker encoder trains on."""
+
+from pathlib import Path
+
+from utils import cli
+
+
+def main() -> None:
+    parser = cli.parser(
+        "Turn speech corpora into mel spectrograms for the speaker encoder: volume, removal of pauses, 40 mel bands "
+        "every 10 ms. Writes one folder per speaker and one log per corpus; bad audio files are skipped and listed."
+    )
+    parser.add_argument(
+        "datasets_root",
+        type=Path,
+        help="folder that holds the corpora: LibriSpeech/<subset>, VoxCeleb1 (wav, vox1_meta.csv), VoxCeleb2 (dev/aac)",
+    )
+    parser.add_argument("-o", "--out_dir", type=Path, help="folder to write to (default: <datasets_root>/SV2TTS/encoder)")
+    parser.add_argument(
+        "-d",
+        "--datasets",
+        metavar="NAME,NAME",
+        help="corpora to use, separated by commas: LibriSpeech/<subset>, librispeech_other (train-other-500), "
+        "librispeech_clean (train-clean-100 and -360), voxceleb1 (anglophone speakers), voxceleb2 "
+        "(default: librispeech_other,voxceleb1,voxceleb2, as far as they are there)",
+    )
+    parser.add_argument(
+        "-s",
+        "--skip_existing",
+        action="store_true",
+        help="keep speakers that are finished; use it to continue after an interruption",
+    )
+    parser.add_argument(
+        "--no_trim",
+        action="store_true",
+        help="keep pauses instead of cutting them with voice activity detection (webrtcvad is then not needed)",
+    )
+    parser.add_argument("-n", "--n_processes", type=int, help="processes to run at a time (default: one per CPU core)")
+    cli.add_hparams(
+        parser,
+        "volume_dbfs (level in dB to which quieter audio is raised, -30), min_frames (utterances with fewer frames of "
+        "10 ms are skipped, 160)",
+    )
+    args = parser.parse_args()
+    datasets = args.datasets and [name.strip() for name in args.datasets.split(",") if name.strip()]
+
+    from encoder.preprocess import preprocess
+
+    preprocess(
+        args.datasets_root,
+        args.out_dir,
+        datasets,
+        skip_existing=args.skip_existing,
+        trim=not args.no_trim,
+        n_processes=args.n_processes,
+        hparams=args.hparams,
+    )
+
+
+if __name__ == "__main__":
+    cli.run(main)
