@@ -1,0 +1,214 @@
+"""The harness that the trainers share, on a model small enough to see through."""
+
+import json
+import os
+import signal
+import socket
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from utils import checkpoint
+from utils.batching import EpochPlan, held_out
+from utils.cli import UserError
+from utils.training import SKIPS_TO_GIVE_UP, Run, RunOptions
+
+
+@dataclass(frozen=True)
+class TinyConfig:
+    width: int = 4
+
+
+@dataclass(frozen=True)
+class TinySettings:
+    learning_rate: float = 0.1
+
+
+def train(folder: Path, max_steps: int, bad_steps=(), overrides=None, after_step=lambda step: None, **options) -> dict:
+    """Train a small net with batch norm and dropout on random numbers; returns its checkpoint."""
+    with Run("encoder", RunOptions("tiny", models_dir=folder, max_steps=max_steps, **options)) as run:
+        config, settings = run.configure(overrides or {}, TinyConfig(), TinySettings())
+        model = nn.Sequential(
+            nn.Linear(3, config.width), nn.BatchNorm1d(config.width), nn.Dropout(0.5), nn.Linear(config.width, 1)
+        )
+        optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate)
+        net = run.start(model, optimizer, config, settings)
+        for step in run.steps():
+            x = torch.from_numpy(np.random.default_rng(step).normal(size=(8, 3)).astype(np.float32))
+            x = x * (np.nan if step in bad_steps else 1)
+            loss = (net(x) - x.sum(dim=1, keepdim=True)).square().mean()
+            run.log(loss=loss.item(), grad_norm=run.optimize(loss, clip=1.0))
+            if run.due(3):
+                with run.evaluating(model):
+                    run.report(held_out_loss=net(torch.rand(8, 3)).mean())
+            after_step(step)
+    return checkpoint.load(folder / "tiny" / "encoder.pt", "encoder")
+
+
+def assert_same(a: dict, b: dict) -> None:
+    assert a["step"] == b["step"]
+    for name, value in a["model_state"].items():
+        assert torch.equal(value, b["model_state"][name]), name
+    for index, state in a["optimizer_state"]["state"].items():
+        for name, value in state.items():
+            assert torch.equal(value, b["optimizer_state"]["state"][index][name]), name
+
+
+def metrics(folder: Path) -> list[dict]:
+    return [json.loads(line) for line in (folder / "tiny" / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path):
+    train(tmp_path / "parts", 5)
+    assert_same(train(tmp_path / "parts", 11), train(tmp_path / "whole", 11))
+    losses = [[row["loss"] for row in metrics(tmp_path / name) if "loss" in row] for name in ("parts", "whole")]
+    assert losses[0] == losses[1] and len(losses[0]) == 11
+
+
+def test_what_a_killed_run_did_after_its_checkpoint_is_done_again(tmp_path):
+    class Killed(BaseException): ...
+
+    def die(step):
+        if step == 8:
+            raise Killed
+
+    with pytest.raises(Killed):
+        train(tmp_path / "parts", 11, save_every=5, after_step=die)
+    assert checkpoint.load(tmp_path / "parts" / "tiny" / "encoder.pt", "encoder")["step"] == 5
+    assert_same(train(tmp_path / "parts", 11), train(tmp_path / "whole", 11))
+    assert [row["step"] for row in metrics(tmp_path / "parts") if "loss" in row] == list(range(1, 12))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_and_leaves(tmp_path, number):
+    with pytest.raises(SystemExit) as left:
+        train(tmp_path, 100, after_step=lambda step: os.kill(os.getpid(), number) if step == 4 else None)
+    assert left.value.code == 128 + number
+    assert checkpoint.load(tmp_path / "tiny" / "encoder.pt", "encoder")["step"] == 4
+
+
+def test_a_step_that_is_not_finite_changes_nothing(tmp_path):
+    clean, dirty = train(tmp_path / "clean", 4), train(tmp_path / "dirty", 5, bad_steps=[5])
+    for name, value in clean["model_state"].items():
+        assert torch.equal(value, dirty["model_state"][name]), name
+    assert metrics(tmp_path / "dirty")[-1]["skipped_steps"] == 1
+    assert metrics(tmp_path / "dirty")[-1]["loss"] is None
+
+
+def test_many_such_steps_stop_the_run_and_keep_the_last_good_checkpoint(tmp_path):
+    with pytest.raises(UserError, match="not finite"):
+        train(tmp_path, 100, bad_steps=range(7, 100), save_every=6)
+    saved = checkpoint.load(tmp_path / "tiny" / "encoder.pt", "encoder")
+    assert all(value.isfinite().all() for value in saved["model_state"].values())
+    assert saved["step"] <= 6 + SKIPS_TO_GIVE_UP
+
+
+def test_restart_keeps_the_old_file_beside(tmp_path):
+    old = train(tmp_path, 3)
+    assert train(tmp_path, 2, force_restart=True)["step"] == 2
+    assert_same(old, checkpoint.load(tmp_path / "tiny" / "encoder.before-restart-1.pt", "encoder"))
+    assert [row["step"] for row in metrics(tmp_path) if "loss" in row] == [1, 2]
+
+
+def test_backups_are_kept(tmp_path):
+    train(tmp_path, 7, backup_every=3)
+    assert sorted(path.name for path in (tmp_path / "tiny" / "backups").iterdir()) == [
+        "encoder-0000003.pt",
+        "encoder-0000006.pt",
+    ]
+
+
+def test_another_model_size_is_refused_and_settings_may_change(tmp_path):
+    train(tmp_path, 2, overrides={"width": "5"})
+    assert train(tmp_path, 3)["model"]["width"] == 5  # the run keeps its own
+    assert train(tmp_path, 4, overrides={"learning_rate": "0.01"})["training"]["learning_rate"] == 0.01
+    with pytest.raises(UserError, match="width is 5, asked for 6"):
+        train(tmp_path, 5, overrides={"width": "6"})
+
+
+@pytest.mark.parametrize("run_id", ["a/b", "../x", "", ".hidden", "with space"])
+def test_a_run_id_with_a_path_in_it_is_refused(run_id):
+    with pytest.raises(UserError, match="run_id"):
+        RunOptions(run_id)
+
+
+def test_a_missing_visdom_costs_one_line(tmp_path, capfd):
+    train(tmp_path, 3, visdom=True, visdom_server="http://localhost:9")
+    assert capfd.readouterr().err.count("Visdom is off") == 1
+
+
+def test_a_visdom_that_dies_while_training_is_given_up_in_one_line(tmp_path, capfd):
+    """A server that answers the first request and then hangs up on everything."""
+    server = socket.create_server(("127.0.0.1", 0))
+
+    def hang_up():
+        while True:
+            try:
+                server.accept()[0].close()
+            except OSError:
+                return
+
+    threading.Thread(target=hang_up, daemon=True).start()
+    train(tmp_path, 30, visdom=True, visdom_server=f"http://127.0.0.1:{server.getsockname()[1]}", vis_every=1)
+    server.close()
+    lines = [line for line in capfd.readouterr().err.splitlines() if "Visdom" in line]
+    assert len(lines) == 1 and ("is given up" in lines[0] or "is off" in lines[0])
+
+
+def test_a_figure_that_fails_does_not_stop_the_board(tmp_path):
+    from utils.board import Board
+
+    board = Board(tmp_path, "x", None)
+    board.figure(1, "broken", lambda: 1 / 0)
+    board.audio(1, "tone", lambda: np.sin(np.arange(1600) / 5), 16000)
+    board.scalars(1, {"loss": 1.0})
+    board.close()
+    assert (tmp_path / "wavs" / "tone-0000001.wav").stat().st_size > 3200
+    assert not (tmp_path / "plots").exists() or not any((tmp_path / "plots").iterdir())
+
+
+def test_every_item_comes_once_an_epoch_and_ranks_share_a_batch():
+    lengths = np.random.default_rng(0).integers(10, 500, size=103)
+    whole = EpochPlan(lengths, 8, seed=3)
+    epoch = [index for step in range(1, 13) for index, _ in whole(step)]
+    assert len(epoch) == len(set(epoch)) == 96
+    halves = [EpochPlan(lengths, 4, seed=3, rank=rank, world_size=2) for rank in (0, 1)]
+    for step in (1, 13, 40):
+        assert sorted(halves[0](step) + halves[1](step)) == sorted(whole(step))
+    assert len(EpochPlan([5, 6, 7], 8, seed=0)(1)) == 3
+
+
+def test_similar_lengths_share_a_batch():
+    lengths = np.random.default_rng(0).integers(10, 1000, size=1000)
+    plan = EpochPlan(lengths, 10, seed=0)
+    frames = [lengths[[index for index, _ in plan(step)]] for step in range(1, 100)]
+    padding = 1 - sum(batch.sum() for batch in frames) / sum(batch.max() * len(batch) for batch in frames)
+    assert padding < 0.05
+
+
+def test_held_out_names_do_not_depend_on_their_order():
+    names = [f"speaker{i}" for i in range(40)]
+    assert held_out(names, 0.05, 2) == held_out(names[::-1], 0.05, 2)
+    assert len(held_out(names, 0.05, 2)) == 2 and len(held_out(names[:3], 0.5, 2)) == 1
+
+
+@pytest.mark.parametrize("damage", ["cut short", "text", "another stage", "missing", "list"])
+def test_a_bad_checkpoint_is_named_in_one_line(tmp_path, damage):
+    path = tmp_path / "encoder.pt"
+    checkpoint.save(path, {"format": checkpoint.stage_format("vocoder"), "step": 1, "weights": torch.zeros(1000)})
+    if damage == "cut short":
+        path.write_bytes(path.read_bytes()[:2000])
+    elif damage == "text":
+        path.write_text("hello")
+    elif damage == "list":
+        torch.save([1, 2], path)
+    elif damage == "missing":
+        path.unlink()
+    with pytest.raises(UserError, match=str(path)) as caught:
+        checkpoint.load(path, "encoder")
+    assert "\n" not in str(caught.value)
