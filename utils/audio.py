@@ -109,6 +109,16 @@ def write_wav(path: Path, wav: np.ndarray, sample_rate: int = SAMPLE_RATE) -> No
         scipy.io.wavfile.write(temporary, sample_rate, to_int16(wav / max(1.0, peak)))
 
 
+def play(wav: np.ndarray, sample_rate: int) -> None:
+    """Play float (n,) and wait for its end; where there is no sounddevice or no device, one line says so."""
+    try:
+        import sounddevice
+
+        sounddevice.play(wav / max(1.0, float(np.abs(wav).max(initial=0.0))), sample_rate, blocking=True)
+    except Exception as error:  # not installed, PortAudio missing, no device, device busy: never a reason to fail
+        print(f"Not played ({str(error).splitlines()[0] if str(error) else type(error).__name__}); --no_sound to not try")
+
+
 # ---- samples
 
 

@@ -1,0 +1,111 @@
+"""The three models as one: recordings of a voice and texts -> speech."""
+
+import itertools
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from encoder import inference as encoder
+from synthesizer.inference import Synthesizer
+from utils import audio
+from utils.cli import UserError
+from vocoder import inference as vocoder
+
+SHORTEST_REFERENCE = 0.5  # seconds
+PAUSE = 0.3  # seconds between two texts
+
+
+class Cloner:
+    """Loads encoder, synthesizer and vocoder (None: Griffin-Lim) and tries them out with tiny inputs.
+
+    Raises UserError when a file cannot be used, when synthesizer and vocoder differ in their mel format, or when a model
+    does not give finite numbers.
+    """
+
+    def __init__(
+        self, encoder_path: Path, synthesizer_path: Path, vocoder_path: Path | None, seed: int | None = None, cpu: bool = False
+    ) -> None:
+        device = torch.device("cpu" if cpu or not torch.cuda.is_available() else "cuda")
+        self.seed, self.uses_vocoder = seed, vocoder_path is not None
+        encoder.load_model(encoder_path, device)
+        self.synthesizer = Synthesizer(synthesizer_path, device)
+        self.sample_rate = self.synthesizer.sample_rate
+        if vocoder_path:
+            vocoder.load_model(vocoder_path, device)
+            vocoder.check_mel_format(self.synthesizer.mel_format)
+        self._try_out()
+        print(f"Encoder, synthesizer and {'vocoder' if self.uses_vocoder else 'Griffin-Lim'} work, on {device}.")
+
+    def _try_out(self) -> None:
+        noise = np.random.default_rng(0).normal(0, 0.1, audio.SAMPLE_RATE).astype(np.float32)
+        mel = self.synthesizer.synthesize_spectrograms(["a"], [encoder.embed_utterance(noise)], seed=0)[0][:, :10]
+        if not np.isfinite(self._sound(mel)).all():
+            raise UserError("a model gives numbers that are not finite; train it longer, or use another file")
+
+    def clone(self, references: list[Path], texts: list[str]) -> np.ndarray:
+        """Speak the texts one after another in the voice of the references: float32 (n,) at `sample_rate`.
+
+        Prints how long each part took against the length of the audio. Raises UserError for a reference that cannot be used.
+        """
+        voice, voice_seconds = _timed(lambda: encoder.embed_speaker([_speech(path) for path in references]))
+        mels, mel_seconds = _timed(
+            lambda: self.synthesizer.synthesize_spectrograms(texts, [voice] * len(texts), seed=self.seed)
+        )
+        waves, sound_seconds = _timed(lambda: [self._sound(mel) for mel in mels])
+        pause = np.zeros(int(PAUSE * self.sample_rate), np.float32)
+        wav = np.concatenate([part for wave in waves for part in (wave, pause)][:-1])
+        seconds = len(wav) / self.sample_rate
+        total = voice_seconds + mel_seconds + sound_seconds
+        print(
+            f"{seconds:.2f} s of audio in {total:.2f} s (real-time factor {total / seconds:.2f}): voice {voice_seconds:.2f} s, "
+            f"spectrogram {mel_seconds:.2f} s, sound {sound_seconds:.2f} s"
+        )
+        return wav
+
+    def _sound(self, mel: np.ndarray) -> np.ndarray:
+        """(n_mels, T) -> (n,)."""
+        if self.uses_vocoder:
+            return vocoder.infer_waveform(mel, seed=self.seed)
+        return self.synthesizer.griffin_lim(mel)
+
+
+def deliver(wav: np.ndarray, sample_rate: int, output: Path | None, play: bool) -> None:
+    """Write the wave, to the first free demo_output_NN.wav unless a file was named, and play it where that is possible."""
+    free = (path for n in itertools.count(1) if not (path := Path(f"demo_output_{n:02d}.wav")).exists())
+    path = output or next(free)
+    audio.write_wav(path, wav, sample_rate)
+    print(f"Written: {path}")
+    if play:
+        audio.play(wav, sample_rate)
+
+
+def converse(cloner: Cloner, play: bool) -> None:
+    """Ask for a recording and a sentence, again and again; a mistake costs a line, the end of input ends the loop."""
+    try:
+        while True:
+            reference = Path(
+                input("Recording of the voice to clone (a file; Ctrl-D to leave): ").strip().strip("'\"")
+            ).expanduser()
+            text = input("What shall it say: ").strip()
+            try:
+                deliver(cloner.clone([reference], [text]), cloner.sample_rate, None, play)
+            except UserError as error:
+                print(f"error: {error}")
+    except EOFError:
+        print()
+
+
+def _speech(path: Path) -> np.ndarray:
+    wav = audio.load(path)
+    if len(wav) < SHORTEST_REFERENCE * audio.SAMPLE_RATE:
+        raise UserError(f"{path}: is {len(wav) / audio.SAMPLE_RATE:.2f} s long; at least {SHORTEST_REFERENCE} s are needed")
+    return encoder.preprocess_wav(wav)
+
+
+def _timed(work: Callable[[], Any]) -> tuple[Any, float]:
+    start = time.perf_counter()
+    return work(), time.perf_counter() - start

@@ -1,0 +1,65 @@
+"""Speak any text in the voice of a few seconds of speech: asks for a recording and a sentence, or takes them as arguments."""
+
+import argparse
+from pathlib import Path
+
+from utils import cli
+
+DEFAULT = Path("saved_models/default")
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = cli.parser(
+        "Clone a voice: speak text in the voice of a recording. Without --reference, asks for recordings and sentences until "
+        "the input ends, and writes demo_output_01.wav, demo_output_02.wav, ... With --reference, does it once and leaves."
+    )
+    add = parser.add_argument
+    add("-e", "--encoder", type=Path, default=DEFAULT / "encoder.pt", help="speaker encoder: makes a voice out of speech")
+    add("-s", "--synthesizer", type=Path, default=DEFAULT / "synthesizer.pt", help="makes a mel spectrogram of text and voice")
+    add("-v", "--vocoder", type=Path, default=DEFAULT / "vocoder.pt", help="makes sound of the mel spectrogram")
+    add("--griffin_lim", action="store_true", help="make sound without a vocoder: at once, but metallic")
+    add("--reference", type=Path, nargs="+", metavar="FILE", help="speech of one voice, 0.5 s to an hour each, any format and "
+        "rate; several files are averaged, and 5 to 15 s of clean speech serve best")  # fmt: skip
+    text = parser.add_mutually_exclusive_group()
+    text.add_argument("--text", help="what to say")
+    text.add_argument("--text_file", type=Path, metavar="FILE", help="UTF-8 text to say, each line by itself, into one file")
+    add("--output", type=Path, metavar="FILE", help="WAV file to write, replaced if it exists (default: the first free "
+        "demo_output_NN.wav)")  # fmt: skip
+    add("--seed", type=int, help="makes the result repeatable; without it, every reading differs a little")
+    add("--cpu", action="store_true", help="use the CPU even if there is a GPU")
+    add("--no_sound", action="store_true", help="do not play the result")
+    args = parser.parse_args()
+    if bool(args.reference) != bool(args.text is not None or args.text_file):
+        parser.error("--reference and one of --text and --text_file go together")
+    if args.output and not args.reference:
+        parser.error("--output needs --reference and a text")
+    return args
+
+
+def read_texts(args: argparse.Namespace) -> list[str]:
+    if args.text is not None:
+        return [args.text]
+    try:
+        lines = args.text_file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise cli.UserError(f"{args.text_file}: cannot be read as UTF-8 text ({error})") from error
+    texts = [line.strip() for line in lines if line.strip()]
+    if not texts:
+        raise cli.UserError(f"{args.text_file}: holds no text")
+    return texts
+
+
+def main() -> None:
+    args = parse_arguments()
+    texts = read_texts(args) if args.reference else []
+    from demo.cloner import Cloner, converse, deliver
+
+    cloner = Cloner(args.encoder, args.synthesizer, None if args.griffin_lim else args.vocoder, args.seed, args.cpu)
+    if args.reference:
+        deliver(cloner.clone(args.reference, texts), cloner.sample_rate, args.output, play=not args.no_sound)
+    else:
+        converse(cloner, play=not args.no_sound)
+
+
+if __name__ == "__main__":
+    cli.run(main)
