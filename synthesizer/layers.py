@@ -1,0 +1,154 @@
+"""Building blocks of Tacotron (1703.10135, section 3), whose results never depend on padding.
+
+Shapes: B utterances, T positions (characters or frames), C channels. `mask` is (B, T, 1), 1 where a position is real and
+0 where it is padding.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def sequence_mask(lengths: Tensor, size: int) -> Tensor:
+    """(B,) lengths -> (B, size) bool, True inside each sequence."""
+    return torch.arange(size, device=lengths.device) < lengths[:, None]
+
+
+class PreNet(nn.Module):
+    """Two narrow layers whose dropout stays on at inference too: it is what makes the decoder heed the text."""
+
+    def __init__(self, n_inputs: int, sizes: tuple[int, int], dropout: float) -> None:
+        super().__init__()
+        self.first = nn.Linear(n_inputs, sizes[0])
+        self.second = nn.Linear(sizes[0], sizes[1])
+        self.dropout = dropout
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., n_inputs) -> (..., sizes[1])"""
+        x = F.dropout(F.relu(self.first(x)), self.dropout, training=True)
+        return F.dropout(F.relu(self.second(x)), self.dropout, training=True)
+
+
+class MaskedBatchNorm(nn.BatchNorm1d):
+    """Batch norm whose statistics are those of the real positions alone."""
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """(B, C, T) and mask (B, 1, T) -> (B, C, T), 0 at the padding"""
+        if not self.training:
+            return super().forward(x) * mask
+        x = x.float()  # sums over a whole batch need more than bf16's 8 bits
+        n = mask.sum()
+        mean = (x * mask).sum((0, 2), keepdim=True) / n  # (1, C, 1)
+        centred = (x - mean) * mask
+        variance = centred.square().sum((0, 2), keepdim=True) / n
+        with torch.no_grad():
+            unbiased = variance * (n / (n - 1).clamp(min=1))
+            self.running_mean.lerp_(mean.flatten(), self.momentum)
+            self.running_var.lerp_(unbiased.flatten(), self.momentum)
+            self.num_batches_tracked += 1
+        scale = self.weight[:, None] * (variance + self.eps).rsqrt()
+        return centred * scale + self.bias[:, None] * mask
+
+
+class ConvNorm(nn.Module):
+    """Convolution, ReLU if asked, then batch norm (in this order)."""
+
+    def __init__(self, n_inputs: int, n_outputs: int, kernel: int, relu: bool = True) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(n_inputs, n_outputs, kernel, padding=kernel // 2, bias=False)
+        self.norm = MaskedBatchNorm(n_outputs)
+        self.relu = relu
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """(B, C_in, T), 0 at the padding, and mask (B, 1, T) -> (B, C_out, T), 0 at the padding"""
+        length = x.size(2)
+        x = self.conv(x)[:, :, :length]  # an even kernel gives one position too many
+        return self.norm(F.relu(x) if self.relu else x, mask)
+
+
+class Highway(nn.Module):
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.transform = nn.Linear(size, size)
+        self.gate = nn.Linear(size, size)
+        nn.init.zeros_(self.transform.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., size) -> (..., size)"""
+        return torch.lerp(x, F.relu(self.transform(x)).to(x.dtype), torch.sigmoid(self.gate(x)).to(x.dtype))
+
+
+class BidirectionalGRU(nn.Module):
+    """Each direction starts at a real position, so that padding is never read before speech."""
+
+    def __init__(self, n_inputs: int, n_hidden: int) -> None:
+        super().__init__()
+        self.ahead = nn.GRU(n_inputs, n_hidden, batch_first=True)
+        self.back = nn.GRU(n_inputs, n_hidden, batch_first=True)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """(B, T, n_inputs) -> (B, T, 2 n_hidden), 0 at the padding"""
+        positions = torch.arange(x.size(1), device=x.device)  # (T,)
+        lengths = mask.sum(1, dtype=torch.long)  # (B, 1)
+        # Turning each sequence within its own length costs no copy to the host, as packing would.
+        turned = torch.where(positions < lengths, lengths - 1 - positions, positions)[:, :, None]  # (B, T, 1)
+        ahead, _ = self.ahead(x)
+        back, _ = self.back(x.gather(1, turned.expand_as(x)))
+        back = back.gather(1, turned.expand_as(back))
+        return torch.cat([ahead, back], dim=2) * mask
+
+
+class CBHG(nn.Module):
+    """Bank of convolutions, highway network, bidirectional GRU (1703.10135, section 3.1)."""
+
+    def __init__(self, n_inputs: int, channels: int, n_kernels: int, projections: tuple[int, int], n_highways: int) -> None:
+        super().__init__()
+        self.bank = nn.ModuleList(ConvNorm(n_inputs, channels, kernel) for kernel in range(1, n_kernels + 1))
+        self.project = ConvNorm(n_kernels * channels, projections[0], 3)
+        self.project_back = ConvNorm(projections[0], projections[1], 3, relu=False)
+        same_size = projections[1] == channels
+        self.widen = nn.Identity() if same_size else nn.Linear(projections[1], channels, bias=False)
+        self.highways = nn.Sequential(*(Highway(channels) for _ in range(n_highways)))
+        self.gru = BidirectionalGRU(channels, channels // 2)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """(B, T, n_inputs) -> (B, T, channels), 0 at the padding; what the padding of x holds has no influence"""
+        x = x * mask
+        across = mask.transpose(1, 2).to(x.dtype)  # (B, 1, T)
+        y = x.transpose(1, 2)  # (B, C, T)
+        y = torch.cat([conv(y, across) for conv in self.bank], dim=1)  # (B, n_kernels * channels, T)
+        y = F.max_pool1d(y, 2, stride=1, padding=1)[:, :, :-1] * across  # each position and the one before it
+        y = self.project_back(self.project(y, across), across).transpose(1, 2)  # (B, T, n_inputs)
+        return self.gru(self.highways(self.widen(y + x)), mask)
+
+
+class ResidualLSTM(nn.Module):
+    """x + LSTM(x). In training a share of the hidden state is zoned out: it keeps its value of the step before (1606.01305)."""
+
+    def __init__(self, size: int, zoneout: float) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(size, size, batch_first=True)
+        self.zoneout = zoneout
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Every step at once: (B, S, size) -> (B, S, size)"""
+        if not (self.training and self.zoneout):
+            return x + self.lstm(x)[0]
+        weights = self.lstm
+        kept = torch.rand(x.shape, device=x.device) < self.zoneout
+        projected = F.linear(x, weights.weight_ih_l0, weights.bias_ih_l0 + weights.bias_hh_l0)  # (B, S, 4 size)
+        hidden = cell = x.new_zeros(x.size(0), x.size(2))
+        outputs = []
+        for gates_in, kept_now in zip(projected.unbind(1), kept.unbind(1), strict=True):
+            gates = gates_in + F.linear(hidden, weights.weight_hh_l0)
+            enter, forget, new, leave = gates.float().chunk(4, dim=1)
+            cell = torch.sigmoid(forget) * cell + torch.sigmoid(enter) * torch.tanh(new)
+            hidden = torch.where(kept_now, hidden, torch.sigmoid(leave) * torch.tanh(cell))
+            outputs.append(hidden)
+        return x + torch.stack(outputs, dim=1)
+
+    def step(self, x: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """One step, nothing zoned out: (B, size) and (hidden, cell) of (B, size) -> (B, size) and the next state"""
+        w = self.lstm
+        state = torch.lstm_cell(x, state, w.weight_ih_l0, w.weight_hh_l0, w.bias_ih_l0, w.bias_hh_l0)
+        return x + state[0], state

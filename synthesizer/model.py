@@ -1,0 +1,159 @@
+"""Tacotron with speaker embeddings (1703.10135, 1712.05884; SV2TTS 1806.04558, section 2.2).
+
+Shapes: B utterances, T characters, F frames, S = ceil(F / r) decoder steps, E = encoder_size + speaker_size.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from synthesizer.attention import Memory
+from synthesizer.decoder import Decoder
+from synthesizer.layers import CBHG, PreNet, sequence_mask
+
+MIN_FRAMES = 10  # the stop output is heeded only in steps that start after this frame
+
+
+@dataclass(frozen=True)
+class TacotronConfig:
+    """Sizes; the defaults are the published ones."""
+
+    n_symbols: int = 66
+    n_mels: int = 80
+    speaker_size: int = 256
+    embedding_size: int = 512
+    encoder_prenet: tuple[int, int] = (256, 256)
+    encoder_size: int = 256
+    encoder_kernels: int = 5  # the CBHG's bank holds kernels of 1 to this many characters
+    decoder_prenet: tuple[int, int] = (256, 256)
+    attention_size: int = 128
+    attention_filters: int = 32
+    attention_kernel: int = 31  # characters; odd
+    decoder_size: int = 1024
+    postnet_size: int = 512
+    postnet_kernels: int = 5
+    n_highways: int = 4
+    max_r: int = 20  # frames that a decoder step can give; the reduction factor r says how many it does give
+    prenet_dropout: float = 0.5
+    zoneout: float = 0.1
+    silence_level: float = -3.4  # trailing frames that stay under it are cut from generated speech
+
+    def __post_init__(self) -> None:
+        if self.attention_kernel % 2 == 0:
+            raise ValueError("attention_kernel must be odd")
+
+
+class Prediction(NamedTuple):
+    """Teacher-forced answer."""
+
+    before: Tensor  # (B, F, n_mels) mel before the post-net
+    after: Tensor  # (B, F, n_mels) mel after it
+    stop_logits: Tensor  # (B, S)
+    attention: Tensor  # (B, S, T)
+
+
+class Generated(NamedTuple):
+    """Free-running answer. What stands after an item's own end means nothing."""
+
+    before: Tensor  # (B, F, n_mels)
+    after: Tensor  # (B, F, n_mels)
+    attention: Tensor  # (B, S, T)
+    lengths: Tensor  # (B,) frames of each item
+    stopped: Tensor  # (B,) bool: the stop output ended it, not its cap
+
+
+class TextEncoder(nn.Module):
+    def __init__(
+        self, n_symbols: int, embedding_size: int, prenet: PreNet, n_prenet: int, size: int, n_kernels: int, n_highways: int
+    ) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(n_symbols, embedding_size)
+        self.prenet = prenet
+        self.cbhg = CBHG(n_prenet, size, n_kernels, (size, n_prenet), n_highways)
+
+    def forward(self, text: Tensor, mask: Tensor, speakers: Tensor) -> Tensor:
+        """ids (B, T), mask (B, T, 1), speakers (B, speaker_size) -> (B, T, E)"""
+        x = self.cbhg(self.prenet(self.embedding(text)), mask)  # (B, T, size)
+        return torch.cat([x, speakers[:, None].expand(-1, text.size(1), -1).to(x.dtype)], dim=2)
+
+
+class Tacotron(nn.Module):
+    def __init__(self, config: TacotronConfig) -> None:
+        super().__init__()
+        self.config = c = config
+        encoder_prenet = PreNet(c.embedding_size, c.encoder_prenet, c.prenet_dropout)
+        self.encoder = TextEncoder(
+            c.n_symbols, c.embedding_size, encoder_prenet, c.encoder_prenet[1], c.encoder_size, c.encoder_kernels, c.n_highways
+        )
+        self.decoder = Decoder(
+            n_mels=c.n_mels,
+            n_context=c.encoder_size + c.speaker_size,
+            prenet_sizes=c.decoder_prenet,
+            prenet_dropout=c.prenet_dropout,
+            attention_size=c.attention_size,
+            attention_filters=c.attention_filters,
+            attention_kernel=c.attention_kernel,
+            size=c.decoder_size,
+            zoneout=c.zoneout,
+            max_r=c.max_r,
+        )
+        self.postnet = CBHG(c.n_mels, c.postnet_size, c.postnet_kernels, (c.postnet_size, c.n_mels), c.n_highways)
+        self.output = nn.Linear(c.postnet_size, c.n_mels, bias=False)
+        # What the weights were last trained with; they speak with this one, so it travels with them.
+        self.register_buffer("r", torch.tensor(2, dtype=torch.int32))
+        for weight in self.parameters():
+            if weight.dim() > 1:
+                nn.init.xavier_uniform_(weight)
+
+    def forward(
+        self, text: Tensor, text_lengths: Tensor, mels: Tensor, mel_lengths: Tensor, speakers: Tensor, r: int
+    ) -> Prediction:
+        """Teacher forcing: ids (B, T), (B,), mels (B, F, n_mels), (B,), speakers (B, speaker_size) -> Prediction
+
+        Each step sees the last frame of the r frames before its own. What the last step says past F is dropped.
+        """
+        n_frames = mels.size(1)
+        n_steps = -(-n_frames // r)
+        seen = F.pad(mels[:, r - 1 :: r][:, : n_steps - 1], (0, 0, 1, 0))  # (B, S, n_mels), zeros first
+        before, stop_logits, attention = self.decoder(seen, self._read(text, text_lengths, speakers), r)
+        before = before[:, :n_frames]
+        return Prediction(before, self._refine(before, mel_lengths), stop_logits, attention)
+
+    @torch.no_grad()
+    def generate(
+        self, text: Tensor, text_lengths: Tensor, speakers: Tensor, max_frames: Tensor, r: int | None = None
+    ) -> Generated:
+        """Free running: ids (B, T), (B,), speakers (B, speaker_size), most frames of each item (B,) -> Generated
+
+        An item ends with the first step whose stop output passes 0.5, or at its cap, whatever the others do.
+        """
+        r = r or int(self.r)
+        memory = self._read(text, text_lengths, speakers)
+        state, weights = self.decoder.start(memory), self.decoder.frame_weights(r)
+        frame = memory.values.new_zeros(text.size(0), self.config.n_mels)
+        lengths, stopped = max_frames.clone(), torch.zeros_like(max_frames, dtype=torch.bool)
+        mels, attention = [], []
+        for begin in range(0, int(max_frames.max()), r):
+            mel, stop_logits, state = self.decoder.step(frame, state, memory, weights)
+            frame = mel[:, -1]
+            mels.append(mel)
+            attention.append(state.attended.attention.weights)
+            if begin > MIN_FRAMES:
+                ends_now = (stop_logits > 0) & ~stopped & (begin + r <= max_frames)
+                lengths, stopped = torch.where(ends_now, begin + r, lengths), stopped | ends_now
+                if bool((lengths <= begin + r).all()):
+                    break
+        before = torch.cat(mels, dim=1)  # (B, F, n_mels)
+        return Generated(before, self._refine(before, lengths), torch.stack(attention, dim=1), lengths, stopped)
+
+    def _read(self, text: Tensor, lengths: Tensor, speakers: Tensor) -> Memory:
+        mask = sequence_mask(lengths, text.size(1))  # (B, T)
+        encoded = self.encoder(text, mask[:, :, None].to(speakers.dtype), speakers)  # (B, T, E)
+        return self.decoder.attention.prepare(encoded, mask)
+
+    def _refine(self, mel: Tensor, lengths: Tensor) -> Tensor:
+        mask = sequence_mask(lengths, mel.size(1))[:, :, None].to(torch.float32)  # (B, F, 1)
+        return self.output(self.postnet(mel, mask))

@@ -1,0 +1,82 @@
+"""Weights published before this project, turned into its own."""
+
+import dataclasses
+import re
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from synthesizer.model import Tacotron, TacotronConfig
+from utils.cli import UserError
+
+RENAMED = (  # in order; each is applied once to a name
+    (r"^encoder_proj\.", "decoder.attention.key."),
+    (r"^encoder\.pre_net\.", "encoder.prenet."),
+    (r"^post_proj\.", "output."),
+    (r"^decoder\.r$", "r"),
+    (r"\.fc1\.", ".first."),
+    (r"\.fc2\.", ".second."),
+    (r"\.conv1d_bank\.", ".bank."),
+    (r"^postnet\.conv1d_bank\.", "postnet.bank."),
+    (r"\.bnorm\.", ".norm."),
+    (r"\.conv_project1\.", ".project."),
+    (r"\.conv_project2\.", ".project_back."),
+    (r"\.pre_highway\.", ".widen."),
+    (r"\.W1\.", ".transform."),
+    (r"\.W2\.", ".gate."),
+    (r"\.rnn\.(\w+_l0)_reverse$", r".gru.back.\1"),
+    (r"\.rnn\.(\w+_l0)$", r".gru.ahead.\1"),
+    (r"\.attn_net\.conv\.", ".attention.filters."),
+    (r"\.attn_net\.L\.", ".attention.location."),
+    (r"\.attn_net\.W\.", ".attention.query."),
+    (r"\.attn_net\.v\.", ".attention.score."),
+    (r"\.attn_rnn\.(weight|bias)_hh$", r".query_hidden.\1"),
+    (r"\.attn_rnn\.bias_ih$", ".query_prenet.bias"),
+    (r"\.rnn_input\.", ".join."),
+    (r"\.res_rnn([12])\.(\w+)$", r".lstm\1.lstm.\2_l0"),
+    (r"\.mel_proj\.", ".frames."),
+    (r"\.stop_proj\.", ".stop."),
+)
+"""TODO"""
+
+
+def from_published(state: dict[str, Tensor], config: TacotronConfig | None = None) -> dict[str, Any]:
+    """A published `model_state` -> the content of a checkpoint of this project: model, model_state, step.
+
+    Raises UserError when an entry is missing, unknown or of another shape: nothing is dropped silently.
+    """
+    state = dict(state)
+    config = config or TacotronConfig()
+    config = dataclasses.replace(config, silence_level=float(state.pop("stop_threshold", config.silence_level)))
+    step = int(state.pop("step", torch.zeros(1)))
+    queries = state.pop("decoder.attn_rnn.weight_ih", None)  # (3 A, E + prenet)
+    renamed = {_renamed(name): value for name, value in state.items()}
+    if queries is not None:
+        n_context = config.encoder_size + config.speaker_size
+        renamed["decoder.query_context.weight"] = queries[:, :n_context].clone()
+        renamed["decoder.query_prenet.weight"] = queries[:, n_context:].clone()
+    _check(renamed, config)
+    return {"model": dataclasses.asdict(config), "model_state": renamed, "step": step}
+
+
+def _renamed(name: str) -> str:
+    for pattern, replacement in RENAMED:
+        name = re.sub(pattern, replacement, name)
+    return name
+
+
+def _check(state: dict[str, Tensor], config: TacotronConfig) -> None:
+    with torch.device("meta"):
+        wanted = {name: tuple(value.shape) for name, value in Tacotron(config).state_dict().items()}
+    found = {name: tuple(value.shape) for name, value in state.items()}
+    problems = [f"{name} is missing" for name in wanted.keys() - found.keys()]
+    problems += [f"{name} is unknown" for name in found.keys() - wanted.keys()]
+    problems += [
+        f"{name} is {found[name]}, not {wanted[name]}" for name in wanted.keys() & found.keys() if found[name] != wanted[name]
+    ]
+    if problems:
+        problems.sort()
+        raise UserError(
+            f"not the published synthesizer: {problems[0]}" + f" (and {len(problems) - 1} more)" * (len(problems) > 1)
+        )
