@@ -4,7 +4,6 @@ B utterances, T mel frames of 10 ms, E embedding size, S speakers, U utterances 
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -51,11 +50,6 @@ class SpeakerEncoder(nn.Module):
         return raw / (raw.norm(dim=1, keepdim=True) + 1e-5)
 
 
-class TrainingOutput(NamedTuple):
-    loss: Tensor  # ()
-    embeddings: Tensor  # (S, U, E), of this rank
-
-
 class EncoderWithLoss(nn.Module):
     """Encoder and loss as one module, so that several ranks keep the loss's two parameters equal as well."""
 
@@ -64,11 +58,10 @@ class EncoderWithLoss(nn.Module):
         self.encoder = SpeakerEncoder(config)
         self.loss = GE2ELoss()
 
-    def forward(self, mels: Tensor) -> TrainingOutput:
-        """(S, U, T, n_mels) -> loss over the speakers of all ranks."""
-        n_speakers, n_utterances = mels.shape[:2]
-        embeddings = self.encoder(mels.flatten(0, 1)).unflatten(0, (n_speakers, n_utterances))  # (S, U, E)
-        return TrainingOutput(self.loss(gather_ranks(embeddings)), embeddings)
+    def forward(self, mels: Tensor) -> Tensor:
+        """(S, U, T, n_mels) -> loss () over the speakers of all ranks."""
+        embeddings = self.encoder(mels.flatten(0, 1)).unflatten(0, mels.shape[:2])  # (S, U, E)
+        return self.loss(gather_ranks(embeddings))
 
 
 def gather_ranks(embeddings: Tensor) -> Tensor:

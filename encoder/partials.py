@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional
 
 from encoder.model import SpeakerEncoder
-from utils.audio import ENCODER_HOP
+from utils.audio import ENCODER_HOP, encoder_mel
 
 PARTIAL_FRAMES = 160  # 1.6 s
 PARTIALS_PER_BATCH = 256
@@ -23,23 +23,23 @@ class Slices(NamedTuple):
 
 def compute_partial_slices(
     n_samples: int,
-    partial_frames: int = PARTIAL_FRAMES,
+    partial_utterance_n_frames: int = PARTIAL_FRAMES,
     min_pad_coverage: float = 0.75,
     overlap: float = 0.5,
 ) -> Slices:
-    """Partials of a wave of n_samples at 16 kHz, partial_frames (of 10 ms) long, each beginning inside the wave.
+    """Partials of a wave of n_samples at 16 kHz, partial_utterance_n_frames (of 10 ms) long, each beginning inside the wave.
 
     The last one is dropped if the wave fills less than min_pad_coverage of it, unless it is the only one.
     """
     if not 0 <= overlap < 1 or not 0 < min_pad_coverage <= 1:
         raise ValueError(f"overlap {overlap} must be in [0, 1) and min_pad_coverage {min_pad_coverage} in (0, 1]")
     n_frames = n_samples // ENCODER_HOP + 1
-    step = max(round(partial_frames * (1 - overlap)), 1)
-    starts = list(range(0, max(1, n_frames - partial_frames + step + 1), step))
+    step = max(round(partial_utterance_n_frames * (1 - overlap)), 1)
+    starts = list(range(0, max(1, n_frames - partial_utterance_n_frames + step + 1), step))
     covered = n_samples / ENCODER_HOP - starts[-1]  # frames of the last partial that hold signal
-    if covered < min_pad_coverage * partial_frames and len(starts) > 1:
+    if covered < min_pad_coverage * partial_utterance_n_frames and len(starts) > 1:
         starts.pop()
-    mel = [slice(start, start + partial_frames) for start in starts]
+    mel = [slice(start, start + partial_utterance_n_frames) for start in starts]
     return Slices([slice(part.start * ENCODER_HOP, part.stop * ENCODER_HOP) for part in mel], mel)
 
 
@@ -49,6 +49,13 @@ def partials_of_mel(mel: np.ndarray, partial_frames: int = PARTIAL_FRAMES) -> np
     missing = max(0, slices[-1].stop - len(mel))
     padded = np.pad(mel, ((0, missing), (0, 0)))
     return np.stack([padded[part] for part in slices])
+
+
+def partials_of_wave(wav: np.ndarray, slices: Slices) -> np.ndarray:
+    """(n,) at 16 kHz -> mels of its partials (P, T, 40)."""
+    missing = max(0, slices.wave[-1].stop - len(wav))
+    mel = encoder_mel(np.pad(wav, (0, missing)))  # (T, 40)
+    return np.stack([mel[part] for part in slices.mel])
 
 
 @torch.inference_mode()

@@ -1,0 +1,167 @@
+"""Preprocessed speakers: an index that stays small, batches of distinct speakers, crops read from disk as they are needed."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from utils.audio import ENCODER_N_MELS
+from utils.batching import held_out, rng
+from utils.cli import UserError
+from utils.paths import EncoderData
+
+HELD_OUT_FRACTION = 0.05
+HELD_OUT_AT_LEAST = 2  # speakers
+FRAME_BYTES = 4 * ENCODER_N_MELS
+
+
+class SpeakerIndex(NamedTuple):
+    """Where the utterances of S speakers lie. Speaker s has utterances first[s] ... first[s + 1] - 1 of the other two."""
+
+    root: Path
+    names: list[str]  # S, sorted
+    first: np.ndarray  # int64 (S + 1,)
+    starts: np.ndarray  # int64 (N,), first frame in the speaker's mels.npy
+    lengths: np.ndarray  # int32 (N,), frames
+
+    def n_utterances(self, speaker: int) -> int:
+        return int(self.first[speaker + 1] - self.first[speaker])
+
+    def mels(self, speaker: int) -> np.ndarray:
+        """float32 (frames, 40), mapped from disk."""
+        data = EncoderData(self.root)
+        return np.load(data.speaker_dir(self.names[speaker]) / data.MELS, mmap_mode="r")
+
+    def utterance(self, speaker: int, number: int) -> np.ndarray:
+        """float32 (T, 40) of the speaker's utterance `number`."""
+        position = self.first[speaker] + number
+        start = self.starts[position]
+        return np.array(self.mels(speaker)[start : start + self.lengths[position]])
+
+
+class CropSpec(NamedTuple):
+    """One speaker's part of a batch: which utterances, and the first frame of the crop in each."""
+
+    speaker: int
+    utterances: np.ndarray  # (U,)
+    offsets: np.ndarray  # (U,)
+
+
+class Batch(NamedTuple):
+    mels: torch.Tensor  # (S, U, T, 40)
+
+
+def read_index(root: Path, min_frames: int) -> SpeakerIndex:
+    """Index all finished speakers below `root`, without utterances shorter than min_frames.
+
+    UserError where there are none, or where a file is damaged. Speakers that preprocessing has not finished are left out
+    and counted in one line.
+    """
+    data = EncoderData(Path(root))
+    if not data.root.is_dir():
+        raise UserError(f"{root}: no such folder; encoder_preprocess.py makes it (<datasets_root>/SV2TTS/encoder)")
+    names, n_each, starts, lengths, n_unfinished = [], [0], [], [], 0
+    for folder in sorted(data.root.iterdir()):
+        if not (folder / data.UTTERANCES).is_file():
+            n_unfinished += (folder / data.MELS).is_file() or any(folder.glob(f".{data.MELS}*"))
+            continue
+        rows = _read_utterances(folder / data.UTTERANCES, folder / data.MELS)
+        rows = rows[rows[:, 1] >= min_frames]
+        if len(rows):
+            names.append(folder.name)
+            n_each.append(len(rows))
+            starts.append(rows[:, 0])
+            lengths.append(rows[:, 1].astype(np.int32))
+    if n_unfinished:
+        print(f"{n_unfinished} speakers in {root} are not finished and left out; encoder_preprocess.py -s continues them")
+    if not names:
+        raise UserError(
+            f"{root}: no speaker with an utterance of {min_frames} frames or more; looked for "
+            f"<corpus and speaker>/{data.UTTERANCES}, which encoder_preprocess.py writes"
+        )
+    return SpeakerIndex(data.root, names, np.cumsum(n_each), np.concatenate(starts), np.concatenate(lengths))
+
+
+def _read_utterances(path: Path, mels: Path) -> np.ndarray:
+    """int64 (n, 2): start and length of each utterance in frames."""
+    lines = path.read_text(encoding="utf-8").split("\n")[2:-1]
+    try:
+        fields = [line.split("\t") for line in lines]
+        rows = np.array([(int(start), int(length)) for _, start, length, _ in fields], dtype=np.int64).reshape(-1, 2)
+    except ValueError as error:
+        raise UserError(f"{path}: has a damaged line ({error}); preprocess this speaker again") from error
+    n_frames = int(rows[-1].sum()) if len(rows) else 0
+    n_bytes = mels.stat().st_size if mels.is_file() else 0
+    if n_bytes < n_frames * FRAME_BYTES:
+        raise UserError(f"{mels}: is missing or cut short ({n_bytes} bytes); preprocess this speaker again")
+    return rows
+
+
+def split_speakers(index: SpeakerIndex) -> tuple[np.ndarray, np.ndarray]:
+    """(speakers to train on, held-out speakers): positions in the index. The choice depends on the names alone."""
+    chosen = held_out(index.names, HELD_OUT_FRACTION, HELD_OUT_AT_LEAST)
+    is_held_out = np.array([name in chosen for name in index.names])
+    return np.flatnonzero(~is_held_out), np.flatnonzero(is_held_out)
+
+
+class SpeakerBatches:
+    """plan(step) -> one CropSpec per speaker: distinct speakers over all ranks, each one's utterances distinct if possible.
+
+    A pure function of seed, rank and step. Every window of `n_frames` frames of an utterance is equally likely.
+    """
+
+    def __init__(
+        self,
+        index: SpeakerIndex,
+        speakers: Sequence[int],
+        n_speakers: int,
+        n_utterances: int,
+        n_frames: int,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        """n_speakers is per rank; with fewer at hand, all that there are. UserError under two."""
+        self.index, self.speakers = index, np.asarray(speakers)
+        self.n_utterances, self.n_frames, self.seed, self.rank = n_utterances, n_frames, seed, rank
+        self.n_speakers = min(n_speakers, len(self.speakers) // world_size)
+        self.n_drawn = self.n_speakers * world_size
+        if self.n_drawn < 2:
+            raise UserError(
+                f"{index.root}: {len(self.speakers)} speakers to train on (2 more are held out); "
+                f"telling speakers apart takes at least {max(2, world_size)}"
+            )
+
+    def __call__(self, step: int) -> list[CropSpec]:
+        drawn = rng(self.seed, step).choice(self.speakers, self.n_drawn, replace=False)
+        mine = drawn[self.rank * self.n_speakers : (self.rank + 1) * self.n_speakers]
+        generator = rng(self.seed, step, self.rank + 1)
+        return [self._crops(int(speaker), generator) for speaker in mine]
+
+    def _crops(self, speaker: int, generator: np.random.Generator) -> CropSpec:
+        n_available = self.index.n_utterances(speaker)
+        n_rounds = -(-self.n_utterances // n_available)  # more than one where the speaker has too few utterances
+        orders = [generator.permutation(n_available) for _ in range(n_rounds)]
+        utterances = np.concatenate(orders)[: self.n_utterances]  # (U,)
+        lengths = self.index.lengths[self.index.first[speaker] + utterances]
+        offsets = generator.integers(0, lengths - self.n_frames, endpoint=True)  # (U,)
+        return CropSpec(speaker, utterances, offsets)
+
+
+class SpeakerDataset(Dataset):
+    """dataset[CropSpec] -> float32 (U, T, 40), read through one mapping of the speaker's file."""
+
+    def __init__(self, index: SpeakerIndex, n_frames: int) -> None:
+        self.index, self.n_frames = index, n_frames
+
+    def __getitem__(self, spec: CropSpec) -> np.ndarray:
+        mels = self.index.mels(spec.speaker)
+        starts = self.index.starts[self.index.first[spec.speaker] + spec.utterances] + spec.offsets
+        return np.stack([mels[start : start + self.n_frames] for start in starts])
+
+
+def collate(speakers: list[np.ndarray]) -> Batch:
+    return Batch(torch.from_numpy(np.stack(speakers)))  # (S, U, T, 40)

@@ -1,0 +1,116 @@
+"""Train the speaker encoder."""
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from encoder.dataset import SpeakerBatches, SpeakerDataset, SpeakerIndex, collate, read_index, split_speakers
+from encoder.evaluate import Embedded, embed_speakers, verify
+from encoder.model import EncoderConfig, EncoderWithLoss, SpeakerEncoder
+from encoder.visualize import draw_embeddings
+from utils import audio
+from utils.batching import batches
+from utils.cli import parse_overrides
+from utils.training import Run, RunOptions
+
+MEL_FORMAT = {
+    "sample_rate": audio.SAMPLE_RATE,
+    "n_fft": audio.ENCODER_N_FFT,
+    "hop_length": audio.ENCODER_HOP,
+    "n_mels": audio.ENCODER_N_MELS,
+}
+SPEAKERS_DRAWN = 10  # in the picture of embeddings: as many colours as an eye keeps apart
+UTTERANCES_DRAWN = 10
+
+
+@dataclass(frozen=True)
+class EncoderTraining:
+    """What --hparams can change besides the model's sizes."""
+
+    learning_rate: float = 1e-4
+    speakers_per_batch: int = 64  # on each rank
+    utterances_per_speaker: int = 10
+    partial_frames: int = 160  # of 10 ms, cut from each utterance
+    clip: float = 3.0  # gradient norm
+    similarity_gradient: float = 0.01  # factor on the gradients of the loss's scale and offset
+    eval_speakers: int = 100  # held-out speakers evaluated, at most
+    eval_utterances: int = 10  # of each of them, at most
+
+    def __post_init__(self) -> None:
+        if min(self.speakers_per_batch, self.utterances_per_speaker, self.eval_utterances) < 2:
+            raise ValueError("speakers and utterances must be at least 2")
+        if self.partial_frames < 2 or self.learning_rate <= 0 or self.clip <= 0:
+            raise ValueError("partial_frames, learning_rate and clip must be positive")
+
+
+def train(data_dir: Path, options: dict[str, Any], hparams: str = "", umap_every: int = 100) -> None:
+    """Train on the speakers that encoder_preprocess.py wrote to data_dir, until max_steps or a signal."""
+    with Run("encoder", RunOptions(**options)) as run:
+        config, settings = run.configure(parse_overrides(hparams), EncoderConfig(), EncoderTraining())
+        index = read_index(data_dir, settings.partial_frames)
+        speakers, held_out = split_speakers(index)
+        held_out = held_out[: settings.eval_speakers]
+        plan = SpeakerBatches(
+            index,
+            speakers,
+            settings.speakers_per_batch,
+            settings.utterances_per_speaker,
+            settings.partial_frames,
+            run.seed,
+            run.rank,
+            run.world_size,
+        )
+        if run.is_main:
+            _announce(index, plan, len(held_out), settings)
+
+        model = EncoderWithLoss(config).to(run.device)
+        optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate)
+        wrapped = run.start(model, optimizer, config, settings, mel=MEL_FORMAT)
+        dataset = SpeakerDataset(index, settings.partial_frames)
+        feed = batches(plan, run.step + 1, dataset, collate, run.device, run.n_workers)
+        scale_similarity = partial(model.loss.scale_gradients, settings.similarity_gradient)
+        evaluate = partial(_embed_held_out, run, model.encoder, index, held_out, settings)
+
+        for step in run.steps():
+            batch = next(feed)
+            with run.autocast():
+                loss = wrapped(batch.mels)
+            grad_norm = run.optimize(loss, settings.clip, scale_similarity)
+            run.log(loss=loss.item(), learning_rate=settings.learning_rate, grad_norm=grad_norm)
+
+            if run.is_main and run.due(run.options.eval_every):
+                run.report(**verify(evaluate(settings.eval_utterances)).figures())
+            if run.is_main and run.due(umap_every):
+                embedded = evaluate(UTTERANCES_DRAWN, SPEAKERS_DRAWN)
+                run.board.figure(step, "embeddings", partial(_draw, embedded, index, step), folder="plots")
+
+
+def _announce(index: SpeakerIndex, plan: SpeakerBatches, n_held_out: int, settings: EncoderTraining) -> None:
+    hours = index.lengths.sum() * audio.ENCODER_HOP / audio.SAMPLE_RATE / 3600
+    print(
+        f"{len(index.names)} speakers, {len(index.lengths)} utterances, {hours:.1f} h in {index.root}; "
+        f"training on {len(plan.speakers)}, evaluating on {n_held_out} held-out speakers"
+    )
+    if plan.n_speakers < settings.speakers_per_batch:
+        print(f"a batch holds {plan.n_speakers} speakers instead of {settings.speakers_per_batch}: there are no more")
+
+
+def _embed_held_out(
+    run: Run,
+    encoder: SpeakerEncoder,
+    index: SpeakerIndex,
+    held_out: list[int],
+    settings: EncoderTraining,
+    n_utterances: int,
+    n_speakers: int | None = None,
+) -> Embedded:
+    with run.evaluating(encoder), run.autocast():
+        return embed_speakers(encoder, index, held_out[:n_speakers], n_utterances, settings.partial_frames)
+
+
+def _draw(embedded: Embedded, index: SpeakerIndex, step: int) -> Any:
+    names = [index.names[speaker] for speaker in embedded.speakers]
+    return draw_embeddings(embedded.embeddings, names, f"held-out speakers, step {step}")
