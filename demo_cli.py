@@ -14,9 +14,12 @@ def parse_arguments() -> argparse.Namespace:
         "the input ends, and writes demo_output_01.wav, demo_output_02.wav, ... With --reference, does it once and leaves."
     )
     add = parser.add_argument
-    add("-e", "--encoder", type=Path, default=DEFAULT / "encoder.pt", help="speaker encoder: makes a voice out of speech")
-    add("-s", "--synthesizer", type=Path, default=DEFAULT / "synthesizer.pt", help="makes a mel spectrogram of text and voice")
-    add("-v", "--vocoder", type=Path, default=DEFAULT / "vocoder.pt", help="makes sound of the mel spectrogram")
+    add("-e", "--enc_model_fpath", dest="encoder", type=Path, default=DEFAULT / "encoder.pt", metavar="FILE",
+        help="speaker encoder: makes a voice out of speech")  # fmt: skip
+    add("-s", "--syn_model_fpath", dest="synthesizer", type=Path, default=DEFAULT / "synthesizer.pt", metavar="FILE",
+        help="makes a mel spectrogram of text and voice")  # fmt: skip
+    add("-v", "--voc_model_fpath", dest="vocoder", type=Path, default=DEFAULT / "vocoder.pt", metavar="FILE",
+        help="makes sound of the mel spectrogram")  # fmt: skip
     add("--griffin_lim", action="store_true", help="make sound without a vocoder: at once, but metallic")
     add("--reference", type=Path, nargs="+", metavar="FILE", help="speech of one voice, 0.5 s to an hour each, any format and "
         "rate; several files are averaged, and 5 to 15 s of clean speech serve best")  # fmt: skip
@@ -28,6 +31,8 @@ def parse_arguments() -> argparse.Namespace:
     add("--seed", type=int, help="makes the result repeatable; without it, every reading differs a little")
     add("--cpu", action="store_true", help="use the CPU even if there is a GPU")
     add("--no_sound", action="store_true", help="do not play the result")
+    cli.add_hparams(parser, "pause (0.3 s, between two lines of a text file), target (8000) and overlap (800 samples) of the "
+                    "pieces that the vocoder makes side by side, griffin_lim_iterations (60)")  # fmt: skip
     args = parser.parse_args()
     if bool(args.reference) != bool(args.text is not None or args.text_file):
         parser.error("--reference and one of --text and --text_file go together")
@@ -54,7 +59,9 @@ def main() -> None:
     texts = read_texts(args) if args.reference else []
     from demo.cloner import Cloner, converse, deliver
 
-    cloner = Cloner(args.encoder, args.synthesizer, None if args.griffin_lim else args.vocoder, args.seed, args.cpu)
+    cloner = Cloner(
+        args.encoder, args.synthesizer, None if args.griffin_lim else args.vocoder, args.hparams, args.seed, args.cpu
+    )
     if args.reference:
         deliver(cloner.clone(args.reference, texts), cloner.sample_rate, args.output, play=not args.no_sound)
     else:

@@ -3,6 +3,7 @@
 import itertools
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,20 @@ import torch
 from encoder import inference as encoder
 from synthesizer.inference import Synthesizer
 from utils import audio
-from utils.cli import UserError
+from utils.cli import UserError, override, parse_overrides
 from vocoder import inference as vocoder
 
 SHORTEST_REFERENCE = 0.5  # seconds
-PAUSE = 0.3  # seconds between two texts
+
+
+@dataclass(frozen=True)
+class CloningSettings:
+    """What --hparams can change."""
+
+    pause: float = 0.3  # seconds between two texts
+    target: int = 8000  # samples of a piece; the vocoder makes the pieces of an utterance side by side
+    overlap: int = 800  # samples that a piece shares with each neighbour
+    griffin_lim_iterations: int = 60
 
 
 class Cloner:
@@ -27,15 +37,22 @@ class Cloner:
     """
 
     def __init__(
-        self, encoder_path: Path, synthesizer_path: Path, vocoder_path: Path | None, seed: int | None = None, cpu: bool = False
+        self,
+        encoder_path: Path,
+        synthesizer_path: Path,
+        vocoder_path: Path | None,
+        hparams: str = "",
+        seed: int | None = None,
+        cpu: bool = False,
     ) -> None:
+        (self.settings,) = override(parse_overrides(hparams), CloningSettings())
         device = torch.device("cpu" if cpu or not torch.cuda.is_available() else "cuda")
         self.seed, self.uses_vocoder = seed, vocoder_path is not None
-        encoder.load_model(encoder_path, device)
+        encoder.load_model(encoder_path, device=device)
         self.synthesizer = Synthesizer(synthesizer_path, device)
         self.sample_rate = self.synthesizer.sample_rate
         if vocoder_path:
-            vocoder.load_model(vocoder_path, device)
+            vocoder.load_model(vocoder_path, device=device)
             vocoder.check_mel_format(self.synthesizer.mel_format)
         self._try_out()
         print(f"Encoder, synthesizer and {'vocoder' if self.uses_vocoder else 'Griffin-Lim'} work, on {device}.")
@@ -56,7 +73,7 @@ class Cloner:
             lambda: self.synthesizer.synthesize_spectrograms(texts, [voice] * len(texts), seed=self.seed)
         )
         waves, sound_seconds = _timed(lambda: [self._sound(mel) for mel in mels])
-        pause = np.zeros(int(PAUSE * self.sample_rate), np.float32)
+        pause = np.zeros(int(self.settings.pause * self.sample_rate), np.float32)
         wav = np.concatenate([part for wave in waves for part in (wave, pause)][:-1])
         seconds = len(wav) / self.sample_rate
         total = voice_seconds + mel_seconds + sound_seconds
@@ -69,8 +86,8 @@ class Cloner:
     def _sound(self, mel: np.ndarray) -> np.ndarray:
         """(n_mels, T) -> (n,)."""
         if self.uses_vocoder:
-            return vocoder.infer_waveform(mel, seed=self.seed)
-        return self.synthesizer.griffin_lim(mel)
+            return vocoder.infer_waveform(mel, target=self.settings.target, overlap=self.settings.overlap, seed=self.seed)
+        return self.synthesizer.griffin_lim(mel, n_iter=self.settings.griffin_lim_iterations)
 
 
 def deliver(wav: np.ndarray, sample_rate: int, output: Path | None, play: bool) -> None:

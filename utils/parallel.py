@@ -1,5 +1,6 @@
 """Process pools with progress."""
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -20,10 +21,11 @@ def run_tasks(
     one, so memory does not grow with their number. Each process keeps to one thread: the pool itself fills the cores.
     """
     total = 0.0
-    with tqdm(total=len(tasks), desc=describe, unit="task", dynamic_ncols=True) as bar:
+    interval = 0.2 if sys.stderr.isatty() else 30  # seconds; a log file is not flooded
+    with tqdm(total=len(tasks), desc=describe, unit="task", dynamic_ncols=True, mininterval=interval) as bar:
         for result in _results(function, tasks, n_processes):
             total += weigh(result)
-            bar.set_postfix_str(f"{total:.2f} {unit}")
+            bar.set_postfix_str(f"{total:.2f} {unit}", refresh=False)
             bar.update()
             yield result
 
