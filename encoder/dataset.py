@@ -110,7 +110,8 @@ def split_speakers(index: SpeakerIndex) -> tuple[np.ndarray, np.ndarray]:
 class SpeakerBatches:
     """plan(step) -> one CropSpec per speaker: distinct speakers over all ranks, each one's utterances distinct if possible.
 
-    A pure function of seed, rank and step. Every window of `n_frames` frames of an utterance is equally likely.
+    A pure function of seed, rank and step; all ranks together draw what one rank with their number of speakers would.
+    Every window of `n_frames` frames of an utterance is equally likely.
     """
 
     def __init__(
@@ -137,9 +138,8 @@ class SpeakerBatches:
 
     def __call__(self, step: int) -> list[CropSpec]:
         drawn = rng(self.seed, step).choice(self.speakers, self.n_drawn, replace=False)
-        mine = drawn[self.rank * self.n_speakers : (self.rank + 1) * self.n_speakers]
-        generator = rng(self.seed, step, self.rank + 1)
-        return [self._crops(int(speaker), generator) for speaker in mine]
+        mine = range(self.rank * self.n_speakers, (self.rank + 1) * self.n_speakers)
+        return [self._crops(int(drawn[place]), rng(self.seed, step, place)) for place in mine]
 
     def _crops(self, speaker: int, generator: np.random.Generator) -> CropSpec:
         n_available = self.index.n_utterances(speaker)

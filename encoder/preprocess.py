@@ -63,8 +63,9 @@ def preprocess(
 
     task = partial(preprocess_speaker, datasets_root=Path(datasets_root), data=data, settings=settings)
     n_processes = n_processes or os.cpu_count() or 1
-    for _ in run_tasks(task, todo, n_processes, "Speakers", "audio h", weigh=lambda result: result.hours):
-        pass
+    if todo:
+        for _ in run_tasks(task, todo, n_processes, "Speakers", "audio h", weigh=lambda result: result.hours):
+            pass
     by_corpus: dict[str, list[Speaker]] = {}
     for speaker in speakers:
         by_corpus.setdefault(speaker.corpus, []).append(speaker)
@@ -109,13 +110,18 @@ def preprocess_speaker(speaker: Speaker, datasets_root: Path, data: EncoderData,
                 continue
             writer.append(mel)
             source = utterance.path.relative_to(datasets_root).as_posix()
-            rows.append(f"{utterance.name}\t{start}\t{len(mel)}\t{source}")
+            rows.append(f"{_printable(utterance.name)}\t{start}\t{len(mel)}\t{_printable(source)}")
             start += len(mel)
     if skipped:
-        relative = [line.replace(f"{datasets_root}{os.sep}", "") for line in skipped]
+        relative = [_printable(line.replace(f"{datasets_root}{os.sep}", "")) for line in skipped]
         save_text(folder / data.SKIPPED, "".join(f"{line}\n" for line in relative))
     save_text(folder / data.UTTERANCES, "\n".join([_parameters(settings), COLUMNS, *rows, ""]))
     return SpeakerResult(len(rows), start, len(skipped))
+
+
+def _printable(name: str) -> str:
+    """A file's name may hold anything; in a table it must be one field of UTF-8."""
+    return " ".join(name.split()).encode("utf-8", "backslashreplace").decode()
 
 
 def utterance_mel(path: Path, settings: PreprocessSettings) -> np.ndarray:

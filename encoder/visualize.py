@@ -10,7 +10,7 @@ from utils import plot
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-MIN_POINTS = 16  # UMAP's default neighbourhood is 15 points; below it says nothing
+MIN_POINTS = 24  # UMAP looks at neighbourhoods of 15 points; where these are nearly all there are, it says nothing
 
 
 def draw_embeddings(embeddings: np.ndarray, speakers: Sequence[str], title: str) -> "Figure":

@@ -1,7 +1,5 @@
 """Checkpoints: plain containers, written so that only a finished one is ever seen, read without running code from them."""
 
-import pickle
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +33,7 @@ def load(path: Path, stage: str, device: str | torch.device = "cpu", published: 
         raise UserError(f"{path}: no such {stage} checkpoint; train one with {stage}_train.py or name another file")
     try:
         content = torch.load(path, map_location=device, weights_only=True)
-    except (RuntimeError, EOFError, OSError, KeyError, ValueError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
+    except Exception as error:  # on a file of another kind the unpickler fails in every way there is
         raise UserError(f"{path}: cannot be read as a checkpoint; it is cut short, damaged or something else") from error
     if not isinstance(content, dict):
         raise UserError(f"{path}: is not a checkpoint but holds a {type(content).__name__}")
