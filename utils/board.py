@@ -4,6 +4,7 @@ Only metrics.jsonl is written at once. The rest is drawn and sent on one backgro
 board never stops or slows the training: what does not fit the queue is dropped, what fails repeatedly is given up.
 """
 
+import collections
 import json
 import logging
 import math
@@ -104,13 +105,13 @@ class Board:
         for sink in list(self._sinks or []):
             try:
                 getattr(sink, method)(*args)
-                sink.failures = 0
+                sink.failures[method] = 0
             except Exception as error:  # whatever a dashboard does must not reach the training
-                sink.failures += 1
-                if sink.failures >= FAILURES_TO_GIVE_UP:
+                sink.failures[method] += 1
+                if sink.failures[method] >= FAILURES_TO_GIVE_UP:
                     self._sinks.remove(sink)
                     _say(
-                        f"{sink.label} is given up after {sink.failures} failures in a row ({_short(error)}); training goes on"
+                        f"{sink.label} is given up: {FAILURES_TO_GIVE_UP} failures in a row ({_short(error)}); training goes on"
                     )
 
     def _attempt(self, work: Callable[[], None], what: str) -> None:
@@ -138,7 +139,9 @@ class NoBoard:
 
 class _Sink:
     label = ""
-    failures = 0
+
+    def __init__(self) -> None:
+        self.failures: collections.Counter[str] = collections.Counter()  # in a row, by method
 
     def text(self, name: str, text: str) -> None: ...
 
@@ -155,6 +158,7 @@ class _TensorBoard(_Sink):
     label = "TensorBoard"
 
     def __init__(self, folder: Path, first_step: int) -> None:
+        super().__init__()
         from torch.utils.tensorboard import SummaryWriter
 
         # Of what a killed run wrote past its checkpoint, the part that is now trained again is hidden.
@@ -181,6 +185,7 @@ class _Visdom(_Sink):
     label = "Visdom"
 
     def __init__(self, server: str, port: int, env: str) -> None:
+        super().__init__()
         from visdom import Visdom
 
         logging.getLogger("visdom").setLevel(logging.CRITICAL)  # its own reports of a lost server run to pages
@@ -195,7 +200,12 @@ class _Visdom(_Sink):
             self.client.line(np.array([value]), np.array([step]), win=name, update="append", opts=opts)
 
     def figure(self, step: int, name: str, figure: Any) -> None:
-        self.client.matplot(figure, win=name, opts={"title": f"{name}, step {step}", "resizable": True})
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+        pixels = np.asarray(canvas.buffer_rgba())[:, :, :3].transpose(2, 0, 1)  # (3, height, width)
+        self.client.image(pixels, win=name, opts={"title": f"{name}, step {step}"})
 
     def audio(self, step: int, name: str, wav: np.ndarray, sample_rate: int) -> None:
         opts = {"title": f"{name}, step {step}", "sample_frequency": sample_rate}
