@@ -120,7 +120,10 @@ def _speech(path: Path) -> np.ndarray:
     wav = audio.load(path)
     if len(wav) < SHORTEST_REFERENCE * audio.SAMPLE_RATE:
         raise UserError(f"{path}: is {len(wav) / audio.SAMPLE_RATE:.2f} s long; at least {SHORTEST_REFERENCE} s are needed")
-    return encoder.preprocess_wav(wav)
+    try:
+        return encoder.preprocess_wav(wav)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
 
 
 def _timed(work: Callable[[], Any]) -> tuple[Any, float]:
