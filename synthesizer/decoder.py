@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from synthesizer.attention import AttentionState, LocationSensitiveAttention, Memory
-from synthesizer.layers import PreNet, ResidualLSTM
+from synthesizer.layers import PreNet
+from synthesizer.recurrence import ResidualLSTM
 
 
 class Attended(NamedTuple):

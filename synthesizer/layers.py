@@ -120,35 +120,3 @@ class CBHG(nn.Module):
         y = F.max_pool1d(y, 2, stride=1, padding=1)[:, :, :-1] * across  # each position and the one before it
         y = self.project_back(self.project(y, across), across).transpose(1, 2)  # (B, T, n_inputs)
         return self.gru(self.highways(self.widen(y + x)), mask)
-
-
-class ResidualLSTM(nn.Module):
-    """x + LSTM(x). In training a share of the hidden state is zoned out: it keeps its value of the step before (1606.01305)."""
-
-    def __init__(self, size: int, zoneout: float) -> None:
-        super().__init__()
-        self.lstm = nn.LSTM(size, size, batch_first=True)
-        self.zoneout = zoneout
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Every step at once: (B, S, size) -> (B, S, size)"""
-        if not (self.training and self.zoneout):
-            return x + self.lstm(x)[0]
-        weights = self.lstm
-        kept = torch.rand(x.shape, device=x.device) < self.zoneout
-        projected = F.linear(x, weights.weight_ih_l0, weights.bias_ih_l0 + weights.bias_hh_l0)  # (B, S, 4 size)
-        hidden = cell = x.new_zeros(x.size(0), x.size(2))
-        outputs = []
-        for gates_in, kept_now in zip(projected.unbind(1), kept.unbind(1), strict=True):
-            gates = gates_in + F.linear(hidden, weights.weight_hh_l0)
-            enter, forget, new, leave = gates.float().chunk(4, dim=1)
-            cell = torch.sigmoid(forget) * cell + torch.sigmoid(enter) * torch.tanh(new)
-            hidden = torch.where(kept_now, hidden, torch.sigmoid(leave) * torch.tanh(cell))
-            outputs.append(hidden)
-        return x + torch.stack(outputs, dim=1)
-
-    def step(self, x: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """One step, nothing zoned out: (B, size) and (hidden, cell) of (B, size) -> (B, size) and the next state"""
-        w = self.lstm
-        state = torch.lstm_cell(x, state, w.weight_ih_l0, w.weight_hh_l0, w.bias_ih_l0, w.bias_hh_l0)
-        return x + state[0], state

@@ -1,0 +1,108 @@
+"""Utterances that preprocessing wrote, as items and batches."""
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+from torch.utils.data import Dataset
+
+from synthesizer.text import text_to_ids
+from utils import manifest
+from utils.audio import MelFormat
+from utils.batching import held_out
+from utils.cli import UserError
+from utils.paths import SynthesizerData
+
+HELD_OUT_FRACTION = 0.01
+HELD_OUT_AT_LEAST = 4  # utterances
+
+
+class Item(NamedTuple):
+    text: np.ndarray  # int64 (T,) ids
+    mel: np.ndarray  # float32 (F, n_mels)
+    speaker: np.ndarray  # float32 (E,)
+
+
+class Batch(NamedTuple):
+    text: Tensor  # int64 (B, T)
+    text_lengths: Tensor  # int64 (B,)
+    mels: Tensor  # float32 (B, F, n_mels)
+    mel_lengths: Tensor  # int64 (B,)
+    speakers: Tensor  # float32 (B, E)
+
+
+class Utterances(Dataset):
+    """dataset[(index, seed)] -> Item, mels memory-mapped; the seed is not used, there being nothing random in an item."""
+
+    def __init__(
+        self, data: SynthesizerData, rows: Sequence[manifest.Row], symbols: str, cleaner: str, n_mels: int, speaker_size: int
+    ) -> None:
+        self.data, self.rows, self.symbols, self.cleaner = data, list(rows), symbols, cleaner
+        self.n_mels, self.speaker_size = n_mels, speaker_size
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, spec: tuple[int, int]) -> Item:
+        row = self.rows[spec[0]]
+        text = np.array(text_to_ids(row.text, self.symbols, self.cleaner))
+        mel = _load(self.data.mels_dir / row.mel, (row.n_frames, self.n_mels))
+        return Item(text, mel, _load(self.data.embeds_dir / row.embed, (self.speaker_size,)))
+
+
+def collate(items: list[Item]) -> Batch:
+    """Pad to the longest of the batch; what the padding holds has no influence."""
+    texts = [torch.from_numpy(item.text) for item in items]
+    mels = [torch.from_numpy(item.mel) for item in items]
+    return Batch(
+        pad_sequence(texts, batch_first=True),
+        torch.tensor([len(text) for text in texts]),
+        pad_sequence(mels, batch_first=True, padding_value=-4.0),
+        torch.tensor([len(mel) for mel in mels]),
+        torch.from_numpy(np.stack([item.speaker for item in items])),
+    )
+
+
+def read_rows(data: SynthesizerData) -> list[manifest.Row]:
+    """The rows of train.txt that can be used; what cannot is counted in one line. UserError when none can."""
+    rows = manifest.existing(manifest.read(data.manifest), mel=data.mels_dir, embed=data.embeds_dir)
+    readable = [row for row in rows if row.n_frames > 0 and any(character.isalnum() for character in row.text)]
+    if not readable:
+        raise UserError(f"{data.manifest}: no row has both text and frames; run synthesizer_preprocess_audio.py again")
+    if len(readable) < len(rows):
+        print(f"{len(rows) - len(readable)} of {len(rows)} rows are left out because they have no text or no frames")
+    return readable
+
+
+def split_rows(rows: list[manifest.Row]) -> tuple[list[manifest.Row], list[manifest.Row]]:
+    """(to train on, held out): the choice depends on the utterances' names alone."""
+    chosen = held_out([row.name for row in rows], HELD_OUT_FRACTION, HELD_OUT_AT_LEAST)
+    return [row for row in rows if row.name not in chosen], [row for row in rows if row.name in chosen]
+
+
+def read_mel_format(data: SynthesizerData) -> MelFormat:
+    """The format of the mels in the folder. UserError when it is not told."""
+    try:
+        return MelFormat(**json.loads(data.parameters.read_text(encoding="utf-8"))["mel"])
+    except FileNotFoundError as error:
+        raise UserError(f"{data.parameters}: not found; synthesizer_preprocess_audio.py writes it") from error
+    except (KeyError, TypeError, ValueError) as error:
+        names = ", ".join(field.name for field in dataclasses.fields(MelFormat))
+        raise UserError(f"{data.parameters}: does not tell the mel format ({names}); preprocess again") from error
+
+
+def _load(path: Path, shape: tuple[int, ...]) -> np.ndarray:
+    try:
+        array = np.load(path, mmap_mode="r")
+    except (OSError, ValueError, EOFError) as error:
+        raise UserError(f"{path}: is missing or damaged; preprocess again") from error
+    if array.shape != shape:
+        raise UserError(f"{path}: has the shape {array.shape} where {shape} is expected; preprocess again, or set "
+                        "--hparams n_mels or speaker_size")  # fmt: skip
+    return np.array(array, dtype=np.float32)

@@ -1,0 +1,179 @@
+"""Text and speaker embeddings to mel spectrograms, with a trained synthesizer."""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from synthesizer.model import Generated, Tacotron, TacotronConfig
+from synthesizer.published import from_published
+from synthesizer.text import SYMBOLS, text_to_ids
+from utils import audio, checkpoint
+from utils.audio import MelFormat
+from utils.cli import UserError
+
+MAX_BATCH = 16  # texts spoken at once
+GTA_FRAMES = 8000  # frames of one teacher-forced batch, padding included: some 100 MB for the post-net
+CAP_FRAMES, CAP_FRAMES_PER_SYMBOL = 100, 15  # a text is cut at three times the length of slow speech
+
+
+class Synthesizer:
+    """A trained synthesizer: this project's checkpoints and the ones published before it."""
+
+    sample_rate = MelFormat().sample_rate  # on the class too, as griffin_lim and make_spectrogram: notebooks use them so
+
+    def __init__(self, path: str | Path, device: str | torch.device | None = None, verbose: bool = False) -> None:
+        """device: a GPU if there is one. UserError if the file is missing, cut short or of another stage."""
+        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.verbose = verbose
+        content = _load(Path(path))
+        self.model = Tacotron(TacotronConfig(**content["model"]))
+        try:
+            self.model.load_state_dict(content["model_state"])
+        except RuntimeError as error:
+            raise UserError(f"{path}: its weights do not fit its sizes; the file is damaged") from error
+        self.model.to(self.device).eval()
+        self.symbols, self.cleaner = content["symbols"], content["training"]["cleaner"]
+        self.mel_format = MelFormat(**content["mel"])
+        self.sample_rate = self.mel_format.sample_rate
+        self.griffin_lim = partial(self.griffin_lim, mel_format=self.mel_format)
+        self.make_spectrogram = partial(self.make_spectrogram, mel_format=self.mel_format)
+        if verbose:
+            print(f"Synthesizer {path}: step {content['step']}, {int(self.model.r)} frames a step, on {self.device}")
+
+    def synthesize_spectrograms(
+        self,
+        texts: Sequence[str],
+        embeddings: np.ndarray | Sequence[np.ndarray],
+        return_alignments: bool = False,
+        seed: int | None = None,
+    ) -> list[np.ndarray] | tuple[list[np.ndarray], list[np.ndarray]]:
+        """Speak each text in the voice of its embedding.
+
+        embeddings: (N, 256), N vectors, or one for all texts. A seed makes the result repeatable. Returns a list of float32
+        (n_mels, T) and, if asked, the alignments, float32 (decoder steps, symbols) each. UserError for a text without a
+        letter that the model knows.
+        """
+        ids = [torch.tensor(text_to_ids(text, self.symbols, self.cleaner)) for text in texts]
+        speakers = self._speakers(embeddings, len(texts))
+        mels, alignments = [np.empty(0)] * len(texts), [np.empty(0)] * len(texts)
+        order = sorted(range(len(texts)), key=lambda i: len(ids[i]))
+        with self._repeatable(seed):
+            for chosen in (order[start : start + MAX_BATCH] for start in range(0, len(order), MAX_BATCH)):
+                spoken = self._generate([ids[i] for i in chosen], speakers[chosen])
+                for row, i in enumerate(chosen):
+                    mels[i], alignments[i] = self._cut(spoken, row, len(ids[i]))
+                    if not spoken.stopped[row]:
+                        seconds = int(spoken.lengths[row]) * self.mel_format.hop_length / self.sample_rate
+                        print(f"cut at {seconds:.1f} s, the model did not end by itself: {texts[i][:60]!r}")
+                if self.verbose:
+                    print(f"Synthesizer: {len(chosen)} texts spoken")
+        return (mels, alignments) if return_alignments else mels
+
+    def gta_mels(
+        self,
+        texts: Sequence[str],
+        embeddings: np.ndarray | Sequence[np.ndarray],
+        mels: Sequence[np.ndarray],
+        seed: int | None = None,
+    ) -> list[np.ndarray]:
+        """Ground-truth-aligned mels: what the model answers when it sees the true frames (1712.05884, section 3.3).
+
+        mels: true ones, (T, n_mels) each. Returns float32 (T, n_mels) of exactly as many frames each.
+        """
+        ids = [torch.tensor(text_to_ids(text, self.symbols, self.cleaner)) for text in texts]
+        speakers = self._speakers(embeddings, len(texts))
+        aligned = [np.empty(0)] * len(mels)
+        with self._repeatable(seed):
+            for chosen in _batches_of_frames([len(mel) for mel in mels]):
+                frames = [torch.from_numpy(np.asarray(mels[i], dtype=np.float32)) for i in chosen]
+                answer = self.model(
+                    *self._padded([ids[i] for i in chosen]),
+                    *self._padded(frames),
+                    speakers[chosen],
+                    int(self.model.r),
+                ).after.cpu()
+                for row, i in enumerate(chosen):
+                    aligned[i] = answer[row, : len(mels[i])].numpy().copy()
+        return aligned
+
+    @staticmethod
+    def griffin_lim(mel: np.ndarray, mel_format: MelFormat = MelFormat()) -> np.ndarray:  # noqa: B008 (frozen)
+        """(n_mels, T) -> float32 wave (Griffin and Lim 1984): quick to have, rough to hear."""
+        try:
+            return audio.griffin_lim(np.asarray(mel).T, mel_format)
+        except ImportError as error:
+            raise UserError(f"Griffin-Lim needs librosa ({error}): pip install librosa") from error
+
+    @staticmethod
+    def make_spectrogram(wav_or_path: np.ndarray | str | Path, mel_format: MelFormat = MelFormat()) -> np.ndarray:  # noqa: B008
+        """A wave at the model's sample rate, or an audio file -> float32 (n_mels, T) as the model is trained on."""
+        is_wave = isinstance(wav_or_path, np.ndarray)
+        wav = wav_or_path if is_wave else audio.load(Path(wav_or_path), mel_format.sample_rate)
+        return audio.mel_spectrogram(audio.rescale(wav, mel_format.rescale_peak), mel_format).T
+
+    def _generate(self, ids: list[Tensor], speakers: Tensor) -> Generated:
+        text, lengths = self._padded(ids)
+        r = int(self.model.r)
+        caps = CAP_FRAMES + CAP_FRAMES_PER_SYMBOL * lengths
+        spoken = self.model.generate(text, lengths, speakers, -(-caps // r) * r)
+        return Generated(*(tensor.cpu() for tensor in spoken))
+
+    def _cut(self, spoken: Generated, row: int, n_symbols: int) -> tuple[np.ndarray, np.ndarray]:
+        """One item's mel (n_mels, T) and alignment (steps, symbols), its silence at the end taken off."""
+        mel = spoken.after[row, : int(spoken.lengths[row])].numpy()  # (T, n_mels)
+        loud = np.flatnonzero(mel.max(axis=1) >= self.model.config.silence_level)
+        n_frames = loud[-1] + 1 if len(loud) else len(mel)  # all silent: better heard than nothing at all
+        n_steps = -(-n_frames // int(self.model.r))
+        return mel[:n_frames].T.copy(), spoken.attention[row, :n_steps, :n_symbols].numpy().copy()
+
+    def _padded(self, sequences: list[Tensor], value: float = 0.0) -> tuple[Tensor, Tensor]:
+        """Padded (B, T, ...) and lengths (B,), on the device."""
+        lengths = torch.tensor([len(sequence) for sequence in sequences])
+        return pad_sequence(sequences, True, value).to(self.device), lengths.to(self.device)
+
+    def _speakers(self, embeddings: np.ndarray | Sequence[np.ndarray], n_texts: int) -> Tensor:
+        """(n_texts, speaker_size)"""
+        vectors = torch.from_numpy(np.atleast_2d(np.asarray(embeddings, dtype=np.float32)))
+        size = self.model.config.speaker_size
+        if vectors.shape not in ((n_texts, size), (1, size)):
+            raise ValueError(f"{n_texts} texts need embeddings of shape ({n_texts}, {size}), got {tuple(vectors.shape)}")
+        return vectors.expand(n_texts, size).to(self.device)
+
+    @contextlib.contextmanager
+    def _repeatable(self, seed: int | None) -> Iterator[None]:
+        """No gradients; and with a seed the pre-net's dropout, which is always on, falls the same way every time."""
+        devices = [self.device] if self.device.type == "cuda" else []
+        with torch.inference_mode(), torch.random.fork_rng(devices, enabled=seed is not None):
+            if seed is not None:
+                torch.manual_seed(seed)
+            yield
+
+
+def _load(path: Path) -> dict:
+    content = checkpoint.load(path, "synthesizer", published=True)
+    if "format" in content:
+        return content
+    try:
+        published = from_published(content.get("model_state", content))
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+    mel = {"mel": vars(MelFormat()), "symbols": SYMBOLS, "training": {"cleaner": "english"}}
+    return {**published, **mel}
+
+
+def _batches_of_frames(lengths: list[int]) -> Iterator[list[int]]:
+    """Indices in batches of similar lengths, GTA_FRAMES at most with their padding (a longer item alone)."""
+    batch: list[int] = []
+    for index in sorted(range(len(lengths)), key=lengths.__getitem__):
+        if batch and lengths[index] * (len(batch) + 1) > GTA_FRAMES:
+            yield batch
+            batch = []
+        batch.append(index)
+    if batch:
+        yield batch
