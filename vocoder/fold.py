@@ -1,8 +1,8 @@
 """One long sequence as several short ones that are generated side by side, and back to one by crossfading.
 
-    fold 0  |------------- target + 2 overlap -------------|
-    fold 1                                      |---------------------- ...   starts target + overlap later
-                                                |  overlap |   warm-up half, then crossfade half
+fold 0  |------------- target + 2 overlap -------------|
+fold 1                                      |---------------------- ...   starts target + overlap later
+                                            |  overlap |   warm-up half, then crossfade half
 """
 
 import numpy as np

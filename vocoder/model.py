@@ -4,7 +4,6 @@ B batch, T mel frames, N = T hop audio samples, H rnn_dims, C outputs of the dis
 """
 
 import math
-import re
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -12,9 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from utils.audio import MelFormat
+from utils.cli import UserError
 from vocoder.distribution import Distribution, distribution
 from vocoder.upsample import Upsample
 
+SILENCE = -1.0  # what a normalised mel holds where there is no sound
 N_AUX = 4  # parts of the context: for the input layer, the second GRU and the two hidden layers
 
 
@@ -109,63 +111,20 @@ def _gru_cell(gru: nn.GRU, x: Tensor, h: Tensor) -> Tensor:
     return torch.gru_cell(x, h, gru.weight_ih_l0, gru.weight_hh_l0, gru.bias_ih_l0, gru.bias_hh_l0)
 
 
-def pad_mels(mels: list[Tensor], pad: int, silence: float = -1.0) -> Tensor:
+def check_sizes(config: WaveRNNConfig, mel_format: MelFormat) -> None:
+    """Raises UserError when the model cannot turn mels of this format into audio."""
+    if config.hop_length != mel_format.hop_length:
+        factors = " x ".join(map(str, config.upsample_factors))
+        raise UserError(f"upsample_factors {factors} make {config.hop_length} samples per mel frame, but the mel format has a "
+                        f"hop_length of {mel_format.hop_length}")  # fmt: skip
+    if config.n_mels != mel_format.n_mels:
+        raise UserError(f"the vocoder reads {config.n_mels} mel bands, but the mel format has {mel_format.n_mels}")
+
+
+def pad_mels(mels: list[Tensor], pad: int) -> Tensor:
     """Mels (T_i, n_mels) -> (B, pad + max T_i + pad, n_mels), silence around and after each.
 
-    The silence is what a normalised mel holds before and after speech, so a shorter item in a batch of longer ones gives
-    the numbers it gives alone.
+    A shorter item in a batch of longer ones so gives the numbers that it gives alone.
     """
     longest = max(len(mel) for mel in mels)
-    return torch.stack([F.pad(mel, (0, 0, pad, pad + longest - len(mel)), value=silence) for mel in mels])
-
-
-# Names of the published layout -> ours, in order; a name goes through all of them.
-_RENAMED = (
-    (r"^I\.", "input."),
-    (r"^rnn([12])\.", r"gru\1."),
-    (r"^fc([12])\.", r"hidden\1."),
-    (r"^fc3\.", "output."),
-    (r"^upsample\.resnet\.batch_norm\.", "upsample.context.norm."),
-    (r"^upsample\.resnet\.layers\.(\d+)\.batch_norm(\d)\.", r"upsample.context.blocks.\1.norm\2."),
-    (r"^upsample\.resnet\.layers\.", "upsample.context.blocks."),
-    (r"^upsample\.resnet\.", "upsample.context."),
-)
-_SMOOTH = re.compile(r"^upsample\.up_layers\.(\d+)\.weight$")
-
-
-def from_published(state: dict[str, Tensor]) -> tuple[WaveRNN, int]:
-    """The model with published weights, its sizes read from their shapes, and the step they were trained to.
-
-    Raises KeyError or RuntimeError when the state is not a WaveRNN's.
-    """
-    renamed = {}
-    for name, value in state.items():
-        for pattern, ours in _RENAMED:
-            name = re.sub(pattern, ours, name)
-        if smooth := _SMOOTH.match(name):  # every second published layer is a stretch without weights
-            name = f"upsample.smooth.{int(smooth[1]) // 2}.weight"
-        renamed[name] = value
-    step = int(renamed.pop("step", torch.zeros(1)))
-    model = WaveRNN(_sizes(renamed))
-    model.load_state_dict(renamed)
-    return model, step
-
-
-def _sizes(state: dict[str, Tensor]) -> WaveRNNConfig:
-    channels, n_mels, width = state["upsample.context.conv_in.weight"].shape
-    factors = [value for name, value in state.items() if name.startswith("upsample.smooth.")]
-    n_outputs, fc_dims = state["output.weight"].shape
-    is_raw = n_outputs.bit_count() == 1  # 30 outputs of a mixture of ten are no power of two
-    return WaveRNNConfig(
-        mode="RAW" if is_raw else "MOL",
-        bits=n_outputs.bit_length() - 1 if is_raw else WaveRNNConfig.bits,
-        n_mixtures=WaveRNNConfig.n_mixtures if is_raw else n_outputs // 3,
-        n_mels=n_mels,
-        upsample_factors=tuple((value.size(-1) - 1) // 2 for value in factors),
-        pad=(width - 1) // 2,
-        context_dims=channels,
-        n_context_blocks=sum(re.fullmatch(r"upsample\.context\.blocks\.\d+\.conv1\.weight", name) is not None for name in state),
-        aux_dims=state["upsample.context.conv_out.weight"].size(0),
-        rnn_dims=state["input.weight"].size(0),
-        fc_dims=fc_dims,
-    )
+    return torch.stack([F.pad(mel, (0, 0, pad, pad + longest - len(mel)), value=SILENCE) for mel in mels])

@@ -50,9 +50,7 @@ class Upsample(nn.Module):
         self.factors = factors
         self.hop_length = math.prod(factors)
         self.context = ContextNet(n_mels, channels, n_aux, n_blocks, pad)
-        self.smooth = nn.ModuleList(
-            nn.Conv2d(1, 1, (1, 2 * factor + 1), padding=(0, factor), bias=False) for factor in factors
-        )
+        self.smooth = nn.ModuleList(nn.Conv2d(1, 1, (1, 2 * factor + 1), padding=(0, factor), bias=False) for factor in factors)
         for conv in self.smooth:
             nn.init.constant_(conv.weight, 1 / conv.weight.size(-1))  # starts as a moving average
 

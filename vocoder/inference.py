@@ -1,0 +1,150 @@
+"""Speech from mel spectrograms: `load_model(path)` once, then `infer_waveform(mel)`."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from utils import checkpoint
+from utils.audio import MelFormat
+from utils.cli import UserError
+from vocoder.generate import Progress, generate_wave
+from vocoder.model import WaveRNN, WaveRNNConfig, check_sizes
+from vocoder.published import from_published
+
+
+class Vocoder:
+    """A trained WaveRNN and the mel format that it reads. Loads this project's checkpoints, the published file with or
+    without its optimizer, and a bare state dict; raises UserError for anything else."""
+
+    def __init__(self, path: Path, device: str | torch.device | None = None) -> None:
+        self.path = Path(path)
+        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        content = checkpoint.load(self.path, "vocoder", published=True)
+        if "format" in content:
+            self.model, self.step = WaveRNN(WaveRNNConfig(**content["model"])), content["step"]
+            self.model.load_state_dict(content["model_state"])
+            self.mel_format = MelFormat(**content["mel"])
+        else:
+            self.model, self.step = self._published(content)
+            self.mel_format = MelFormat()
+        check_sizes(self.model.config, self.mel_format)
+        self.model.to(self.device).eval()
+
+    def _published(self, content: dict[str, Any]) -> tuple[WaveRNN, int]:
+        try:
+            return from_published(content.get("model_state", content))
+        except (KeyError, RuntimeError, AttributeError) as error:
+            raise UserError(f"{self.path}: holds no WaveRNN; give a vocoder checkpoint") from error
+
+    def infer_waveform(
+        self,
+        mel: np.ndarray,
+        normalize: bool = True,
+        batched: bool = True,
+        target: int = 8000,
+        overlap: int = 800,
+        progress_callback: Progress | None = None,
+        seed: int | None = None,
+    ) -> np.ndarray:
+        """mel (n_mels, T), T from 1 up -> float32 wave (T hop_length,) at mel_format.sample_rate, de-emphasised.
+
+        normalize: the mel lies in [-max_abs, max_abs] of its format, as the synthesizer gives it; else in [-1, 1] already.
+        batched: cut into folds of about `target` samples that overlap by `overlap` and are generated side by side, several
+        times faster on long mels. progress_callback(samples done, samples in all, folds, kHz) is called after each frame;
+        without it a bar is drawn on a terminal. A seed makes the samples repeatable.
+        Raises ValueError for a mel of another shape or with values that are not finite.
+        """
+        mel = np.asarray(mel, dtype=np.float32)
+        if mel.ndim != 2 or mel.shape[0] != self.mel_format.n_mels or mel.shape[1] == 0:
+            raise ValueError(f"a mel of shape ({self.mel_format.n_mels}, T) with T > 0 is needed, not {mel.shape}")
+        if not np.isfinite(mel).all():
+            raise ValueError("the mel holds values that are not finite")
+        frames = torch.from_numpy(mel.T / self.mel_format.max_abs if normalize else mel.T.copy()).to(self.device)  # (T, n_mels)
+        if seed is None:
+            seed = int(torch.randint(2**31, ()))  # follows torch.manual_seed
+        with _Bar(progress_callback) as progress:
+            preemphasis = self.mel_format.preemphasis
+            return generate_wave(self.model, frames, preemphasis, target if batched else None, overlap, seed, progress)
+
+    def check_mel_format(self, mel_format: MelFormat) -> None:
+        """Raises UserError, showing both formats, when mels of this format are not what the vocoder was trained on."""
+        if mel_format != self.mel_format:
+            raise UserError(
+                f"{self.path}: the vocoder reads other mels than the synthesizer makes; use models trained on the same format. "
+                f"vocoder: {_show(self.mel_format)}; synthesizer: {_show(mel_format)}"
+            )
+
+
+def _show(mel_format: MelFormat) -> str:
+    return ", ".join(f"{name} {value:g}" for name, value in dataclasses.asdict(mel_format).items())
+
+
+class _Bar:
+    """The caller's progress callback, or a bar of our own."""
+
+    def __init__(self, callback: Progress | None) -> None:
+        self._callback = callback
+        self._bar: tqdm | None = None
+
+    def __enter__(self) -> Progress:
+        return self._callback or self._draw
+
+    def __exit__(self, *error: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def _draw(self, done: int, total: int, n_folds: int, khz: float) -> None:
+        if self._bar is None:
+            self._bar = tqdm(desc="vocoder", total=total * n_folds, unit="sample", unit_scale=True, disable=None, leave=False)
+        self._bar.set_postfix_str(f"{khz:.1f} kHz, {n_folds} folds", refresh=False)
+        self._bar.update(done * n_folds - self._bar.n)
+
+
+class _Holder:
+    """The vocoder that the functions of this module share, as notebooks expect."""
+
+    def __init__(self) -> None:
+        self._vocoder: Vocoder | None = None
+
+    def load_model(self, path: Path, verbose: bool = True, device: str | torch.device | None = None) -> None:
+        """Load a checkpoint, on the GPU if there is one."""
+        self._vocoder = Vocoder(path, device)
+        if verbose:
+            print(f"vocoder: {path}, trained to step {self._vocoder.step}, on {self._vocoder.device}")
+
+    def is_loaded(self) -> bool:
+        """Whether load_model was called."""
+        return self._vocoder is not None
+
+    @property
+    def vocoder(self) -> Vocoder:
+        if self._vocoder is None:
+            raise RuntimeError("no vocoder is loaded: call load_model(path) first")
+        return self._vocoder
+
+
+_holder = _Holder()
+load_model = _holder.load_model
+is_loaded = _holder.is_loaded
+
+
+def infer_waveform(
+    mel: np.ndarray,
+    normalize: bool = True,
+    batched: bool = True,
+    target: int = 8000,
+    overlap: int = 800,
+    progress_callback: Progress | None = None,
+    seed: int | None = None,
+) -> np.ndarray:
+    """Vocoder.infer_waveform of the loaded model: (n_mels, T) -> float32 wave at 16 kHz."""
+    return _holder.vocoder.infer_waveform(mel, normalize, batched, target, overlap, progress_callback, seed)
+
+
+def check_mel_format(mel_format: MelFormat) -> None:
+    """Vocoder.check_mel_format of the loaded model."""
+    _holder.vocoder.check_mel_format(mel_format)

@@ -1,0 +1,61 @@
+"""Weights published before this project, turned into its own; nothing else knows of their names."""
+
+import re
+
+import torch
+from torch import Tensor
+
+from vocoder.model import WaveRNN, WaveRNNConfig
+
+# Names of the published layout -> ours, in order; a name goes through all of them.
+_RENAMED = (
+    (r"^I\.", "input."),
+    (r"^rnn([12])\.", r"gru\1."),
+    (r"^fc([12])\.", r"hidden\1."),
+    (r"^fc3\.", "output."),
+    (r"^upsample\.resnet\.batch_norm\.", "upsample.context.norm."),
+    (r"^upsample\.resnet\.layers\.(\d+)\.batch_norm(\d)\.", r"upsample.context.blocks.\1.norm\2."),
+    (r"^upsample\.resnet\.layers\.", "upsample.context.blocks."),
+    (r"^upsample\.resnet\.", "upsample.context."),
+)
+_SMOOTH = re.compile(r"^upsample\.up_layers\.(\d+)\.weight$")
+
+
+def from_published(state: dict[str, Tensor]) -> tuple[WaveRNN, int]:
+    """The model with published weights, its sizes read from their shapes, and the step they were trained to.
+
+    Raises KeyError or RuntimeError when the state is not a WaveRNN's.
+    """
+    renamed = {}
+    for name, value in state.items():
+        for pattern, ours in _RENAMED:
+            name = re.sub(pattern, ours, name)
+        if smooth := _SMOOTH.match(name):  # every second published layer is a stretch without weights
+            name = f"upsample.smooth.{int(smooth[1]) // 2}.weight"
+        renamed[name] = value
+    step = int(renamed.pop("step", torch.zeros(1)))
+    model = WaveRNN(_sizes(renamed))
+    model.load_state_dict(renamed)
+    return model, step
+
+
+def _sizes(state: dict[str, Tensor]) -> WaveRNNConfig:
+    channels, n_mels, width = state["upsample.context.conv_in.weight"].shape
+    factors = [value for name, value in state.items() if name.startswith("upsample.smooth.")]
+    n_outputs, fc_dims = state["output.weight"].shape
+    is_raw = n_outputs.bit_count() == 1  # 30 outputs of a mixture of ten are no power of two
+    return WaveRNNConfig(
+        mode="RAW" if is_raw else "MOL",
+        bits=n_outputs.bit_length() - 1 if is_raw else WaveRNNConfig.bits,
+        n_mixtures=WaveRNNConfig.n_mixtures if is_raw else n_outputs // 3,
+        n_mels=n_mels,
+        upsample_factors=tuple((value.size(-1) - 1) // 2 for value in factors),
+        pad=(width - 1) // 2,
+        context_dims=channels,
+        n_context_blocks=sum(
+            re.fullmatch(r"upsample\.context\.blocks\.\d+\.conv1\.weight", name) is not None for name in state
+        ),
+        aux_dims=state["upsample.context.conv_out.weight"].size(0),
+        rnn_dims=state["input.weight"].size(0),
+        fc_dims=fc_dims,
+    )
