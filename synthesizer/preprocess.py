@@ -4,26 +4,30 @@ Each speaker is finished when its part file is there. train.txt, alignments.txt 
 at the end, so that they do not tell in how many runs the corpus was done.
 """
 
+import hashlib
 import json
 import os
-import shutil
-from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+from tqdm import tqdm
 
 from synthesizer.speakers import Part, PreprocessSettings, part_path, preprocess_speaker, read_part
-from utils import corpora
-from utils.audio import MelFormat
+from synthesizer.summary import indented, report
+from utils import corpora, manifest
+from utils.audio import SAMPLE_RATE, MelFormat, from_int16
 from utils.cli import UserError, override, parse_overrides
-from utils.manifest import format_row
+from utils.manifest import Row, format_row
 from utils.parallel import run_tasks
-from utils.paths import SynthesizerData, default_out_dir, remove_leftovers, save_text, write_atomically
+from utils.paths import SynthesizerData, default_out_dir, remove_leftovers, save_npy, save_text, write_atomically
 
-ALIGNMENTS_SOURCE = "https://github.com/CorentinJ/librispeech-alignments"
-N_SHOWN = 10  # skipped files named at the end; all of them are in the log
+GROUP = 128  # utterances embedded in one call; always the same ones, as the last bits depend on the company
+MIN_SPEECH = 8000  # samples, 0.5 s; where voice activity detection leaves less, the whole utterance is embedded
 
 
 def preprocess_audio(
@@ -43,6 +47,8 @@ def preprocess_audio(
     """
     settings = PreprocessSettings(alignments=alignments, denoise=denoise and alignments)
     settings, mel_format = override(parse_overrides(hparams), settings, MelFormat())
+    if mel_format.sample_rate != SAMPLE_RATE:
+        raise UserError(f"--hparams: sample_rate={mel_format.sample_rate}: only {SAMPLE_RATE} Hz is supported", exit_code=2)
     data = SynthesizerData(Path(out_dir or default_out_dir(datasets_root, "synthesizer")))
     speakers = corpora.find_speakers(datasets_root, datasets or _present_defaults(datasets_root))
     _prepare(data, {"mel": asdict(mel_format), "preprocess": asdict(settings)}, skip_existing)
@@ -56,7 +62,7 @@ def preprocess_audio(
         pass
     parts = {path.stem: read_part(path) for path in sorted(data.parts_dir.glob("*.tsv"))}
     _assemble(data, list(parts.values()))
-    _report(data, parts, datasets_root, settings, mel_format)
+    report(data, parts, datasets_root, settings, mel_format)
 
 
 def _present_defaults(datasets_root: Path) -> list[str]:
@@ -79,13 +85,20 @@ def _prepare(data: SynthesizerData, parameters: dict, skip_existing: bool) -> No
             )
         return
     data.parameters.unlink(missing_ok=True)  # first: without it the parts count for nothing
-    if data.parts_dir.exists():
-        shutil.rmtree(data.parts_dir)
     for stale in (data.manifest, data.alignments, data.log):
         stale.unlink(missing_ok=True)
-    for folder in (data.audio_dir, data.mels_dir, data.parts_dir):
-        folder.mkdir(parents=True, exist_ok=True)
+    # embeddings too: those of other waves would pass for those of the new ones
+    for folder, pattern in {data.parts_dir: "*.tsv", data.audio_dir: "audio-*.npy", data.mels_dir: "mel-*.npy",
+                            data.embeds_dir: "embed-*.npy"}.items():  # fmt: skip
+        _empty(folder, pattern)
     save_text(data.parameters, text)
+
+
+def _empty(folder: Path, pattern: str) -> None:
+    """Make a folder without files of this pattern; others in it are not ours to delete."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for stale in folder.glob(pattern):
+        stale.unlink()
 
 
 def _differences(found: str, wanted: dict) -> str:
@@ -112,83 +125,94 @@ def _assemble(data: SynthesizerData, parts: list[Part]) -> None:
         file.writelines(f"{format_row(row)}\n" for part in parts for row in part.rows)
 
 
-# ---- what is told at the end
+# ---- speaker embeddings
 
 
-def _report(
-    data: SynthesizerData, parts: dict[str, Part], root: Path, settings: PreprocessSettings, mel_format: MelFormat
+class _Speech(NamedTuple):
+    wav: np.ndarray | None  # float32 (n,) as the encoder wants it; None where there is none
+    problem: str | None = None
+
+
+def preprocess_embeds(
+    root: Path, encoder_path: Path, n_threads: int = 4, skip_existing: bool = False, cpu: bool = False
 ) -> None:
-    save_text(data.log, "\n".join([*_log(parts, settings, mel_format), ""]))
-    n_rows = sum(len(part.rows) for part in parts.values())
-    hours = sum(row.n_samples for part in parts.values() for row in part.rows) / mel_format.sample_rate / 3600
-    print(f"{n_rows} utterances ({hours:.2f} h) of {len(parts)} speakers in {data.root}; log: {data.log}")
-    skipped = [f"{reason}: {what}" for part in parts.values() for reason, what in part.skipped + part.notes]
-    print(*(f"    {line}" for line in skipped[:N_SHOWN]), sep="\n", end="\n" if skipped else "")
-    if len(skipped) > N_SHOWN:
-        print(f"    ... and {len(skipped) - N_SHOWN} more, all in {data.log}")
-    unaligned = [folder for part in parts.values() for folder in part.unaligned]
-    if unaligned:
-        print(*_about_unaligned(parts, unaligned[:N_SHOWN]), sep="\n")
-    if not n_rows:
-        raise UserError(_why_nothing(data, parts, root, bool(unaligned)))
+    """Write the embedding of each utterance of train.txt, on the GPU if there is one and not `cpu`.
+
+    n_threads load audio and cut its pauses while the encoder works. UserError where train.txt or the encoder is missing
+    or no audio is left, and where skip_existing meets embeddings of another encoder.
+    """
+    from encoder.inference import SpeakerEmbedder  # here, as the audio is prepared without torch
+
+    data = SynthesizerData(Path(root))
+    rows = manifest.read(data.manifest)
+    embedder = SpeakerEmbedder(encoder_path, "cpu" if cpu else None)
+    _prepare_embeds(data, encoder_path, skip_existing)
+    groups = [rows[i : i + GROUP] for i in range(0, len(rows), GROUP)]
+    todo = [group for group in groups if not all((data.embeds_dir / row.embed).is_file() for row in group)]
+    if n_done := len(rows) - sum(map(len, todo)):
+        print(f"{n_done} of {len(rows)} embeddings are there already and skipped")
+
+    problems, n_written = [], 0
+    with tqdm(total=sum(map(len, todo)), desc="Embeddings", unit="utterance", dynamic_ncols=True) as bar:
+        for group, speech in zip(todo, _loaded_ahead(data, todo, n_threads), strict=True):
+            problems += [each.problem for each in speech if each.problem]
+            usable = [(row, each.wav) for row, each in zip(group, speech, strict=True) if each.wav is not None]
+            embeddings = embedder.embed_batch([wav for _, wav in usable])
+            for (row, _), embedding in zip(usable, embeddings, strict=True):
+                save_npy(data.embeds_dir / row.embed, embedding.astype(np.float32))
+            n_written += len(usable)
+            bar.update(len(group))
+    print(f"{n_written} of {len(rows)} utterances embedded now, in {data.embeds_dir}")
+    if problems:
+        print(f"{len(problems)} utterances had a problem:", *indented(problems), sep="\n")
+    if not any((data.embeds_dir / row.embed).is_file() for row in rows):
+        raise UserError(f"{data.audio_dir}: holds the audio of none of the {len(rows)} rows of {data.manifest}")
 
 
-def _why_nothing(data: SynthesizerData, parts: dict[str, Part], root: Path, unaligned: bool) -> str:
-    n_files = sum(part.n_utterances for part in parts.values())
-    counts = _counts(parts)
-    why = ", ".join(f"{n} {reason}" for reason, n in counts.items()) or "there is no audio at all"
-    hint = (
-        f"; get the alignments from {ALIGNMENTS_SOURCE} and merge them into the corpus's folders, "
-        "or pass --no_alignments to use whole files with the text beside them"
-    )
-    return f"{root}: of {n_files} audio files of {len(parts)} speakers not one utterance is usable: {why}" + (
-        hint if unaligned else f"; see {data.log}"
-    )
+def _prepare_embeds(data: SynthesizerData, encoder_path: Path, skip_existing: bool) -> None:
+    remove_leftovers(data.embeds_dir)
+    digest = hashlib.sha256(Path(encoder_path).read_bytes()).hexdigest()
+    made_with = data.embeds_dir / "encoder.sha256"
+    if skip_existing and made_with.is_file():
+        if made_with.read_text(encoding="utf-8").strip() != digest:
+            raise UserError(
+                f"{data.embeds_dir}: these embeddings are of another encoder than {encoder_path}; "
+                "take that one again, or leave --skip_existing out to make all of them anew"
+            )
+        return
+    made_with.unlink(missing_ok=True)  # first: without it the embeddings count for nothing
+    _empty(data.embeds_dir, "embed-*.npy")
+    save_text(made_with, digest + "\n")
 
 
-def _counts(parts: dict[str, Part]) -> Counter[str]:
-    """How many were skipped for each reason."""
-    counts = Counter(reason for part in parts.values() for reason, _ in part.skipped)
-    if n_unaligned := sum(part.n_unaligned for part in parts.values()):
-        counts["in folders without alignments"] = n_unaligned
-    return counts
+def _loaded_ahead(data: SynthesizerData, groups: Sequence[list[Row]], n_threads: int) -> Iterator[list[_Speech]]:
+    """The speech of each group, the next one being loaded meanwhile."""
+    with ThreadPoolExecutor(max(1, n_threads)) as pool:
+
+        def submit(group: list[Row]) -> list[Future]:
+            return [pool.submit(_load_speech, data.audio_dir / row.audio) for row in group]
+
+        waiting = submit(groups[0]) if groups else []
+        for following in [*groups[1:], []] if groups else []:
+            current, waiting = waiting, submit(following)
+            yield [future.result() for future in current]
 
 
-def _about_unaligned(parts: dict[str, Part], shown: list[str]) -> list[str]:
-    n_folders = sum(len(part.unaligned) for part in parts.values())
-    n_files = sum(part.n_unaligned for part in parts.values())
-    lines = [
-        f"{n_folders} folders have no alignment file, so their {n_files} audio files were left out. LibriSpeech's are at "
-        f"{ALIGNMENTS_SOURCE}; merge them into the corpus's folders and run this again with --skip_existing:"
-    ]
-    more = n_folders - len(shown)
-    return [*lines, *(f"    {folder}" for folder in shown), *([f"    ... and {more} more"] if more else [])]
+def _load_speech(path: Path) -> _Speech:
+    from encoder.inference import preprocess_wav
 
-
-def _log(parts: dict[str, Part], settings: PreprocessSettings, mel_format: MelFormat) -> list[str]:
-    rows = [row for part in parts.values() for row in part.rows]
-    seconds = np.array([row.n_samples for row in rows]) / mel_format.sample_rate
-    n_without = sum(not part.rows for part in parts.values())
-    lines = ["Parameters"]
-    lines += [f"    {name}: {value}" for name, value in (asdict(settings) | asdict(mel_format)).items()]
-    lines += ["", "Counts", f"    speakers: {len(parts)}, of which {n_without} without a usable utterance"]
-    lines += [f"    audio files found: {sum(part.n_utterances for part in parts.values())}"]
-    lines += [f"    hours read: {sum(part.seconds for part in parts.values()) / 3600:.3f}"]
-    lines += [f"    utterances written: {len(rows)}", f"    hours written: {seconds.sum() / 3600:.3f}"]
-    lines += [f"    skipped, {reason}: {n}" for reason, n in sorted(_counts(parts).items())]
-    if rows:
-        characters = np.array([len(row.text) for row in rows])
-        lines += ["", "Duration of an utterance (s)", _statistics(seconds)]
-        lines += ["", "Characters of an utterance", _statistics(characters)]
-        lines += ["", "Characters per second", _statistics(characters / seconds)]
-    if unaligned := [folder for part in parts.values() for folder in part.unaligned]:
-        lines += ["", "Without alignments", *_about_unaligned(parts, unaligned)]
-    for title, kind in (("Skipped", "skipped"), ("Notes", "notes")):
-        entries = sorted(entry for part in parts.values() for entry in getattr(part, kind))
-        lines += ["", title, *([f"    {reason}: {what}" for reason, what in entries] or ["    nothing"])]
-    return lines
-
-
-def _statistics(values: np.ndarray) -> str:
-    figures = {"min": np.min, "mean": np.mean, "median": np.median, "max": np.max, "std": np.std}
-    return "    " + "   ".join(f"{name} {function(values):.2f}" for name, function in figures.items())
+    try:
+        wav = from_int16(np.load(path))
+    except FileNotFoundError:
+        return _Speech(None, f"{path}: not found; its row gets no embedding")
+    except (OSError, ValueError, EOFError):
+        return _Speech(None, f"{path}: is damaged; its row gets no embedding")
+    if not len(wav):
+        return _Speech(None, f"{path}: is empty; its row gets no embedding")
+    try:
+        speech = preprocess_wav(wav)
+    except UserError:  # no speech found
+        speech = wav[:0]
+    if len(speech) < MIN_SPEECH:
+        return _Speech(preprocess_wav(wav, trim_silence=False), f"{path}: hardly any speech found; embedded as a whole")
+    return _Speech(speech)

@@ -6,15 +6,20 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from encoder.inference import SpeakerEmbedder, preprocess_wav
+from encoder.model import EncoderConfig, EncoderWithLoss
+from synthesizer import preprocess
 from synthesizer.denoise import denoise
-from synthesizer.preprocess import preprocess_audio
+from synthesizer.preprocess import preprocess_audio, preprocess_embeds
 from synthesizer.segment import KEPT_SILENCE, disagreement, noise_spans, split
-from utils import manifest
+from utils import checkpoint, manifest
 from utils.audio import MelFormat, from_int16, load, mel_spectrogram, write_wav
 from utils.cli import UserError
 from utils.corpora import Utterance, find_speakers, list_utterances
@@ -303,13 +308,102 @@ def test_alignments_that_come_later_are_used(samples, tmp_path):
 
 def test_nothing_found_or_usable_is_an_error_of_one_line(samples, tmp_path):
     root = some_speakers(samples, tmp_path / "in", 1, "dev-clean")
-    script = "synthesizer_preprocess_audio.py"
-    assert "dev-clean" in run(script, root, expect=1)
-    assert "dev-clean" in run(script, root, "--subfolders", "dev-clean,train-clean-360", expect=1)
-    assert "no such folder" in run(script, tmp_path / "none", expect=1)
     (tmp_path / "empty").mkdir()
-    assert "empty" in run(script, tmp_path / "empty", expect=1)
-    assert "8 too short" in run(script, root, "--subfolders", "dev-clean", "-n", 1, "--no_alignments",
-                                "--hparams", "utterance_min_duration=30", expect=1)  # fmt: skip
-    assert "max_mel_frames" in run(script, root, "--hparams", "max_mel_frame=3", expect=2)
-    assert "not of type int" in run(script, root, "--hparams", "max_mel_frames=many", expect=2)
+    for wrong, datasets, message in (
+        (root, None, "those that exist: dev-clean"),
+        (root, ["LibriSpeech/dev-clean", "LibriSpeech/train-clean-360"], "no subset 'train-clean-360'"),
+        (tmp_path / "none", None, "no such folder"),
+        (tmp_path / "empty", None, "is empty"),
+    ):
+        with pytest.raises(UserError, match=message):
+            preprocess_audio(wrong, datasets=datasets)
+    script, short = "synthesizer_preprocess_audio.py", ["--hparams", "utterance_min_duration=30", "--no_alignments"]
+    assert "8 too short" in run(script, root, "--subfolders", "dev-clean", "-n", 1, *short, expect=1)
+    assert "max_mel_frames" in run(script, root, "--subfolders", "dev-clean", "--hparams", "max_mel_frame=3", expect=2)
+    with pytest.raises(UserError, match="not of type int"):
+        preprocess_audio(root, hparams="max_mel_frames=many")
+    with pytest.raises(UserError, match="only 16000 Hz"):
+        preprocess_audio(root, hparams="sample_rate=22050")
+
+
+# ---- preprocess_embeds
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory) -> Path:
+    torch.manual_seed(0)
+    config = EncoderConfig(hidden_size=8, n_layers=1)
+    path = tmp_path_factory.mktemp("models") / "encoder.pt"
+    content = {"format": checkpoint.stage_format("encoder"), "step": 1, "model": asdict(config)}
+    checkpoint.save(path, content | {"model_state": EncoderWithLoss(config).state_dict()})
+    return path
+
+
+@pytest.fixture
+def data(samples, tmp_path) -> SynthesizerData:
+    preprocess_audio(some_speakers(samples, tmp_path / "in"), tmp_path / "out", n_processes=1)
+    return SynthesizerData(tmp_path / "out")
+
+
+def test_every_row_gets_the_embedding_of_its_own_audio(data, encoder):
+    out = run("synthesizer_preprocess_embeds.py", data.root, "-e", encoder, "--cpu", "-n", 2)
+    rows = manifest.read(data.manifest)
+    assert f"{len(rows)} of {len(rows)} utterances embedded" in out
+    embedder = SpeakerEmbedder(encoder, "cpu")
+    for row in rows:
+        embed = np.load(data.embeds_dir / row.embed)
+        assert (embed.dtype, embed.shape) == (np.float32, (256,)) and np.linalg.norm(embed) == pytest.approx(1, abs=1e-4)
+        wav = preprocess_wav(from_int16(np.load(data.audio_dir / row.audio)))
+        np.testing.assert_allclose(embed, embedder.embed_utterance(wav)[0], atol=1e-5)
+    assert list(manifest.existing(rows, embed=data.embeds_dir)) == rows
+
+
+def test_embedding_continues_to_the_same_bytes(data, encoder, monkeypatch):
+    monkeypatch.setattr(preprocess, "GROUP", 4)
+    preprocess_embeds(data.root, encoder, cpu=True)
+    whole = contents(data.embeds_dir)
+    for i, path in enumerate(sorted(data.embeds_dir.glob("*.npy"))):
+        if i % 3 == 0:
+            path.unlink()
+    (data.embeds_dir / f".{path.name}.1.tmp").write_bytes(b"cut sh")
+    preprocess_embeds(data.root, encoder, cpu=True, skip_existing=True)
+    assert contents(data.embeds_dir) == whole
+    other = encoder.with_name("other.pt")
+    checkpoint.save(other, checkpoint.load(encoder, "encoder") | {"step": 2})
+    with pytest.raises(UserError, match="another encoder"):
+        preprocess_embeds(data.root, other, cpu=True, skip_existing=True)
+    assert contents(data.embeds_dir) == whole
+
+
+def test_audio_that_is_gone_damaged_or_without_speech_is_counted_and_listed(data, encoder, capsys):
+    rows = manifest.read(data.manifest)
+    paths = [data.audio_dir / row.audio for row in rows]
+    paths[0].unlink()
+    paths[1].write_bytes(paths[1].read_bytes()[:1000])
+    np.save(paths[2], np.zeros(32000, np.int16))
+    preprocess_embeds(data.root, encoder, cpu=True)
+    out = capsys.readouterr().out
+    assert "3 utterances had a problem" in out and f"{paths[0]}: not found" in out and f"{paths[1]}: is damaged" in out
+    assert f"{paths[2]}: hardly any speech" in out
+    assert [(data.embeds_dir / row.embed).is_file() for row in rows] == [False, False] + [True] * (len(rows) - 2)
+
+
+def test_embedding_without_its_inputs_is_an_error_of_one_line(data, encoder, tmp_path):
+    script = "synthesizer_preprocess_embeds.py"
+    assert "no such encoder checkpoint" in run(script, data.root, "-e", tmp_path / "none.pt", expect=1)
+    assert "train.txt: not found" in run(script, tmp_path, "-e", encoder, expect=1)
+    (tmp_path / "train.txt").touch()
+    with pytest.raises(UserError, match="holds no utterance"):
+        preprocess_embeds(tmp_path, encoder)
+    for path in data.audio_dir.glob("*.npy"):
+        path.unlink()
+    with pytest.raises(UserError, match="the audio of none of the"):
+        preprocess_embeds(data.root, encoder, cpu=True)
+
+
+def test_making_the_audio_anew_forgets_the_embeddings_of_the_old(data, encoder):
+    preprocess_embeds(data.root, encoder, cpu=True)
+    keep = data.audio_dir / "mine.wav"
+    keep.touch()
+    preprocess_audio(data.root.parent / "in", data.root, n_processes=1, hparams="silence_min_duration_split=0.8")
+    assert not list(data.embeds_dir.glob("*.npy")) and keep.exists()

@@ -1,0 +1,36 @@
+"""Embed the voice of every utterance that synthesizer_preprocess_audio.py wrote, for the synthesizer to learn from."""
+
+from pathlib import Path
+
+from utils import cli
+
+
+def main() -> None:
+    # fmt: off
+    parser = cli.parser(__doc__)
+    parser.add_argument("synthesizer_root", type=Path,
+                        help="folder with train.txt and audio/, mostly <datasets_root>/SV2TTS/synthesizer")
+    parser.add_argument("-e", "--encoder_model_fpath", type=Path, default=Path("saved_models/default/encoder.pt"),
+                        metavar="FILE", help="speaker encoder that makes the embeddings; the demo must use the same one")
+    parser.add_argument("-n", "--n_processes", type=int, default=4, metavar="N",
+                        help="utterances that are loaded and have their pauses cut at a time, while the encoder works")
+    parser.add_argument("-s", "--skip_existing", action="store_true",
+                        help="continue an interrupted run: keep the embeddings that are there, if they are of this encoder. "
+                        "Without it, all are made anew")
+    parser.add_argument("--cpu", action="store_true", help="embed on the CPU even if there is a GPU")
+    # fmt: on
+    args = parser.parse_args()
+
+    from synthesizer.preprocess import preprocess_embeds
+
+    preprocess_embeds(
+        args.synthesizer_root,
+        args.encoder_model_fpath,
+        n_threads=args.n_processes,
+        skip_existing=args.skip_existing,
+        cpu=args.cpu,
+    )
+
+
+if __name__ == "__main__":
+    cli.run(main)
