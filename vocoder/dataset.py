@@ -1,0 +1,171 @@
+"""Short crops of utterances, read from memory-mapped files: mel frames, and the samples that belong to them."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from utils import audio, manifest
+from utils.audio import MelFormat
+from utils.batching import rng
+from utils.cli import UserError
+from utils.manifest import Row
+from utils.paths import SynthesizerData, VocoderData
+from vocoder.distribution import Distribution
+from vocoder.model import SILENCE
+
+
+class Batch(NamedTuple):
+    """N = frames x hop samples. Sample t belongs to mel frame pad + t // hop."""
+
+    mel: Tensor  # (B, pad + frames + pad, n_mels), in [-1, 1]
+    levels: Tensor  # (B, N) the sample before each target
+    targets: Tensor  # (B, N) what the distribution's loss takes
+
+
+class Sources(NamedTuple):
+    """Usable utterances and the folders of their files."""
+
+    rows: list[Row]
+    audio_dir: Path
+    mel_dir: Path
+
+
+def read_mel_format(data: SynthesizerData) -> MelFormat:
+    """The format of the mels in a folder of preprocessed speech. Raises UserError when it is not told."""
+    try:
+        return MelFormat(**json.loads(data.parameters.read_text(encoding="utf-8"))["mel"])
+    except FileNotFoundError as error:
+        raise UserError(f"{data.parameters}: not found; synthesizer_preprocess_audio.py writes it") from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{data.parameters}: does not tell the mel format; preprocess again") from error
+
+
+def find_sources(synthesizer: SynthesizerData, vocoder: VocoderData, ground_truth: bool, crop: int, hop: int) -> Sources:
+    """The utterances to train on: with ground-truth-aligned mels, or (`ground_truth`) with the true ones.
+
+    Rows whose files are gone, disagree with each other or are shorter than `crop` frames are left out, counted and named.
+    Raises UserError when the list is missing or nothing is left.
+    """
+    path = synthesizer.manifest if ground_truth else vocoder.manifest
+    if not ground_truth and not path.is_file():
+        raise UserError(f"{path}: not found; make ground-truth-aligned mels with vocoder_preprocess.py, or train on true mels "
+                        "with --ground_truth")  # fmt: skip
+    mel_dir = synthesizer.mels_dir if ground_truth else vocoder.mels_gta_dir
+    rows = manifest.existing(manifest.read(path), mel=mel_dir, audio=synthesizer.audio_dir)
+    sources = Sources([], synthesizer.audio_dir, mel_dir)
+    problems, n_short = [], 0
+    for row in rows:
+        if problem := _inconsistency(row, sources, hop):
+            problems.append(problem)
+        elif row.n_frames < crop:
+            n_short += 1
+        else:
+            sources.rows.append(row)
+    if problems:
+        print(f"{len(problems)} of {len(rows)} utterances are left out because their files disagree; the first: {problems[0]}")
+    if n_short:
+        print(f"{n_short} of {len(rows)} utterances are left out because they are shorter than a crop of {crop} frames")
+    if not sources.rows:
+        raise UserError(f"{path}: no utterance is usable; {problems[0] if problems else f'all are under {crop} frames'}")
+    return sources
+
+
+def _inconsistency(row: Row, sources: Sources, hop: int) -> str | None:
+    """What is wrong with the lengths of an utterance; opens the files but reads only their headers."""
+    mel_path, audio_path = sources.mel_dir / row.mel, sources.audio_dir / row.audio
+    try:
+        n_frames = len(np.load(mel_path, mmap_mode="r"))
+        n_samples = len(np.load(audio_path, mmap_mode="r"))
+    except (ValueError, EOFError, OSError, TypeError) as error:
+        return f"{row.name} cannot be read ({error})"
+    if (n_frames, n_samples) != (row.n_frames, row.n_samples):
+        listed = f"the list says {row.n_frames} and {row.n_samples}"
+        return f"{mel_path} and its audio hold {n_frames} frames and {n_samples} samples, {listed}"
+    if n_samples != n_frames * hop:
+        return f"{audio_path} holds {n_samples} samples, its {n_frames} mel frames need {n_frames * hop}"
+    return None
+
+
+class CropPlan:
+    """plan(step) -> [(utterance, first frame), ...]: every window of every utterance is as likely as any other.
+
+    Drawn with replacement, so that a batch may be larger than the number of utterances.
+    """
+
+    def __init__(
+        self, n_frames: Sequence[int], crop: int, batch_size: int, seed: int, rank: int = 0, world_size: int = 1
+    ) -> None:
+        self.ends = np.cumsum(np.asarray(n_frames) - crop + 1)  # windows of the utterances up to and with each
+        self.batch_size, self.seed, self.rank, self.world_size = batch_size, seed, rank, world_size
+
+    def __call__(self, step: int) -> list[tuple[int, int]]:
+        drawn = rng(self.seed, step).integers(self.ends[-1], size=self.batch_size * self.world_size)
+        return self.windows(drawn[self.rank :: self.world_size])
+
+    def windows(self, numbers: np.ndarray) -> list[tuple[int, int]]:
+        """Windows by number, counted through all utterances."""
+        utterances = np.searchsorted(self.ends, numbers, side="right")
+        starts = np.concatenate([[0], self.ends[:-1]])[utterances]
+        return list(zip(utterances.tolist(), (numbers - starts).tolist(), strict=True))
+
+
+def even_windows(plan: CropPlan, n: int) -> list[tuple[int, int]]:
+    """At most n windows, the same every time, spread evenly over all there are."""
+    total = int(plan.ends[-1])
+    return plan.windows(np.linspace(0, total - 1, min(n, total)).astype(np.int64))
+
+
+class CropDataset(Dataset):
+    """dataset[utterance, first frame] -> Batch of one crop without its batch axis."""
+
+    def __init__(self, sources: Sources, mel_format: MelFormat, distribution: Distribution, crop: int, pad: int) -> None:
+        self.sources, self.mel_format, self.distribution = sources, mel_format, distribution
+        self.crop, self.pad = crop, pad
+
+    def __len__(self) -> int:
+        return len(self.sources.rows)
+
+    def __getitem__(self, window: tuple[int, int]) -> Batch:
+        utterance, first = window
+        row = self.sources.rows[utterance]
+        wave = np.load(self.sources.audio_dir / row.audio, mmap_mode="r")
+        mel = np.load(self.sources.mel_dir / row.mel, mmap_mode="r")
+        hop = self.mel_format.hop_length
+        wave = preemphasized(wave, first * hop - 1, (first + self.crop) * hop, self.mel_format.preemphasis)
+        levels, targets = self.distribution.encode(wave)  # (1 + N,) each
+        mel = normalized(mel, first - self.pad, first + self.crop + self.pad, self.mel_format.max_abs)
+        return Batch(*map(torch.from_numpy, (mel, levels[:-1], targets[1:])))
+
+    def utterance(self, index: int, max_frames: int) -> tuple[np.ndarray, np.ndarray]:
+        """The beginning of an utterance: normalised mel (T, n_mels), and its wave (T hop,) as a listener knows it."""
+        row = self.sources.rows[index]
+        n_frames = min(max_frames, row.n_frames)
+        mel = np.load(self.sources.mel_dir / row.mel, mmap_mode="r")
+        wave = np.load(self.sources.audio_dir / row.audio, mmap_mode="r")[: n_frames * self.mel_format.hop_length]
+        return normalized(mel, 0, n_frames, self.mel_format.max_abs), audio.from_int16(wave)
+
+
+def preemphasized(wave: np.ndarray, start: int, end: int, coefficient: float) -> np.ndarray:
+    """Samples [start, end) of the pre-emphasised int16 wave, float32 in [-1, 1]. Before the first sample there is silence."""
+    first = start - 1  # each sample needs the one before it
+    raw = audio.from_int16(wave[max(0, first) : end])
+    raw = np.pad(raw, (max(0, -first), 0))
+    return np.clip(raw[1:] - coefficient * raw[:-1], -1, 1)
+
+
+def normalized(mel: np.ndarray, start: int, end: int, max_abs: float) -> np.ndarray:
+    """Frames [start, end) of a stored mel (T, n_mels), float32 in [-1, 1]; beyond its ends there is silence."""
+    missing = (max(0, -start), max(0, end - len(mel)))
+    frames = mel[max(0, start) : end].astype(np.float32) / max_abs
+    return np.pad(frames, (missing, (0, 0)), constant_values=SILENCE)
+
+
+def collate(crops: list[Batch]) -> Batch:
+    """Crops of one length -> Batch."""
+    return Batch(*(torch.stack(parts) for parts in zip(*crops, strict=True)))

@@ -1,0 +1,133 @@
+"""Ground-truth-aligned mels: what the synthesizer answers when it is led along the true frames (1712.05884, section 3.3).
+
+A vocoder trained on them learns to speak from mels with the synthesizer's flaws, in step with true audio.
+"""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from synthesizer.inference import Synthesizer
+from utils import manifest
+from utils.audio import MelFormat
+from utils.cli import UserError, override, parse_overrides
+from utils.manifest import Row
+from utils.paths import SynthesizerData, VocoderData, remove_leftovers, save_npy, save_text
+from vocoder.dataset import read_mel_format
+
+
+@dataclasses.dataclass(frozen=True)
+class GtaSettings:
+    """What --hparams can change."""
+
+    max_frames: int = 8000  # mel frames of a batch, padding included: bounds its memory
+
+
+def preprocess(
+    synthesizer_path: Path,
+    in_dir: Path,
+    out_dir: Path,
+    batch_size: int = 16,
+    skip_existing: bool = False,
+    cpu: bool = False,
+    hparams: str = "",
+) -> None:
+    """Write mels_gta/ and then synthesized.txt, with a row for every utterance of train.txt whose files are there.
+
+    A batch is made of the same utterances with the same random numbers every time, and made again unless all of it exists:
+    an interrupted run continued with `skip_existing` ends with the same bytes as one that was not interrupted.
+    """
+    (settings,) = override(parse_overrides(hparams), GtaSettings())
+    source, out = SynthesizerData(in_dir), VocoderData(out_dir)
+    rows = manifest.existing(manifest.read(source.manifest), mel=source.mels_dir, embed=source.embeds_dir)
+    synthesizer = Synthesizer(synthesizer_path, "cpu" if cpu else None)
+    _check_formats(synthesizer, synthesizer_path, source)
+    _prepare(out, _fingerprint(synthesizer_path, rows, batch_size, settings), skip_existing)
+    with tqdm(total=len(rows), desc="GTA mels", unit="utterance", dynamic_ncols=True) as bar:
+        for number, batch in enumerate(cut_batches(rows, batch_size, settings.max_frames)):
+            if not (skip_existing and all((out.mels_gta_dir / row.mel).is_file() for row in batch)):
+                _make(synthesizer, batch, source, out, seed=number)
+            bar.update(len(batch))
+    manifest.write(out.manifest, rows)
+    print(f"{len(rows)} ground-truth-aligned mels in {out.mels_gta_dir}, listed in {out.manifest}")
+
+
+def _fingerprint(synthesizer_path: Path, rows: list[Row], batch_size: int, settings: GtaSettings) -> dict[str, Any]:
+    """Everything that the mels depend on."""
+    listed = "\n".join(map(manifest.format_row, rows))
+    return {
+        "synthesizer": hashlib.sha256(Path(synthesizer_path).read_bytes()).hexdigest(),
+        "utterances": hashlib.sha256(listed.encode()).hexdigest(),
+        "batch_size": batch_size,
+        **dataclasses.asdict(settings),
+    }
+
+
+def _prepare(out: VocoderData, fingerprint: dict[str, Any], skip_existing: bool) -> None:
+    """Forget what an earlier run made, or with skip_existing make sure that it was made from the same."""
+    remove_leftovers(out.root)
+    out.manifest.unlink(missing_ok=True)  # its presence says that all mels are there
+    made_from = out.mels_gta_dir / "made_from.json"
+    text = json.dumps(fingerprint, indent=2) + "\n"
+    if skip_existing and made_from.is_file():
+        if (found := made_from.read_text(encoding="utf-8")) != text:
+            changed = ", ".join(name for name, value in fingerprint.items() if f'"{name}": {json.dumps(value)}' not in found)
+            raise UserError(f"{out.mels_gta_dir}: an earlier run made these mels from something else ({changed} changed); "
+                            "leave --skip_existing out to make all of them anew")  # fmt: skip
+        return
+    made_from.unlink(missing_ok=True)  # first: without it the mels count for nothing
+    for stale in out.mels_gta_dir.glob("mel-*.npy"):
+        stale.unlink()
+    save_text(made_from, text)
+
+
+def cut_batches(rows: Sequence[Row], batch_size: int, max_frames: int) -> list[list[Row]]:
+    """Utterances of similar length together, the longest first: what does not fit the memory fails at once.
+
+    At most batch_size utterances, or fewer so that the longest times their number stays within max_frames.
+    """
+    batches: list[list[Row]] = []
+    for row in sorted(rows, key=lambda row: (-row.n_frames, row.mel)):
+        fits = batches and len(batches[-1]) < batch_size and (len(batches[-1]) + 1) * batches[-1][0].n_frames <= max_frames
+        if fits:
+            batches[-1].append(row)
+        else:
+            batches.append([row])
+    return batches
+
+
+@torch.inference_mode()
+def _make(synthesizer: Synthesizer, batch: list[Row], source: SynthesizerData, out: VocoderData, seed: int) -> None:
+    mels = [_load(source.mels_dir / row.mel) for row in batch]  # (T, n_mels) each
+    embeddings = np.stack([_load(source.embeds_dir / row.embed) for row in batch])
+    aligned = synthesizer.gta_mels([row.text for row in batch], embeddings, mels, seed=seed)
+    for row, mel, true in zip(batch, aligned, mels, strict=True):
+        if len(mel) != row.n_frames or len(true) != row.n_frames:
+            raise UserError(f"{source.mels_dir / row.mel}: {len(true)} frames became {len(mel)}, {source.manifest} says "
+                            f"{row.n_frames}; preprocess again")  # fmt: skip
+        save_npy(out.mels_gta_dir / row.mel, mel.astype(np.float16))
+
+
+def _load(path: Path) -> np.ndarray:
+    try:
+        return np.load(path).astype(np.float32)
+    except (OSError, ValueError, EOFError) as error:
+        raise UserError(f"{path}: cannot be read ({error}); preprocess again") from error
+
+
+def _check_formats(synthesizer: Synthesizer, path: Path, source: SynthesizerData) -> None:
+    of_data, of_model = read_mel_format(source), synthesizer.mel_format
+    if of_data != of_model:
+        raise UserError(f"{path}: the synthesizer was trained on other mels than {source.root} holds. "
+                        f"synthesizer: {_show(of_model)}; data: {_show(of_data)}")  # fmt: skip
+
+
+def _show(mel_format: MelFormat) -> str:
+    return ", ".join(f"{name} {value:g}" for name, value in dataclasses.asdict(mel_format).items())

@@ -1,0 +1,142 @@
+"""Train the vocoder."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from utils import plot
+from utils.audio import MelFormat, mel_spectrogram
+from utils.batching import batches, held_out
+from utils.cli import UserError, parse_overrides
+from utils.paths import SynthesizerData, VocoderData
+from utils.training import Run, RunOptions
+from vocoder.dataset import Batch, CropDataset, CropPlan, Sources, collate, even_windows, find_sources, read_mel_format
+from vocoder.generate import generate_wave
+from vocoder.model import WaveRNN, WaveRNNConfig, check_sizes
+
+
+@dataclasses.dataclass(frozen=True)
+class VocoderTraining:
+    """What --hparams can change besides the model's sizes."""
+
+    learning_rate: float = 1e-4
+    batch_size: int = 100  # crops per step and GPU
+    seq_len: int = 1000  # samples per crop, whole mel frames
+    clip: float = 4.0  # gradient norm
+    eval_crops: int = 200  # of held-out utterances, the same every time
+    eval_shown: int = 2  # held-out utterances that are generated
+    eval_seconds: float = 3.0  # of each, from its beginning
+    target: int = 8000  # samples between the overlaps of two folds, when generating
+    overlap: int = 400  # samples
+
+    def __post_init__(self) -> None:
+        if min(self.learning_rate, self.clip, self.eval_seconds) <= 0:
+            raise ValueError("learning_rate, clip and eval_seconds must be positive")
+        if min(self.batch_size, self.seq_len, self.eval_crops, self.target) < 1 or self.overlap < 0:
+            raise ValueError("batch_size, seq_len, eval_crops and target must be at least 1, overlap at least 0")
+
+
+def train(
+    synthesizer_dir: Path,
+    vocoder_dir: Path,
+    ground_truth: bool,
+    generate_every: int,
+    options: dict[str, Any],
+    hparams: str = "",
+) -> None:
+    """Train on ground-truth-aligned mels, or (`ground_truth`) on true ones, until max_steps or a signal."""
+    with Run("vocoder", RunOptions(**options)) as run:
+        config, settings = run.configure(parse_overrides(hparams), WaveRNNConfig(), VocoderTraining())
+        data = SynthesizerData(synthesizer_dir)
+        mel_format = read_mel_format(data)
+        check_sizes(config, mel_format)
+        crop, rest = divmod(settings.seq_len, mel_format.hop_length)
+        if rest or not crop:
+            raise UserError(f"seq_len {settings.seq_len} is no multiple of the hop of {mel_format.hop_length} samples", 2)
+        sources = find_sources(data, VocoderData(vocoder_dir), ground_truth, crop, mel_format.hop_length)
+
+        model = WaveRNN(config).to(run.device)
+        optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate)
+        wrapped = run.start(model, optimizer, config, settings, mel=dataclasses.asdict(mel_format))
+        training, watched = (
+            CropDataset(part, mel_format, model.distribution, crop, config.pad) for part in split(sources, run.is_main)
+        )
+        lengths = [row.n_frames for row in training.sources.rows]
+        plan = CropPlan(lengths, crop, settings.batch_size, run.seed, run.rank, run.world_size)
+        feed = batches(plan, run.step + 1, training, collate, run.device, run.n_workers)
+        optimizer.param_groups[0]["lr"] = settings.learning_rate
+
+        for _ in run.steps():
+            batch = next(feed)
+            with run.autocast():
+                loss = model.distribution.loss(wrapped(batch.levels, batch.mel), batch.targets)
+            grad_norm = run.optimize(loss, settings.clip)
+            run.log(loss=loss.item(), learning_rate=settings.learning_rate, grad_norm=grad_norm)
+            if run.is_main and len(watched):
+                if run.due(run.options.eval_every):
+                    run.report(held_out_loss=held_out_loss(run, model, watched, settings))
+                if run.due(generate_every):
+                    speak(run, model, watched, settings)
+
+
+def split(sources: Sources, announce: bool) -> tuple[Sources, Sources]:
+    """Utterances to train on and to evaluate on; which ones are held out does not depend on the run."""
+    chosen = held_out([row.name for row in sources.rows], fraction=0.02, at_least=4)
+    training, watched = (
+        sources._replace(rows=[row for row in sources.rows if (row.name in chosen) == wanted]) for wanted in (False, True)
+    )
+    if announce:
+        print(f"training on {len(training.rows)} utterances; evaluating on {len(watched.rows)} held-out utterances")
+    return training, watched
+
+
+def held_out_loss(run: Run, model: WaveRNN, watched: CropDataset, settings: VocoderTraining) -> float:
+    """Nats per sample on crops that are the same every time."""
+    lengths = [row.n_frames for row in watched.sources.rows]
+    windows = even_windows(CropPlan(lengths, watched.crop, 1, seed=0), settings.eval_crops)
+    total = 0.0
+    with run.evaluating(model), run.autocast():
+        for start in range(0, len(windows), settings.batch_size):
+            crops = collate([watched[window] for window in windows[start : start + settings.batch_size]])
+            batch = Batch(*(tensor.to(run.device) for tensor in crops))
+            loss = model.distribution.loss(model(batch.levels, batch.mel), batch.targets)
+            total += loss.item() * len(batch.mel)
+    return total / len(windows)
+
+
+def speak(run: Run, model: WaveRNN, watched: CropDataset, settings: VocoderTraining) -> None:
+    """Generate the beginning of the same held-out utterances, folded as in use, and put it beside the true audio."""
+    mel_format = watched.mel_format
+    max_frames = max(1, round(settings.eval_seconds * mel_format.sample_rate / mel_format.hop_length))
+    for index, row in enumerate(watched.sources.rows[: settings.eval_shown]):
+        mel, true = watched.utterance(index, max_frames)
+        with run.evaluating(model):
+            frames = torch.from_numpy(mel).to(run.device)
+            generated = generate_wave(model, frames, mel_format.preemphasis, settings.target, settings.overlap, seed=0)
+        run.board.audio(run.step, f"{row.name}-true", true, mel_format.sample_rate)
+        run.board.audio(run.step, f"{row.name}-generated", generated, mel_format.sample_rate)
+        draw = _Picture(mel * mel_format.max_abs, true, generated, mel_format)
+        run.board.figure(run.step, row.name, draw.mels, folder="mel-spectrograms")
+        run.board.figure(run.step, f"{row.name}-waves", draw.waves)
+
+
+@dataclasses.dataclass
+class _Picture:
+    """What the board draws on its own thread."""
+
+    mel: Any  # (T, n_mels)
+    true: Any  # (n,)
+    generated: Any  # (n,)
+    mel_format: MelFormat
+
+    def mels(self) -> Any:
+        spectrograms = {"given to the vocoder": self.mel, "of the audio it generated": self._of_generated()}
+        return plot.mels(spectrograms, self.mel_format.hop_length / self.mel_format.sample_rate)
+
+    def waves(self) -> Any:
+        return plot.waves({"true": self.true, "generated": self.generated}, self.mel_format.sample_rate)
+
+    def _of_generated(self) -> Any:
+        return mel_spectrogram(self.generated, self.mel_format)[: len(self.mel)]

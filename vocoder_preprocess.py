@@ -1,0 +1,44 @@
+"""Make the ground-truth-aligned mels that the vocoder trains on."""
+
+from pathlib import Path
+
+from utils import cli
+
+
+def main() -> None:
+    parser = cli.parser(
+        "Have the synthesizer say every training utterance along its true mel spectrogram, and keep what it answers: "
+        "the vocoder learns from these mels to make up for the synthesizer's flaws. Writes mels_gta/ and synthesized.txt."
+    )
+    add = parser.add_argument
+    add("datasets_root", type=Path, help="folder of the corpora; only its SV2TTS folder is used, and not even that if both "
+        "--in_dir and --out_dir are given")  # fmt: skip
+    add("-s", "--syn_model_fpath", type=Path, metavar="FILE", default=Path("saved_models/default/synthesizer.pt"),
+        help="checkpoint of the synthesizer")  # fmt: skip
+    add("-i", "--in_dir", type=Path, help="what the synthesizer was trained on (default: <datasets_root>/SV2TTS/synthesizer)")
+    add("-o", "--out_dir", type=Path, help="where to write (default: <datasets_root>/SV2TTS/vocoder)")
+    add("--batch_size", type=int, default=16, metavar="N",
+        help="utterances said at once, at most; more is faster on a GPU and takes more memory")  # fmt: skip
+    add("--skip_existing", action="store_true",
+        help="continue an interrupted run; give the same model and options as before")  # fmt: skip
+    add("--cpu", action="store_true", help="work on the CPU even if there is a GPU")
+    cli.add_hparams(parser, "max_frames (mel frames of a batch, padding included; less needs less memory)")
+    args = parser.parse_args()
+    if args.batch_size < 1:
+        raise cli.UserError(f"--batch_size {args.batch_size}: at least 1 is needed", exit_code=2)
+    from utils.paths import default_out_dir
+    from vocoder.preprocess import preprocess
+
+    preprocess(
+        args.syn_model_fpath,
+        args.in_dir or default_out_dir(args.datasets_root, "synthesizer"),
+        args.out_dir or default_out_dir(args.datasets_root, "vocoder"),
+        args.batch_size,
+        args.skip_existing,
+        args.cpu,
+        args.hparams,
+    )
+
+
+if __name__ == "__main__":
+    cli.run(main)
