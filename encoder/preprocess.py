@@ -63,9 +63,13 @@ def preprocess(
 
     task = partial(preprocess_speaker, datasets_root=Path(datasets_root), data=data, settings=settings)
     n_processes = n_processes or os.cpu_count() or 1
-    if todo:
-        for _ in run_tasks(task, todo, n_processes, "Speakers", "audio h", weigh=lambda result: result.hours):
-            pass
+    try:
+        if todo:
+            for _ in run_tasks(task, todo, n_processes, "Speakers", "audio h", weigh=lambda result: result.hours):
+                pass
+    except OSError as error:
+        place = error.filename or data.root
+        raise UserError(f"{place}: {error.strerror or error}; mend this, then continue with --skip_existing") from error
     by_corpus: dict[str, list[Speaker]] = {}
     for speaker in speakers:
         by_corpus.setdefault(speaker.corpus, []).append(speaker)

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from encoder.dataset import SpeakerBatches, SpeakerDataset, SpeakerIndex, collate, read_index, split_speakers
@@ -15,6 +16,9 @@ from utils import audio
 from utils.batching import batches
 from utils.cli import parse_overrides
 from utils.training import Run, RunOptions
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 MEL_FORMAT = {
     "sample_rate": audio.SAMPLE_RATE,
@@ -85,7 +89,7 @@ def train(data_dir: Path, options: dict[str, Any], hparams: str = "", umap_every
                 run.report(**verify(evaluate(settings.eval_utterances)).figures())
             if run.is_main and run.due(umap_every):
                 embedded = evaluate(UTTERANCES_DRAWN, SPEAKERS_DRAWN)
-                run.board.figure(step, "embeddings", partial(_draw, embedded, index, step), folder="plots")
+                run.board.figure(step, "embeddings", partial(_draw, embedded, index, step))
 
 
 def _announce(index: SpeakerIndex, plan: SpeakerBatches, n_held_out: int, settings: EncoderTraining) -> None:
@@ -102,7 +106,7 @@ def _embed_held_out(
     run: Run,
     encoder: SpeakerEncoder,
     index: SpeakerIndex,
-    held_out: list[int],
+    held_out: np.ndarray,
     settings: EncoderTraining,
     n_utterances: int,
     n_speakers: int | None = None,
@@ -111,6 +115,6 @@ def _embed_held_out(
         return embed_speakers(encoder, index, held_out[:n_speakers], n_utterances, settings.partial_frames)
 
 
-def _draw(embedded: Embedded, index: SpeakerIndex, step: int) -> Any:
+def _draw(embedded: Embedded, index: SpeakerIndex, step: int) -> "Figure":
     names = [index.names[speaker] for speaker in embedded.speakers]
     return draw_embeddings(embedded.embeddings, names, f"held-out speakers, step {step}")
