@@ -31,7 +31,7 @@ def project(embeddings: np.ndarray) -> tuple[np.ndarray, str]:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that a fixed seed means one thread, which is what is wanted here
-        return umap.UMAP(random_state=0, metric="cosine", n_jobs=1).fit_transform(embeddings), "UMAP"
+        return umap.UMAP(n_epochs=200, random_state=0, metric="cosine", n_jobs=1).fit_transform(embeddings), "UMAP"
 
 
 def principal_components(embeddings: np.ndarray) -> np.ndarray:
