@@ -1,4 +1,4 @@
-"""Train the synthesizer: text and a speaker vector to a mel spectrogram."""
+"""Fifth script: train the synthesizer, text and a speaker vector to a mel spectrogram."""
 
 from pathlib import Path
 
@@ -18,13 +18,17 @@ def main() -> None:
     )
     cli.add_hparams(
         parser,
-        'schedule="r:learning_rate:until_step:batch_size;..." (r mel frames per decoder step; the last stage goes on), '
-        "clip (gradient norm), stop_weight, cleaner (english, transliteration, basic), eval_utterances, eval_shown, and the "
-        "model's sizes: embedding_size, encoder_prenet=256:256, encoder_size, encoder_kernels, decoder_prenet=256:256, "
-        "attention_size, attention_filters, attention_kernel, decoder_size, postnet_size, postnet_kernels, n_highways, "
-        "max_r, prenet_dropout, zoneout, n_mels, speaker_size",
+        "schedule, of stages r:learning_rate:until_step:batch_size parted by ';', where r is the number of mel frames that a "
+        "decoder step gives and the last stage goes on (2:1e-3:20000:12;2:5e-4:40000:12;2:2e-4:80000:12;2:1e-4:160000:12;"
+        "2:3e-5:320000:12;2:1e-5:640000:12); clip (1, gradient norm); stop_weight (5, weight of the step that should stop "
+        "in the stop loss); cleaner (english; or transliteration, basic); eval_utterances (16) held-out ones at most in an "
+        "evaluation, eval_shown (2) of them drawn and heard; sizes of a new model: embedding_size (512), encoder_prenet "
+        "(256:256), encoder_size (256), encoder_kernels (5), decoder_prenet (256:256), attention_size (128), "
+        "attention_filters (32), attention_kernel (31), decoder_size (1024), postnet_size (512), postnet_kernels (5), "
+        "n_highways (4), max_r (20), prenet_dropout (0.5), zoneout (0.1), n_mels (80), speaker_size (256)",
     )
     args = parser.parse_args()
+
     from synthesizer.train import train
 
     train(args.syn_dir, cli.run_options(args), args.hparams)

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -163,8 +164,7 @@ def _load(path: Path) -> dict:
         published = from_published(content.get("model_state", content))
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
-    mel = {"mel": vars(MelFormat()), "symbols": SYMBOLS, "training": {"cleaner": "english"}}
-    return {**published, **mel}
+    return {**published, "mel": asdict(MelFormat()), "symbols": SYMBOLS, "training": {"cleaner": "english"}}
 
 
 def _batches_of_frames(lengths: list[int]) -> Iterator[list[int]]:

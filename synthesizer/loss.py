@@ -27,7 +27,6 @@ def tacotron_losses(prediction: Prediction, mels: Tensor, lengths: Tensor, r: in
     before, after = prediction.before.float(), prediction.after.float()
     mask = sequence_mask(lengths, mels.size(1))[:, :, None].expand_as(mels)  # (B, F, n_mels)
     n_values = mask.sum()
-    # Differences are selected, not multiplied by 0: what the padding holds must not matter, even if it is not a number.
     off_before = torch.where(mask, before - mels, 0.0)
     off_after = torch.where(mask, after - mels, 0.0)
     mel = (off_before.square().sum() + off_before.abs().sum() + off_after.square().sum()) / n_values

@@ -38,7 +38,6 @@ RENAMED = (  # in order; each is applied once to a name
     (r"\.mel_proj\.", ".frames."),
     (r"\.stop_proj\.", ".stop."),
 )
-"""TODO"""
 
 
 def from_published(state: dict[str, Tensor], config: TacotronConfig | None = None) -> dict[str, Any]:

@@ -28,7 +28,7 @@ class ResidualLSTM(nn.Module):
     def step(self, x: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """One step, nothing zoned out: (B, C) and (hidden, cell), (B, C) each -> (B, C) and the next state"""
         w = self.lstm
-        state = torch.lstm_cell(x, state, w.weight_ih_l0, w.weight_hh_l0, w.bias_ih_l0, w.bias_hh_l0)
+        state = torch.lstm_cell(x.float(), state, w.weight_ih_l0, w.weight_hh_l0, w.bias_ih_l0, w.bias_hh_l0)
         return x + state[0], state
 
 

@@ -1,0 +1,331 @@
+"""Tacotron against the published numbers, and the rule that padding never changes a result."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from synthesizer.dataset import Item, collate
+from synthesizer.inference import Synthesizer
+from synthesizer.layers import MaskedBatchNorm
+from synthesizer.loss import tacotron_losses
+from synthesizer.measures import attention_peak, coverage, monotonicity
+from synthesizer.model import Tacotron, TacotronConfig
+from synthesizer.published import from_published
+from synthesizer.recurrence import ResidualLSTM, ZoneoutRecurrence
+from tests.published_state import published_state
+from utils import checkpoint
+from utils.audio import MelFormat
+from utils.cli import UserError
+
+TINY = TacotronConfig(
+    embedding_size=16,
+    encoder_prenet=(16, 12),
+    encoder_size=14,
+    encoder_kernels=3,
+    decoder_prenet=(16, 12),
+    attention_size=16,
+    attention_filters=4,
+    attention_kernel=5,
+    decoder_size=24,
+    postnet_size=16,
+    postnet_kernels=4,
+    n_highways=2,
+    n_mels=80,
+    speaker_size=8,
+    prenet_dropout=0.0,
+    zoneout=0.0,
+)
+
+
+@pytest.fixture(scope="module")
+def published():
+    state = published_state("synthesizer")
+    content = from_published(state, TacotronConfig(prenet_dropout=0.0))
+    model = Tacotron(TacotronConfig(**content["model"]))
+    model.load_state_dict(content["model_state"])
+    return model.eval()
+
+
+def tiny_model(**changes):
+    torch.manual_seed(3)
+    model = Tacotron(TacotronConfig(**{**vars(TINY), **changes}))
+    for module in model.modules():  # batch norms as after some training, so that padding would show
+        if isinstance(module, MaskedBatchNorm):
+            nn.init.normal_(module.running_mean, 0.5, 0.2)
+            nn.init.normal_(module.bias, 0.0, 0.3)
+    return model
+
+
+def items(text_lengths, frame_counts):
+    draw = np.random.default_rng(5)
+    return [
+        Item(
+            draw.integers(2, 66, n_symbols),
+            draw.uniform(-4, 4, (n_frames, 80)).astype(np.float32),
+            draw.normal(size=8).astype(np.float32),
+        )
+        for n_symbols, n_frames in zip(text_lengths, frame_counts, strict=True)
+    ]
+
+
+# ---- published numbers
+
+
+@torch.no_grad()
+def test_teacher_forced_numbers_are_the_published_ones(published, expected):
+    text, mel = torch.from_numpy(expected["ids_0"])[None], torch.from_numpy(expected["teacher_mel"]).transpose(1, 2)
+    lengths = torch.tensor([text.size(1)]), torch.tensor([mel.size(1)])
+    answer = published(text, lengths[0], mel, lengths[1], torch.from_numpy(expected["speaker"]), 2)
+    np.testing.assert_allclose(answer.before.transpose(1, 2), expected["teacher_before_postnet"], atol=1e-4)
+    np.testing.assert_allclose(answer.after.transpose(1, 2), expected["teacher_after_postnet"], atol=1e-4)
+    np.testing.assert_allclose(answer.attention, expected["teacher_attention"], atol=1e-4)
+    stop = torch.sigmoid(answer.stop_logits).repeat_interleave(2, dim=1)
+    np.testing.assert_allclose(stop, expected["teacher_stop"], atol=1e-4)
+
+
+def test_free_running_numbers_are_the_published_ones(published, expected):
+    text = torch.from_numpy(expected["ids_0"])[None]
+    speaker = torch.from_numpy(expected["speaker"])
+    spoken = published.generate(text, torch.tensor([text.size(1)]), speaker, torch.tensor([2000]))
+    assert spoken.stopped.all() and spoken.lengths.tolist() == [expected["generated_after_postnet"].shape[2]]
+    np.testing.assert_allclose(spoken.before.transpose(1, 2), expected["generated_before_postnet"], atol=1e-4)
+    np.testing.assert_allclose(spoken.after.transpose(1, 2), expected["generated_after_postnet"], atol=1e-4)
+    np.testing.assert_allclose(spoken.attention, expected["generated_attention"], atol=1e-4)
+
+
+def test_published_size_and_nothing_dropped_silently(published):
+    assert sum(parameter.numel() for parameter in published.parameters()) == 30_870_177
+    state = published_state("synthesizer")
+    with pytest.raises(UserError, match=r"surplus\.weight is unknown"):
+        from_published({**state, "surplus.weight": torch.zeros(1)})
+    with pytest.raises(UserError, match=r"output\.weight is missing"):
+        from_published({name: value for name, value in state.items() if name != "post_proj.weight"})
+    with pytest.raises(UserError, match=r"output\.weight is \(80, 511\), not \(80, 512\)"):
+        from_published({**state, "post_proj.weight": torch.zeros(80, 511)})
+
+
+# ---- padding
+
+
+@torch.no_grad()
+def test_teacher_forced_batch_equals_its_items():
+    model = tiny_model().eval()
+    several = items([9, 23, 14], [31, 40, 17])
+    together = model(*collate(several), 3)
+    for row, item in enumerate(several):
+        alone = model(*collate([item]), 3)
+        n_frames, n_steps, n_symbols = len(item.mel), alone.stop_logits.size(1), len(item.text)
+        torch.testing.assert_close(together.after[row, :n_frames], alone.after[0], atol=1e-5, rtol=0)
+        torch.testing.assert_close(together.before[row, :n_frames], alone.before[0], atol=1e-5, rtol=0)
+        torch.testing.assert_close(together.stop_logits[row, :n_steps], alone.stop_logits[0], atol=1e-5, rtol=0)
+        attention = together.attention[row, :n_steps]
+        torch.testing.assert_close(attention[:, :n_symbols], alone.attention[0], atol=1e-5, rtol=0)
+        assert (attention[:, n_symbols:] == 0).all()
+        torch.testing.assert_close(attention.sum(1), torch.ones(n_steps))
+
+
+def test_free_running_batch_equals_its_items():
+    model = tiny_model().eval()
+    nn.init.normal_(model.decoder.stop.weight, 0, 2.0)  # so that the items end apart from each other
+    model.decoder.stop.bias.data.fill_(-2.0)
+    batch = collate(items([9, 30, 14, 21], [10, 10, 10, 10]))
+    caps = torch.tensor([90, 60, 90, 75])
+    together = model.generate(batch.text, batch.text_lengths, batch.speakers, caps, 3)
+    assert len(set(together.lengths.tolist())) > 1 and 0 < together.stopped.sum() < 4
+    for row, n_symbols in enumerate(batch.text_lengths.tolist()):
+        one = slice(row, row + 1)
+        alone = model.generate(batch.text[one, :n_symbols], batch.text_lengths[one], batch.speakers[one], caps[one], 3)
+        n_frames = int(alone.lengths)
+        assert (n_frames, bool(alone.stopped)) == (int(together.lengths[row]), bool(together.stopped[row]))
+        torch.testing.assert_close(together.after[row, :n_frames], alone.after[0, :n_frames], atol=1e-5, rtol=0)
+
+
+def test_padding_changes_neither_losses_nor_gradients_in_training():
+    """Batch norm's statistics, its running ones, every loss and every gradient."""
+    several = collate(items([9, 12], [20, 16]))
+    padded = several._replace(
+        text=nn.functional.pad(several.text, (0, 7), value=5),
+        mels=nn.functional.pad(several.mels, (0, 0, 0, 12), value=3.0),
+    )
+    models = []
+    for batch in (several, padded):
+        model = tiny_model().train()
+        losses = tacotron_losses(model(*batch, 2), batch.mels, batch.mel_lengths, 2, stop_weight=5.0)
+        losses.total.backward()
+        models.append((model, losses))
+    (first, plain), (second, longer) = models
+    torch.testing.assert_close((plain.mel, plain.stop), (longer.mel, longer.stop), atol=1e-5, rtol=0)
+    for (name, buffer), other in zip(first.named_buffers(), second.buffers(), strict=True):
+        torch.testing.assert_close(buffer, other, msg=name)
+    for (name, weight), other in zip(first.named_parameters(), second.parameters(), strict=True):
+        torch.testing.assert_close(weight.grad, other.grad, atol=1e-5, rtol=1e-4, msg=name)
+
+
+def test_masked_batch_norm_is_batch_norm_where_nothing_is_padded():
+    ours, theirs = MaskedBatchNorm(6), nn.BatchNorm1d(6)
+    theirs.load_state_dict(ours.state_dict())
+    x = torch.randn(4, 6, 9) * 3 + 1
+    torch.testing.assert_close(ours(x, torch.ones(4, 1, 9)), theirs(x))
+    torch.testing.assert_close(ours.running_mean, theirs.running_mean)
+    torch.testing.assert_close(ours.running_var, theirs.running_var)
+
+
+# ---- recurrences
+
+
+def test_zoneout_recurrence_has_the_gradients_of_its_definition():
+    B, S, C = 3, 7, 5
+    inputs, weight = torch.randn(B, S, 4 * C, requires_grad=True), torch.randn(4 * C, C, requires_grad=True)
+    kept, upstream = torch.rand(B, S, C) < 0.3, torch.randn(B, S, C)
+    hidden = cell = torch.zeros(B, C)
+    steps = []
+    for s in range(S):
+        enter, forget, new, leave = (inputs[:, s] + hidden @ weight.t()).chunk(4, dim=1)
+        cell = forget.sigmoid() * cell + enter.sigmoid() * new.tanh()
+        hidden = torch.where(kept[:, s], hidden, leave.sigmoid() * cell.tanh())
+        steps.append(hidden)
+    plain, ours = torch.stack(steps, dim=1), ZoneoutRecurrence.apply(inputs, weight, kept)
+    torch.testing.assert_close(ours, plain)
+    expected_gradients = torch.autograd.grad((plain * upstream).sum(), (inputs, weight))
+    torch.testing.assert_close(torch.autograd.grad((ours * upstream).sum(), (inputs, weight)), expected_gradients)
+
+
+@torch.no_grad()
+def test_lstm_steps_equal_the_whole_sequence():
+    lstm, x = ResidualLSTM(12, 0.1).eval(), torch.randn(2, 6, 12)
+    state, steps = (torch.zeros(2, 12), torch.zeros(2, 12)), []
+    for frame in x.unbind(1):
+        y, state = lstm.step(frame, state)
+        steps.append(y)
+    torch.testing.assert_close(torch.stack(steps, dim=1), lstm(x))
+
+
+# ---- stopping, learning, measures
+
+
+@pytest.mark.parametrize(("bias", "lengths", "stopped"), [(50.0, [14, 14], True), (-50.0, [20, 30], False)])
+def test_stop_output_and_cap(bias, lengths, stopped):
+    model = tiny_model().eval()
+    nn.init.zeros_(model.decoder.stop.weight)
+    model.decoder.stop.bias.data.fill_(bias)
+    batch = collate(items([9, 12], [10, 10]))
+    spoken = model.generate(batch.text, batch.text_lengths, batch.speakers, torch.tensor([20, 30]), 2)
+    assert spoken.lengths.tolist() == lengths and spoken.stopped.tolist() == [stopped, stopped]
+
+
+@pytest.mark.parametrize("autocast", [False, True])
+def test_overfits_one_batch(autocast):
+    model = tiny_model(zoneout=0.1, prenet_dropout=0.5).train()
+    optimizer = torch.optim.Adam(model.parameters(), 5e-3)
+    batch = collate(items([9, 12, 7], [24, 20, 31]))
+    bands = torch.linspace(0, 6, 80) + torch.linspace(0, 3, 31)[:, None]
+    batch = batch._replace(mels=(3 * torch.sin(bands)).expand_as(batch.mels))
+    losses = []
+    for _ in range(60):
+        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            prediction = model(*batch, 2)
+        loss = tacotron_losses(prediction, batch.mels, batch.mel_lengths, 2)
+        assert loss.total.dtype == torch.float32
+        optimizer.zero_grad()
+        loss.total.backward()
+        optimizer.step()
+        losses.append(loss.total.item())
+    assert losses[-1] < 0.5 * losses[0]
+    torch.testing.assert_close(prediction.attention.sum(2), torch.ones(3, 16), atol=1e-4, rtol=0)
+
+
+def test_measures_tell_a_diagonal_from_a_smear():
+    diagonal, smear = np.eye(20).repeat(2, axis=0), np.full((40, 20), 1 / 20)
+    assert attention_peak(diagonal) == monotonicity(diagonal) == coverage(diagonal) == 1
+    assert attention_peak(smear) == pytest.approx(1 / 20) and coverage(smear) < 0.2
+    assert monotonicity(diagonal[::-1]) < 0.6
+
+
+# ---- the interface that others call
+
+
+@pytest.fixture(scope="module")
+def synthesizer(tmp_path_factory):
+    path = tmp_path_factory.mktemp("model") / "synthesizer.pt"
+    model = tiny_model(prenet_dropout=0.5)
+    model.decoder.stop.bias.data.fill_(-50.0)
+    checkpoint.save(path, content(model))
+    return Synthesizer(path, device="cpu")
+
+
+def content(model):
+    return {
+        "format": "sv2tts-synthesizer-1",
+        "step": 7,
+        "model": vars(model.config),
+        "mel": vars(MelFormat()),
+        "symbols": "_~abcdefghijklmnopqrstuvwxyz .," + "?" * 35,
+        "training": {"cleaner": "english"},
+        "model_state": model.state_dict(),
+    }
+
+
+def test_synthesizer_speaks_lists_and_arrays_and_repeats_with_a_seed(synthesizer, capsys):
+    texts = ["a b c.", "something longer, said once", "ab"]
+    voices = np.random.default_rng(0).normal(size=(3, 8))
+    mels, alignments = synthesizer.synthesize_spectrograms(texts, voices, return_alignments=True, seed=4)
+    assert "cut at" in capsys.readouterr().out
+    for text, mel, alignment in zip(texts, mels, alignments, strict=True):
+        assert mel.dtype == np.float32 and mel.shape[0] == 80 and mel.shape[1] > 0
+        assert alignment.shape == (-(-mel.shape[1] // 2), len(text) + 1)
+        np.testing.assert_allclose(alignment.sum(1), 1, atol=1e-5)
+    again = synthesizer.synthesize_spectrograms(texts, list(voices), seed=4)
+    for mel, other in zip(mels, again, strict=True):
+        np.testing.assert_array_equal(mel, other)
+    assert len(synthesizer.synthesize_spectrograms(["a", "b"], voices[0])) == 2
+    with pytest.raises(ValueError, match="embeddings of shape"):
+        synthesizer.synthesize_spectrograms(texts, voices[:2])
+    with pytest.raises(UserError, match="nothing to read"):
+        synthesizer.synthesize_spectrograms(["..."], voices[:1])
+
+
+def test_trailing_silence_is_cut_but_never_everything(synthesizer):
+    spoken = synthesizer._generate([torch.tensor([4, 5, 1])], torch.zeros(1, 8))
+    quiet = spoken._replace(after=torch.full_like(spoken.after, -3.9))
+    n_frames = int(spoken.lengths[0])
+    assert synthesizer._cut(quiet, 0, 3)[0].shape == (80, n_frames)
+    quiet.after[0, 20, 3] = -1.0
+    assert synthesizer._cut(quiet, 0, 3)[0].shape == (80, 21)
+
+
+def test_gta_mels_have_the_frames_of_the_true_ones(synthesizer):
+    mels = [np.random.default_rng(n).uniform(-4, 4, (n, 80)).astype(np.float16) for n in (33, 1, 50)]
+    texts, voices = ["a b", "c", "abc abc"], np.zeros((3, 8), np.float32)
+    aligned = synthesizer.gta_mels(texts, voices, mels, seed=1)
+    assert [mel.shape for mel in aligned] == [mel.shape for mel in mels]
+    assert all(mel.dtype == np.float32 and np.isfinite(mel).all() for mel in aligned)
+    np.testing.assert_array_equal(aligned[2], synthesizer.gta_mels(texts, voices, mels, seed=1)[2])
+
+
+def test_spectrogram_and_griffin_lim_go_together(synthesizer, expected):
+    mel = synthesizer.make_spectrogram(expected["wav"])
+    np.testing.assert_array_equal(mel, Synthesizer.make_spectrogram(expected["wav"]))
+    wav = Synthesizer.griffin_lim(mel[:, :60])
+    assert wav.shape == (59 * 200,) and np.abs(wav).max() > 0.01
+
+
+def test_published_file_loads(tmp_path):
+    torch.save({"model_state": published_state("synthesizer")}, tmp_path / "published.pt")
+    synthesizer = Synthesizer(tmp_path / "published.pt", device="cpu")
+    assert int(synthesizer.model.r) == 2 and synthesizer.sample_rate == 16_000
+    assert synthesizer.model.config.silence_level == pytest.approx(-3.4)
+
+
+def test_files_that_are_no_synthesizer(tmp_path, synthesizer):
+    path = tmp_path / "x.pt"
+    checkpoint.save(path, content(synthesizer.model))
+    path.write_bytes(path.read_bytes()[:-2000])
+    with pytest.raises(UserError, match=r"x\.pt"):
+        Synthesizer(path)
+    checkpoint.save(path, {"format": "sv2tts-vocoder-1"})
+    with pytest.raises(UserError, match="vocoder"):
+        Synthesizer(path)
+    torch.save({"model_state": published_state("encoder")}, path)
+    with pytest.raises(UserError, match=r"x\.pt: not the published synthesizer"):
+        Synthesizer(path)

@@ -1,0 +1,254 @@
+"""Training the synthesizer as a user does: resumed, killed, fed with damaged data."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from synthesizer.inference import Synthesizer
+from synthesizer.loss import tacotron_losses
+from synthesizer.model import Prediction
+from synthesizer.schedule import StagedPlan, parse_schedule, stage_at
+from synthesizer.train import train
+from utils import checkpoint, manifest
+from utils.audio import MelFormat, load, mel_spectrogram
+from utils.cli import UserError
+from utils.paths import SynthesizerData, save_npy, save_text
+from utils.training import SKIPS_TO_GIVE_UP
+
+ROOT = Path(__file__).parent.parent
+SIZES = (
+    "embedding_size=8,encoder_prenet=8:8,encoder_size=8,encoder_kernels=2,decoder_prenet=8:8,attention_size=8,"
+    "attention_filters=4,attention_kernel=5,decoder_size=12,postnet_size=8,postnet_kernels=2,n_highways=1,speaker_size=8"
+)
+HPARAMS = f"{SIZES},schedule=5:1e-3:4:3;4:5e-4:100:4,eval_utterances=3,eval_shown=1"
+
+
+def write_data(root: Path, samples: Path) -> SynthesizerData:
+    """The first 0.5 to 1 s of a dozen sample utterances, as preprocessing would write them."""
+    data = SynthesizerData(root)
+    rows = []
+    for number, path in enumerate(sorted(samples.glob("LibriSpeech/train-clean-100/*/*/*.flac"))[::7]):
+        wav = load(path)[: 8000 + 700 * number]
+        mel = mel_spectrogram(wav, MelFormat()).astype(np.float16)
+        save_npy(data.mel(path.stem), mel)
+        save_npy(data.embed(path.stem), np.random.default_rng(number).normal(size=8).astype(np.float32))
+        names = (data.audio(path.stem).name, data.mel(path.stem).name, data.embed(path.stem).name)
+        rows.append(manifest.Row(*names, len(wav), len(mel), "some words, " * (1 + number % 3)))
+    manifest.write(data.manifest, rows)
+    save_text(data.parameters, json.dumps({"mel": asdict(MelFormat())}))
+    return data
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return write_data(tmp_path_factory.mktemp("data"), ROOT / "samples")
+
+
+@pytest.fixture
+def own_data(tmp_path):
+    return write_data(tmp_path / "own", ROOT / "samples")
+
+
+def run(data, folder: Path, max_steps: int, hparams: str = HPARAMS, **options) -> dict:
+    defaults = {"run_id": "r", "models_dir": folder, "max_steps": max_steps, "eval_every": 0, "cpu": True}
+    train(data.root, {**defaults, **options}, hparams)
+    return checkpoint.load(folder / "r" / "synthesizer.pt", "synthesizer")
+
+
+def assert_same(a, b, where="checkpoint"):
+    """Bit for bit, whatever the nesting."""
+    assert type(a) is type(b), where
+    if isinstance(a, torch.Tensor):
+        assert torch.equal(a, b), where
+    elif isinstance(a, dict):
+        assert a.keys() == b.keys(), where
+        for name in a:
+            assert_same(a[name], b[name], f"{where}.{name}")
+    elif isinstance(a, list | tuple):
+        assert len(a) == len(b), where
+        for number, (left, right) in enumerate(zip(a, b, strict=True)):
+            assert_same(left, right, f"{where}.{number}")
+    else:
+        assert a == b, where
+
+
+# ---- resuming
+
+
+def test_resumed_equals_uninterrupted_with_evaluations_between_and_r_changing(data, tmp_path):
+    whole = run(data, tmp_path / "whole", 8)
+    run(data, tmp_path / "parts", 3, eval_every=2)
+    parts = run(data, tmp_path / "parts", 8, hparams="", eval_every=3)  # the run keeps its own settings
+    assert_same(whole, parts)
+    assert int(whole["model_state"]["r"]) == 4 and whole["optimizer_state"]["param_groups"][0]["lr"] == 5e-4
+    rows = [json.loads(line) for line in (tmp_path / "parts" / "r" / "metrics.jsonl").read_text().splitlines()]
+    assert [row["r"] for row in rows if "r" in row] == [5, 5, 5, 5, 4, 4, 4, 4]
+    measured = [row for row in rows if "eval_mel_loss" in row]
+    assert [row["step"] for row in measured] == [2, 6]
+    assert all(0 < row["alignment_peak"] <= 1 and 0 < row["free_length_ratio"] <= 2 for row in measured)
+
+
+def test_killed_and_terminated_script_continues_bit_for_bit(data, tmp_path):
+    metrics = tmp_path / "parts" / "r" / "metrics.jsonl"
+    for number, code in ((signal.SIGKILL, -9), (signal.SIGTERM, 143)):
+        n_before = len(metrics.read_text().splitlines()) if metrics.exists() else 0
+        with start_script(data, tmp_path / "parts") as process:
+            while process.poll() is None and (not metrics.exists() or len(metrics.read_text().splitlines()) < n_before + 5):
+                time.sleep(0.01)
+            process.send_signal(number)
+            output = process.communicate()[0]
+        assert process.returncode == code, output
+    assert "the same command continues" in output
+    last = checkpoint.load(tmp_path / "parts" / "r" / "synthesizer.pt", "synthesizer")["step"] + 2
+    contents = []
+    for name in ("parts", "whole"):
+        with start_script(data, tmp_path / name, "--max_steps", str(last)) as process:
+            output = process.communicate()[0]
+        assert process.returncode == 0, output
+        contents.append(checkpoint.load(tmp_path / name / "r" / "synthesizer.pt", "synthesizer"))
+    assert contents[0]["step"] == last > 6
+    assert_same(*contents)
+
+
+def start_script(data, folder, *more):
+    command = [sys.executable, "synthesizer_train.py", "r", str(data.root), "--cpu", "--no_visdom", "--eval_every", "0"]
+    command += ["--hparams", HPARAMS, "-m", str(folder), "-s", "2", *more]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    return subprocess.Popen(command, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, **pipes)
+
+
+def test_batches_prepared_by_other_processes_are_the_same(data, tmp_path):
+    assert_same(run(data, tmp_path / "here", 3), run(data, tmp_path / "workers", 3, n_workers=1))
+
+
+# ---- what it writes
+
+
+@pytest.fixture(scope="module")
+def finished(data, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("models")
+    run(data, folder, 4, eval_every=4, precision="bf16")
+    return folder / "r"
+
+
+def test_pictures_and_audio_of_held_out_utterances(finished):
+    mels = [path.name for path in (finished / "mel-spectrograms").iterdir()]
+    assert len(mels) == 1
+    name = mels[0].removeprefix("mel-").removesuffix("-0000004.png")
+    assert sorted(path.name for path in (finished / "plots").iterdir()) == [
+        f"alignment-{kind}-{name}-0000004.png" for kind in ("free-running", "teacher-forced")
+    ]
+    wavs = sorted((finished / "wavs").iterdir())
+    assert [path.name for path in wavs] == [
+        f"{name}-{kind}-0000004.wav" for kind in ("free-running", "target", "teacher-forced")
+    ]
+    assert all(load(path).size > 1000 for path in wavs)
+
+
+def test_checkpoint_speaks_with_its_own_symbols_format_and_r(finished):
+    content = checkpoint.load(finished / "synthesizer.pt", "synthesizer")
+    assert content["mel"] == asdict(MelFormat()) and len(content["symbols"]) == content["model"]["n_symbols"]
+    synthesizer = Synthesizer(finished / "synthesizer.pt", device="cpu")
+    assert int(synthesizer.model.r) == 5 and synthesizer.mel_format == MelFormat()
+    assert synthesizer.synthesize_spectrograms(["hello"], np.zeros(8), seed=0)[0].shape[0] == 80
+
+
+# ---- hostile input
+
+
+def test_rows_whose_files_are_gone_are_counted_and_none_left_is_an_error(own_data, tmp_path, capsys):
+    next(own_data.mels_dir.iterdir()).unlink()
+    run(own_data, tmp_path, 1)
+    assert "1 of 12 rows are left out because their files are gone" in capsys.readouterr().out
+    for path in own_data.embeds_dir.iterdir():
+        path.unlink()
+    with pytest.raises(UserError, match="not found"):
+        run(own_data, tmp_path, 2)
+
+
+@pytest.mark.parametrize("content", ["", "a|b|c\n"])
+def test_train_txt_that_holds_nothing(own_data, tmp_path, content):
+    own_data.manifest.write_text(content)
+    with pytest.raises(UserError, match=r"train\.txt"):
+        run(own_data, tmp_path, 1)
+
+
+def test_missing_folder_format_and_damaged_files(own_data, tmp_path):
+    with pytest.raises(UserError, match="not found"):
+        run(SynthesizerData(tmp_path / "nowhere"), tmp_path, 1)
+    for path in own_data.mels_dir.iterdir():
+        path.write_bytes(path.read_bytes()[:300])
+    with pytest.raises(UserError, match="damaged"):
+        run(own_data, tmp_path, 1)
+    save_text(own_data.parameters, "{}")
+    with pytest.raises(UserError, match="mel format"):
+        run(own_data, tmp_path, 1)
+
+
+@pytest.mark.parametrize(
+    ("hparams", "message"),
+    [
+        ("decoder_sise=3", "decoder_size"),
+        ("decoder_size=big", "not of type int"),
+        ("schedule=2:1e-3:4", "r:learning_rate:until_step:batch_size"),
+        ("schedule=30:1e-3:4:4", "max_r"),
+        ("attention_kernel=4", "odd"),
+        ("cleaner=none", "cleaner"),
+        ("n_mels=40", "80 mel bands"),
+    ],
+)
+def test_settings_that_cannot_be(data, tmp_path, hparams, message):
+    with pytest.raises(UserError, match=message):
+        run(data, tmp_path, 1, hparams)
+
+
+@pytest.mark.parametrize("stage", ["truncated", "vocoder"])
+def test_checkpoint_that_cannot_be_continued(data, tmp_path, stage):
+    path = tmp_path / "r" / "synthesizer.pt"
+    checkpoint.save(path, {"format": "sv2tts-vocoder-1", "padding": "x" * 5000})
+    if stage == "truncated":
+        path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(UserError, match=r"synthesizer\.pt"):
+        run(data, tmp_path, 1)
+
+
+def test_a_mel_that_is_not_a_number_skips_its_steps(own_data, tmp_path):
+    for row in manifest.read(own_data.manifest):
+        save_npy(own_data.mels_dir / row.mel, np.full((row.n_frames, 80), np.nan, np.float16))
+    with pytest.raises(UserError, match=f"not finite for {SKIPS_TO_GIVE_UP} steps in a row"):
+        run(own_data, tmp_path, 100)
+    assert not (tmp_path / "r" / "synthesizer.pt").exists()
+
+
+# ---- schedule and losses
+
+
+def test_schedule_changes_at_its_steps_and_every_stage_sees_every_item():
+    stages = parse_schedule("5:1e-3:6:4;2:1e-4:12:3")
+    assert [stage_at(stages, step).r for step in (1, 6, 7, 12, 99)] == [5, 5, 2, 2, 2]
+    plan = StagedPlan(stages, range(10, 22), seed=3)
+    for steps, size in ((range(1, 4), 4), (range(7, 11), 3)):
+        assert [len(plan(step)) for step in steps] == [size] * len(steps)
+        assert sorted(index for step in steps for index, _ in plan(step)) == list(range(12))
+    for wrong in ("", "2:1e-3:5:0", "2:1e-3:5:4;2:1e-3:5:4", "2:x:5:4"):
+        with pytest.raises(ValueError, match="schedule"):
+            parse_schedule(wrong)
+
+
+def test_losses_by_hand():
+    """Two items of 3 and 5 frames, r = 2: 2 and 3 steps; the mel is 1 off before the post-net and 2 off after it."""
+    mels, lengths = torch.zeros(2, 5, 80), torch.tensor([3, 5])
+    logits = torch.tensor([[-1.0, 2.0, 99.0], [-1.0, -1.0, 2.0]])
+    losses = tacotron_losses(Prediction(mels + 1, mels - 2, logits, mels), mels, lengths, 2, stop_weight=3.0)
+    assert losses.mel.item() == pytest.approx(1 + 1 + 4)
+    by_hand = 3 * np.log1p(np.exp(-1)) + 2 * 3.0 * np.log1p(np.exp(-2))
+    assert losses.stop.item() == pytest.approx(by_hand / 5, rel=1e-5)
