@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from synthesizer.speakers import Part, PreprocessSettings, part_path, preprocess_speaker, read_part
+from synthesizer.speakers import Part, PreprocessSettings, preprocess_speaker, read_part
 from synthesizer.summary import indented, report
 from utils import corpora, manifest
 from utils.audio import SAMPLE_RATE, MelFormat, from_int16
@@ -113,7 +113,7 @@ def _differences(found: str, wanted: dict) -> str:
 
 def _is_finished(data: SynthesizerData, speaker_id: str) -> bool:
     """Speakers with folders that had no alignments are done again: these may have been downloaded since."""
-    path = part_path(data, speaker_id)
+    path = data.part(speaker_id)
     return path.is_file() and not read_part(path).unaligned
 
 
@@ -172,7 +172,7 @@ def preprocess_embeds(
 def _prepare_embeds(data: SynthesizerData, encoder_path: Path, skip_existing: bool) -> None:
     remove_leftovers(data.embeds_dir)
     digest = hashlib.sha256(Path(encoder_path).read_bytes()).hexdigest()
-    made_with = data.embeds_dir / "encoder.sha256"
+    made_with = data.embeds_encoder
     if skip_existing and made_with.is_file():
         if made_with.read_text(encoding="utf-8").strip() != digest:
             raise UserError(

@@ -70,10 +70,6 @@ class Part:
         save_text(path, "".join("\t".join(" ".join(f.split()) for f in line) + "\n" for line in lines))
 
 
-def part_path(data: SynthesizerData, speaker_id: str) -> Path:
-    return data.parts_dir / f"{speaker_id}.tsv"
-
-
 def read_part(path: Path) -> Part:
     """Inverse of Part.save."""
     part = Part()
@@ -114,7 +110,7 @@ def preprocess_speaker(
     part.skipped = [(reason, what.replace(prefix, "")) for reason, what in part.skipped]
     part.notes = [(reason, what.replace(prefix, "")) for reason, what in part.notes]
     part.unaligned = [folder.replace(prefix, "") for folder in part.unaligned]
-    part.save(part_path(data, speaker.id))
+    part.save(data.part(speaker.id))
     return part.seconds / 3600
 
 

@@ -231,11 +231,18 @@ def test_continuing_with_other_parameters_is_refused(samples, tmp_path):
     with pytest.raises(UserError, match="fmax=7600"):
         preprocess_audio(root, out, skip_existing=True, hparams="fmax=8000")
     assert contents(out) == before
-    some_speakers(samples, root, 1, "train-clean-360").joinpath("LibriSpeech/train-clean-360/90001").rename(
-        root / "LibriSpeech/train-clean-360/90099"
-    )
-    preprocess_audio(root, out, hparams="max_mel_frames=300", datasets=[SUBSET], n_processes=1)  # anew
+    preprocess_audio(root, out, hparams="max_mel_frames=300", n_processes=1)  # anew
     assert max(row.n_frames for row in manifest.read(SynthesizerData(out).manifest)) <= 300
+
+
+def test_a_further_subset_is_added_to_an_earlier_result(samples, tmp_path):
+    root, out = some_speakers(samples, tmp_path / "in", 1), tmp_path / "out"
+    preprocess_audio(root, out, n_processes=1)
+    shutil.copytree(samples / SUBSET / "90004", root / "LibriSpeech/train-clean-360/90004")
+    preprocess_audio(root, out, ["LibriSpeech/train-clean-360"], skip_existing=True, n_processes=1)
+    preprocess_audio(root, tmp_path / "whole", n_processes=1)
+    assert contents(out) == contents(tmp_path / "whole")
+    assert {row.name.split("-")[0] for row in manifest.read(SynthesizerData(out).manifest)} == {"90001", "90004"}
 
 
 def test_bad_files_among_good_ones_are_skipped_counted_and_listed(samples, tmp_path):
@@ -391,7 +398,8 @@ def test_audio_that_is_gone_damaged_or_without_speech_is_counted_and_listed(data
 def test_embedding_without_its_inputs_is_an_error_of_one_line(data, encoder, tmp_path):
     script = "synthesizer_preprocess_embeds.py"
     assert "no such encoder checkpoint" in run(script, data.root, "-e", tmp_path / "none.pt", expect=1)
-    assert "train.txt: not found" in run(script, tmp_path, "-e", encoder, expect=1)
+    with pytest.raises(UserError, match=r"train.txt: not found"):
+        preprocess_embeds(tmp_path, encoder)
     (tmp_path / "train.txt").touch()
     with pytest.raises(UserError, match="holds no utterance"):
         preprocess_embeds(tmp_path, encoder)

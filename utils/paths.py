@@ -60,6 +60,9 @@ class SynthesizerData:
         """One file per finished speaker: what an interrupted preprocessing continues from."""
         return Path(self.root) / "parts"
 
+    def part(self, speaker: str) -> Path:
+        return self.parts_dir / f"{speaker}.tsv"
+
     @property
     def audio_dir(self) -> Path:
         return Path(self.root) / "audio"
@@ -71,6 +74,11 @@ class SynthesizerData:
     @property
     def embeds_dir(self) -> Path:
         return Path(self.root) / "embeds"
+
+    @property
+    def embeds_encoder(self) -> Path:
+        """SHA-256 of the encoder checkpoint that the embeddings are of."""
+        return self.embeds_dir / "encoder.sha256"
 
     def audio(self, utterance: str) -> Path:
         return self.audio_dir / f"audio-{utterance}.npy"  # int16 (n_samples,)
