@@ -80,7 +80,7 @@ def synthesizer_preprocess_audio() -> str:
 
     def work():
         with tempfile.TemporaryDirectory() as folder:
-            preprocess_audio(SAMPLES, Path(folder), subfolders=["train-clean-100"], n_processes=1)
+            preprocess_audio(SAMPLES, Path(folder), datasets=["LibriSpeech/train-clean-100"], n_processes=1)
 
     return f"{speech_seconds() / repeat(work, 3):.0f} audio s per s and core"
 

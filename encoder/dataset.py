@@ -13,7 +13,6 @@ from utils.batching import held_out, rng
 from utils.cli import UserError
 from utils.paths import EncoderData
 
-HELD_OUT_FRACTION = 0.05
 HELD_OUT_AT_LEAST = 2  # speakers
 FRAME_BYTES = 4 * ENCODER_N_MELS
 
@@ -100,9 +99,9 @@ def _read_utterances(path: Path, mels: Path) -> np.ndarray:
     return rows
 
 
-def split_speakers(index: SpeakerIndex) -> tuple[np.ndarray, np.ndarray]:
-    """(speakers to train on, held-out speakers): positions in the index. The choice depends on the names alone."""
-    chosen = held_out(index.names, HELD_OUT_FRACTION, HELD_OUT_AT_LEAST)
+def split_speakers(index: SpeakerIndex, fraction: float) -> tuple[np.ndarray, np.ndarray]:
+    """(speakers to train on, about `fraction` held out): positions in the index. The choice depends on the names alone."""
+    chosen = held_out(index.names, fraction, HELD_OUT_AT_LEAST)
     is_held_out = np.array([name in chosen for name in index.names])
     return np.flatnonzero(~is_held_out), np.flatnonzero(is_held_out)
 

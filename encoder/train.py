@@ -40,12 +40,15 @@ class EncoderTraining:
     partial_frames: int = 160  # of 10 ms, cut from each utterance
     clip: float = 3.0  # gradient norm
     similarity_gradient: float = 0.01  # factor on the gradients of the loss's scale and offset
+    held_out_fraction: float = 0.05  # of the speakers; two at least
     eval_speakers: int = 100  # held-out speakers evaluated, at most
     eval_utterances: int = 10  # of each of them, at most
 
     def __post_init__(self) -> None:
         if min(self.speakers_per_batch, self.utterances_per_speaker, self.eval_utterances) < 2:
             raise ValueError("speakers and utterances must be at least 2")
+        if not 0 <= self.held_out_fraction < 1:
+            raise ValueError("held_out_fraction must be at least 0 and under 1")
         if self.partial_frames < 2 or self.learning_rate <= 0 or self.clip <= 0:
             raise ValueError("partial_frames, learning_rate and clip must be positive")
 
@@ -55,7 +58,7 @@ def train(data_dir: Path, options: dict[str, Any], hparams: str = "", umap_every
     with Run("encoder", RunOptions(**options)) as run:
         config, settings = run.configure(parse_overrides(hparams), EncoderConfig(), EncoderTraining())
         index = read_index(data_dir, settings.partial_frames)
-        speakers, held_out = split_speakers(index)
+        speakers, held_out = split_speakers(index, settings.held_out_fraction)
         held_out = held_out[: settings.eval_speakers]
         plan = SpeakerBatches(
             index,

@@ -183,7 +183,7 @@ def test_fewer_speakers_than_asked_for():
 
 def test_crops_are_what_lies_in_the_files(preprocessed):
     index = read_index(preprocessed, 160)
-    trained, held_out = split_speakers(index)
+    trained, held_out = split_speakers(index, 0.05)
     assert len(held_out) == 2 and len(trained) == 8 and not set(trained) & set(held_out)
     specs = SpeakerBatches(index, trained, 64, 4, 160, seed=0)(5)
     dataset = SpeakerDataset(index, 160)

@@ -43,11 +43,14 @@ def run(main: Callable[[], None]) -> None:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
+    except BrokenPipeError:  # the reader of our output (head, less) left
+        sys.exit(1)
+    except OSError as error:  # disk full, no permission: names the file itself
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
-    except BrokenPipeError:  # the reader of our output (head, less) left
-        sys.exit(1)
 
 
 def add_hparams(to: argparse.ArgumentParser, what: str) -> None:
