@@ -32,9 +32,9 @@ def main() -> None:
     cli.add_hparams(
         parser,
         "learning_rate (1e-4), speakers_per_batch (64, on each GPU), utterances_per_speaker (10), partial_frames (160 of "
-        "10 ms, cut from each utterance), clip (3, gradient norm), similarity_gradient (0.01), held_out_fraction (0.05 of the speakers, two at least), eval_speakers (100) and "
-        "eval_utterances (10) at most in an evaluation; sizes of a new model: hidden_size (256), n_layers (3), "
-        "projection_size (0: none), embedding_size (256)",
+        "10 ms, cut from each utterance), clip (3, gradient norm), similarity_gradient (0.01), held_out_fraction (0.05 of the "
+        "speakers, two at least), eval_speakers (100) and eval_utterances (10) at most in an evaluation; sizes of a new model: "
+        "hidden_size (256), n_layers (3), projection_size (0: none), embedding_size (256)",
     )
     args = parser.parse_args()
 

@@ -26,7 +26,7 @@ class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
     """Shows the default of every option that has one, and none for flags and options that are simply absent."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
-        if not action.option_strings or action.default in (None, False, argparse.SUPPRESS):
+        if not action.option_strings or action.default in (None, "", argparse.SUPPRESS) or action.default is False:
             return action.help
         return super()._get_help_string(action)
 
