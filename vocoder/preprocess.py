@@ -73,7 +73,6 @@ def _fingerprint(synthesizer_path: Path, rows: list[Row], batch_size: int, setti
 def _prepare(out: VocoderData, fingerprint: dict[str, Any], skip_existing: bool) -> None:
     """Forget what an earlier run made, or with skip_existing make sure that it was made from the same."""
     remove_leftovers(out.root)
-    out.manifest.unlink(missing_ok=True)  # its presence says that all mels are there
     made_from = out.mels_gta_dir / "made_from.json"
     text = json.dumps(fingerprint, indent=2) + "\n"
     if skip_existing and made_from.is_file():
@@ -82,7 +81,8 @@ def _prepare(out: VocoderData, fingerprint: dict[str, Any], skip_existing: bool)
             raise UserError(f"{out.mels_gta_dir}: an earlier run made these mels from something else ({changed} changed); "
                             "leave --skip_existing out to make all of them anew")  # fmt: skip
         return
-    made_from.unlink(missing_ok=True)  # first: without it the mels count for nothing
+    out.manifest.unlink(missing_ok=True)  # first: without them the mels count for nothing
+    made_from.unlink(missing_ok=True)
     for stale in out.mels_gta_dir.glob("mel-*.npy"):
         stale.unlink()
     save_text(made_from, text)

@@ -30,8 +30,8 @@ def from_published(state: dict[str, Tensor]) -> tuple[WaveRNN, int]:
     for name, value in state.items():
         for pattern, ours in _RENAMED:
             name = re.sub(pattern, ours, name)
-        if smooth := _SMOOTH.match(name):  # every second published layer is a stretch without weights
-            name = f"upsample.smooth.{int(smooth[1]) // 2}.weight"
+        if layer := _SMOOTH.match(name):  # every second published layer is a repetition, without weights
+            name, value = f"upsample.stretch.{int(layer[1]) // 2}.weight", value.flatten()
         renamed[name] = value
     step = int(renamed.pop("step", torch.zeros(1)))
     model = WaveRNN(_sizes(renamed))
@@ -41,7 +41,7 @@ def from_published(state: dict[str, Tensor]) -> tuple[WaveRNN, int]:
 
 def _sizes(state: dict[str, Tensor]) -> WaveRNNConfig:
     channels, n_mels, width = state["upsample.context.conv_in.weight"].shape
-    factors = [value for name, value in state.items() if name.startswith("upsample.smooth.")]
+    factors = [value for name, value in state.items() if name.startswith("upsample.stretch.")]
     n_outputs, fc_dims = state["output.weight"].shape
     is_raw = n_outputs.bit_count() == 1  # 30 outputs of a mixture of ten are no power of two
     return WaveRNNConfig(
@@ -49,7 +49,7 @@ def _sizes(state: dict[str, Tensor]) -> WaveRNNConfig:
         bits=n_outputs.bit_length() - 1 if is_raw else WaveRNNConfig.bits,
         n_mixtures=WaveRNNConfig.n_mixtures if is_raw else n_outputs // 3,
         n_mels=n_mels,
-        upsample_factors=tuple((value.size(-1) - 1) // 2 for value in factors),
+        upsample_factors=tuple((len(value) - 1) // 2 for value in factors),
         pad=(width - 1) // 2,
         context_dims=channels,
         n_context_blocks=sum(

@@ -37,29 +37,42 @@ class ContextNet(nn.Module):
         return self.conv_out(self.blocks(x))
 
 
+class Stretch(nn.Module):
+    """Repeats each step `factor` times and smooths with a filter of 2 factor + 1 taps, zeros beyond the ends.
+    (B, C, T) -> (B, C, T factor)
+
+    Each of the new steps sees three of the former ones at most, so the filter is folded into `factor` filters of three taps
+    and the repetition is never made.
+    """
+
+    def __init__(self, factor: int):
+        super().__init__()
+        self.weight = nn.Parameter(torch.full((2 * factor + 1,), 1 / (2 * factor + 1)))  # starts as a moving average
+        phases, taps = torch.arange(factor).unsqueeze(1), torch.arange(2 * factor + 1)
+        former = (phases + taps) // factor  # (factor, taps): 0 is the step before, 1 the same, 2 the one after
+        self.register_buffer("tap_to_former", F.one_hot(former, 3).float(), persistent=False)  # (factor, taps, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        filters = torch.einsum("ptk,t->kp", self.tap_to_former, self.weight)  # (3, factor)
+        neighbours = F.pad(x, (1, 1)).unfold(-1, 3, 1)  # (B, C, T, 3)
+        return (neighbours @ filters).flatten(-2)
+
+
 class Upsample(nn.Module):
     """(B, T + 2 pad, n_mels) -> mel (B, T hop, n_mels), aux (B, T, n_aux); hop is the product of the factors.
 
-    The mel is repeated by each factor in turn and smoothed with a filter that spans two of the former steps; every
-    band alike. The context is the same for all samples of a frame and is given once per frame.
+    The mel is stretched and smoothed by one factor after the other, every band alike. The context is the same for all
+    samples of a frame and is given once per frame.
     """
 
     def __init__(self, n_mels: int, channels: int, n_aux: int, n_blocks: int, pad: int, factors: tuple[int, ...]):
         super().__init__()
-        self.pad = pad
-        self.factors = factors
-        self.hop_length = math.prod(factors)
+        self.indent = pad * math.prod(factors)  # samples
         self.context = ContextNet(n_mels, channels, n_aux, n_blocks, pad)
-        self.smooth = nn.ModuleList(nn.Conv2d(1, 1, (1, 2 * factor + 1), padding=(0, factor), bias=False) for factor in factors)
-        for conv in self.smooth:
-            nn.init.constant_(conv.weight, 1 / conv.weight.size(-1))  # starts as a moving average
+        self.stretch = nn.Sequential(*(Stretch(factor) for factor in factors))
 
     def forward(self, mel: Tensor) -> tuple[Tensor, Tensor]:
         mel = mel.transpose(1, 2)  # (B, n_mels, T + 2 pad)
         aux = self.context(mel).transpose(1, 2)  # (B, T, n_aux)
-        fine = mel.unsqueeze(1)  # (B, 1, n_mels, T + 2 pad)
-        for factor, conv in zip(self.factors, self.smooth, strict=True):
-            fine = conv(torch.repeat_interleave(fine, factor, dim=-1))
-        indent = self.pad * self.hop_length
-        fine = fine.squeeze(1)[:, :, indent : fine.size(-1) - indent]  # (B, n_mels, T hop)
-        return fine.transpose(1, 2), aux
+        fine = self.stretch(mel)  # (B, n_mels, (T + 2 pad) hop)
+        return fine[:, :, self.indent : fine.size(-1) - self.indent].transpose(1, 2), aux
