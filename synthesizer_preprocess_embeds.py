@@ -18,6 +18,8 @@ def main() -> None:
                         help="continue an interrupted run: keep the embeddings that are there, if they are of this encoder. "
                         "Without it, all are made anew")
     parser.add_argument("--cpu", action="store_true", help="embed on the CPU even if there is a GPU")
+    cli.add_hparams(parser, "group_size (128 utterances embedded in one call: more is faster on a GPU and takes more memory), "
+                    "min_speech (0.5 s; where cutting the pauses leaves less, the whole utterance is embedded)")
     # fmt: on
     args = parser.parse_args()
 
@@ -29,6 +31,7 @@ def main() -> None:
         n_threads=args.n_processes,
         skip_existing=args.skip_existing,
         cpu=args.cpu,
+        hparams=args.hparams,
     )
 
 

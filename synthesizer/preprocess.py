@@ -7,9 +7,9 @@ at the end, so that they do not tell in how many runs the corpus was done.
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -26,8 +26,17 @@ from utils.manifest import Row, format_row
 from utils.parallel import run_tasks
 from utils.paths import SynthesizerData, default_out_dir, remove_leftovers, save_npy, save_text, write_atomically
 
-GROUP = 128  # utterances embedded in one call; always the same ones, as the last bits depend on the company
-MIN_SPEECH = 8000  # samples, 0.5 s; where voice activity detection leaves less, the whole utterance is embedded
+
+@dataclass(frozen=True)
+class EmbedSettings:
+    """How utterances are embedded."""
+
+    group_size: int = 128  # utterances in one call; always the same ones, as the last bits depend on the company
+    min_speech: float = 0.5  # s; where voice activity detection leaves less, the whole utterance is embedded
+
+    def __post_init__(self) -> None:
+        if self.group_size < 1 or self.min_speech < 0:
+            raise ValueError("group_size must be at least 1, min_speech at least 0")
 
 
 def preprocess_audio(
@@ -134,7 +143,12 @@ class _Speech(NamedTuple):
 
 
 def preprocess_embeds(
-    root: Path, encoder_path: Path, n_threads: int = 4, skip_existing: bool = False, cpu: bool = False
+    root: Path,
+    encoder_path: Path,
+    n_threads: int = 4,
+    skip_existing: bool = False,
+    cpu: bool = False,
+    hparams: str = "",
 ) -> None:
     """Write the embedding of each utterance of train.txt, on the GPU if there is one and not `cpu`.
 
@@ -143,18 +157,20 @@ def preprocess_embeds(
     """
     from encoder.inference import SpeakerEmbedder  # here, as the audio is prepared without torch
 
+    (settings,) = override(parse_overrides(hparams), EmbedSettings())
     data = SynthesizerData(Path(root))
     rows = manifest.read(data.manifest)
     embedder = SpeakerEmbedder(encoder_path, "cpu" if cpu else None)
     _prepare_embeds(data, encoder_path, skip_existing)
-    groups = [rows[i : i + GROUP] for i in range(0, len(rows), GROUP)]
+    groups = [rows[i : i + settings.group_size] for i in range(0, len(rows), settings.group_size)]
     todo = [group for group in groups if not all((data.embeds_dir / row.embed).is_file() for row in group)]
     if n_done := len(rows) - sum(map(len, todo)):
         print(f"{n_done} of {len(rows)} embeddings are there already and skipped")
 
+    load = partial(_load_speech, data.audio_dir, round(settings.min_speech * SAMPLE_RATE))
     problems, n_written = [], 0
     with tqdm(total=sum(map(len, todo)), desc="Embeddings", unit="utterance", dynamic_ncols=True) as bar:
-        for group, speech in zip(todo, _loaded_ahead(data, todo, n_threads), strict=True):
+        for group, speech in zip(todo, _loaded_ahead(load, todo, n_threads), strict=True):
             problems += [each.problem for each in speech if each.problem]
             usable = [(row, each.wav) for row, each in zip(group, speech, strict=True) if each.wav is not None]
             embeddings = embedder.embed_batch([wav for _, wav in usable])
@@ -185,12 +201,12 @@ def _prepare_embeds(data: SynthesizerData, encoder_path: Path, skip_existing: bo
     save_text(made_with, digest + "\n")
 
 
-def _loaded_ahead(data: SynthesizerData, groups: Sequence[list[Row]], n_threads: int) -> Iterator[list[_Speech]]:
+def _loaded_ahead(load: Callable[[Row], _Speech], groups: Sequence[list[Row]], n_threads: int) -> Iterator[list[_Speech]]:
     """The speech of each group, the next one being loaded meanwhile."""
     with ThreadPoolExecutor(max(1, n_threads)) as pool:
 
         def submit(group: list[Row]) -> list[Future]:
-            return [pool.submit(_load_speech, data.audio_dir / row.audio) for row in group]
+            return [pool.submit(load, row) for row in group]
 
         waiting = submit(groups[0]) if groups else []
         for following in [*groups[1:], []] if groups else []:
@@ -198,9 +214,10 @@ def _loaded_ahead(data: SynthesizerData, groups: Sequence[list[Row]], n_threads:
             yield [future.result() for future in current]
 
 
-def _load_speech(path: Path) -> _Speech:
+def _load_speech(audio_dir: Path, min_samples: int, row: Row) -> _Speech:
     from encoder.inference import preprocess_wav
 
+    path = audio_dir / row.audio
     try:
         wav = from_int16(np.load(path))
     except FileNotFoundError:
@@ -213,6 +230,6 @@ def _load_speech(path: Path) -> _Speech:
         speech = preprocess_wav(wav)
     except UserError:  # no speech found
         speech = wav[:0]
-    if len(speech) < MIN_SPEECH:
+    if len(speech) < min_samples:
         return _Speech(preprocess_wav(wav, trim_silence=False), f"{path}: hardly any speech found; embedded as a whole")
     return _Speech(speech)

@@ -15,7 +15,6 @@ import torch
 
 from encoder.inference import SpeakerEmbedder, preprocess_wav
 from encoder.model import EncoderConfig, EncoderWithLoss
-from synthesizer import preprocess
 from synthesizer.denoise import denoise
 from synthesizer.preprocess import preprocess_audio, preprocess_embeds
 from synthesizer.segment import KEPT_SILENCE, disagreement, noise_spans, split
@@ -365,16 +364,25 @@ def test_every_row_gets_the_embedding_of_its_own_audio(data, encoder):
     assert list(manifest.existing(rows, embed=data.embeds_dir)) == rows
 
 
-def test_embedding_continues_to_the_same_bytes(data, encoder, monkeypatch):
-    monkeypatch.setattr(preprocess, "GROUP", 4)
+def test_embedding_killed_and_continued_is_as_uninterrupted(data, encoder):
+    arguments = ["synthesizer_preprocess_embeds.py", data.root, "-e", encoder, "--cpu", "-s", "--hparams", "group_size=2"]
+    run(*arguments)
+    whole = contents(data.embeds_dir)
+    shutil.rmtree(data.embeds_dir)
+    for moment in (1, 5):
+        process = subprocess.Popen([sys.executable, *map(str, arguments)], cwd=ROOT, stderr=subprocess.DEVNULL)
+        while process.poll() is None and len(list(data.embeds_dir.glob("embed-*.npy"))) < moment:
+            time.sleep(0.0005)
+        process.kill()
+        process.wait()
+    (data.embeds_dir / ".embed-x.npy.1.tmp").write_bytes(b"cut sh")
+    run(*arguments)
+    assert contents(data.embeds_dir) == whole
+
+
+def test_embeddings_of_another_encoder_are_not_mixed_in(data, encoder):
     preprocess_embeds(data.root, encoder, cpu=True)
     whole = contents(data.embeds_dir)
-    for i, path in enumerate(sorted(data.embeds_dir.glob("*.npy"))):
-        if i % 3 == 0:
-            path.unlink()
-    (data.embeds_dir / f".{path.name}.1.tmp").write_bytes(b"cut sh")
-    preprocess_embeds(data.root, encoder, cpu=True, skip_existing=True)
-    assert contents(data.embeds_dir) == whole
     other = encoder.with_name("other.pt")
     checkpoint.save(other, checkpoint.load(encoder, "encoder") | {"step": 2})
     with pytest.raises(UserError, match="another encoder"):

@@ -1,0 +1,181 @@
+"""Every command of the README, run in its order as processes on real speech with small models, and what the demo answers."""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from utils import audio, checkpoint
+
+ROOT = Path(__file__).parent.parent
+TINY_TRAINING = ["--max_steps", "4", "--eval_every", "2", "--cpu", "--no_visdom", "--seed", "1"]
+TINY_TACOTRON = (
+    "embedding_size=32,encoder_prenet=32:32,encoder_size=32,encoder_kernels=2,decoder_prenet=32:32,attention_size=16,"
+    "attention_filters=4,decoder_size=32,postnet_size=16,postnet_kernels=2,n_highways=1,schedule=5:1e-3:100:6"
+)
+TINY_WAVERNN = (
+    "rnn_dims=16,fc_dims=16,context_dims=16,aux_dims=16,n_context_blocks=1,batch_size=4,eval_seconds=0.5,eval_shown=1"
+)
+ADDED = {  # to the README's commands, so that they end in seconds
+    "encoder_preprocess.py": ["-n", "2"],
+    "encoder_train.py": [
+        *TINY_TRAINING,
+        "--umap_every",
+        "4",
+        "--hparams",
+        "hidden_size=32,n_layers=1,utterances_per_speaker=3",
+    ],
+    "synthesizer_preprocess_audio.py": ["-n", "2"],
+    "synthesizer_preprocess_embeds.py": ["--cpu"],
+    "synthesizer_train.py": [*TINY_TRAINING, "--hparams", TINY_TACOTRON],
+    "vocoder_preprocess.py": ["--cpu"],
+    "vocoder_train.py": [*TINY_TRAINING, "--generate_every", "4", "--hparams", TINY_WAVERNN],
+    "demo_cli.py": ["--cpu", "--no_sound"],
+}
+MODELS = [part for stage in checkpoint.STAGES for part in (f"-{stage[0]}", f"saved_models/my_run/{stage}.pt")]
+
+
+def readme_commands() -> list[list[str]]:
+    """The lines of the README's code blocks that run Python, in order."""
+    blocks = re.findall(r"^```\n(.*?)^```", (ROOT / "README.md").read_text(), flags=re.DOTALL | re.MULTILINE)
+    lines = [line for block in blocks for line in block.splitlines()]
+    return [shlex.split(line) for line in lines if line.startswith(("python ", "torchrun "))]
+
+
+def run(command: list[str], cwd: Path, stdin: str | None = None) -> subprocess.CompletedProcess:
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, cwd=cwd, input=stdin, capture_output=True, text=True, env=environment, timeout=300)
+
+
+def script(name: str, *arguments: str) -> list[str]:
+    return [sys.executable, str(ROOT / name), *arguments]
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory, samples) -> Path:
+    """A folder to work in, with a datasets_root of a few real speakers in the subsets that the README names."""
+    cwd = tmp_path_factory.mktemp("readme")
+    speakers = sorted((samples / "LibriSpeech" / "train-clean-100").iterdir())
+    for subset, chosen in (("train-other-500", speakers[:5]), ("train-clean-100", speakers[5:8]), ("my-voices", speakers[8:])):
+        for speaker in chosen:
+            shutil.copytree(speaker, cwd / "data" / "LibriSpeech" / subset / speaker.name)
+    for alignment in (cwd / "data" / "LibriSpeech" / "my-voices").rglob("*.alignment.txt"):
+        alignment.unlink()
+    wav, rate = soundfile.read(sorted((samples / "LibriSpeech" / "test-clean").rglob("*.flac"))[0])
+    soundfile.write(cwd / "voice.wav", np.stack([wav, wav * 0.5], axis=1), rate)  # stereo
+    return cwd
+
+
+@pytest.fixture(scope="module")
+def trained(workplace) -> Path:
+    """The workplace after every command of the README."""
+    for command in readme_commands():
+        words = [word.replace("<datasets_root>", "data") for word in command]
+        if words[0] == "torchrun":
+            at = next(i for i, word in enumerate(words) if word.endswith(".py"))
+            launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"]
+            words = ["python", words[at], "two_ranks", *words[at + 2 :]]
+        else:
+            launcher = [sys.executable]
+        name = words[1]
+        added = ADDED[name] + (MODELS if name == "demo_cli.py" and "-e" not in words else [])
+        if name == "demo_cli.py" and "--reference" not in words:
+            added = [*added, "--reference", "voice.wav", "--text", "Hello there."]
+        done = run([*launcher, str(ROOT / name), *words[2:], *added], workplace)
+        assert done.returncode == 0, f"{' '.join(words)}\n{done.stdout}\n{done.stderr}"
+        assert "Traceback" not in done.stderr, done.stderr
+    return workplace
+
+
+def test_the_readme_names_every_script_in_order():
+    names = [next(word for word in command if word.endswith(".py")) for command in readme_commands()]
+    scripts = sorted(path.name for path in ROOT.glob("*.py"))
+    assert names[:8] == [*(name for name in scripts if name != "demo_cli.py"), "demo_cli.py"]
+
+
+def test_every_stage_leaves_a_checkpoint_curves_pictures_and_sounds(trained):
+    folder = trained / "saved_models" / "my_run"
+    for stage in checkpoint.STAGES:
+        assert checkpoint.load(folder / f"{stage}.pt", stage)["step"] == 4
+    assert (folder / "metrics.jsonl").read_text().count("held_out_loss") >= 1
+    for pattern in ("plots/embeddings-*.png", "plots/*.png", "mel-spectrograms/*.png", "wavs/*.wav", "tensorboard/*"):
+        assert list(folder.glob(pattern)), pattern
+    assert checkpoint.load(trained / "saved_models" / "two_ranks" / "encoder.pt", "encoder")["step"] == 4
+
+
+def test_manifests_and_files_agree(trained):
+    root = trained / "data" / "SV2TTS"
+    rows = [line.split("|") for line in (root / "synthesizer" / "train.txt").read_text().splitlines()]
+    assert len(rows) > 20 and all(len(row) == 6 for row in rows)
+    for wav, mel, _, n_samples, n_frames, _ in rows:
+        assert np.load(root / "synthesizer" / "audio" / wav).shape == (int(n_samples),)
+        assert np.load(root / "synthesizer" / "mels" / mel).shape == (int(n_frames), 80)
+    aligned = [row for row in rows if (root / "vocoder" / "mels_gta" / row[1]).exists()]
+    listed = (root / "vocoder" / "synthesized.txt").read_text().splitlines()
+    assert len(aligned) == len(listed) > 20
+    for _, mel, embed, _, n_frames, _ in aligned:
+        assert np.load(root / "vocoder" / "mels_gta" / mel).shape == (int(n_frames), 80)
+        assert np.linalg.norm(np.load(root / "synthesizer" / "embeds" / embed)) == pytest.approx(1, abs=1e-3)
+
+
+def test_the_demo_wrote_sound_of_plausible_length(trained):
+    wav = audio.load(trained / "said.wav")
+    assert 0.1 < len(wav) / 16000 < 60
+    assert 1e-4 < np.abs(wav).max() <= 1 and np.isfinite(wav).all()
+
+
+def test_the_demo_asks_until_its_input_ends_and_overwrites_nothing(trained, tmp_path):
+    answers = f"{trained}/voice.wav\nOne.\n{trained}/nowhere.wav\nTwo.\n'{trained}/voice.wav'\nThree!\n"
+    models = [word.replace("saved_models", str(trained / "saved_models")) for word in MODELS]
+    (tmp_path / "demo_output_01.wav").write_text("precious")
+    done = run(script("demo_cli.py", *models, "--cpu", "--no_sound", "--griffin_lim"), tmp_path, stdin=answers)
+    assert done.returncode == 0, done.stderr
+    assert "nowhere.wav" in done.stdout and "real-time factor" in done.stdout
+    assert sorted(path.name for path in tmp_path.glob("*.wav")) == [f"demo_output_0{n}.wav" for n in (1, 2, 3)]
+    assert (tmp_path / "demo_output_01.wav").read_text() == "precious"
+
+
+def test_a_seed_makes_the_demo_repeatable_and_lines_of_a_file_follow_each_other(trained, tmp_path):
+    (tmp_path / "text.txt").write_text("First line.\n\nSecond line, naïve café.\n", encoding="utf-8")
+    for name in ("a", "b"):
+        options = ["--cpu", "--no_sound", "--seed", "3", "--text_file", str(tmp_path / "text.txt"), "--griffin_lim"]
+        done = run(
+            script("demo_cli.py", *MODELS, "--reference", "voice.wav", *options, "--output", f"{tmp_path}/{name}.wav"), trained
+        )
+        assert done.returncode == 0, done.stderr
+    assert (tmp_path / "a.wav").read_bytes() == (tmp_path / "b.wav").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "arguments,code,named",
+    [
+        (["--reference", "nowhere.wav", "--text", "Hi."], 1, "nowhere.wav"),
+        (["--reference", "short.wav", "--text", "Hi."], 1, "short.wav"),
+        (["--reference", "silence.wav", "--text", "Hi."], 1, "silence.wav"),
+        (["--reference", "voice.wav", "--text", "^^^"], 1, "^^^"),
+        (["--reference", "voice.wav", "--text_file", "nowhere.txt"], 1, "nowhere.txt"),
+        (["--reference", "voice.wav"], 2, "--text"),
+        (["--reference", "voice.wav", "--text", "Hi.", "--hparams", "targte=1"], 2, "target"),
+        (["--reference", "voice.wav", "--text", "Hi.", "-v", "saved_models/my_run/encoder.pt"], 1, "encoder.pt"),
+        (["--reference", "voice.wav", "--text", "Hi.", "-s", "other_mel.pt"], 1, "hop_length"),
+    ],
+)
+def test_a_mistake_gives_one_line_and_an_exit_code(trained, arguments, code, named):
+    soundfile.write(trained / "short.wav", np.ones(4000) * 0.1, 16000)
+    soundfile.write(trained / "silence.wav", np.zeros(32000), 16000)
+    if "other_mel.pt" in arguments:
+        content = checkpoint.load(trained / "saved_models" / "my_run" / "synthesizer.pt", "synthesizer")
+        content["mel"]["hop_length"] = 256
+        checkpoint.save(trained / "other_mel.pt", content)
+    done = run(script("demo_cli.py", *MODELS, "--cpu", "--no_sound", *arguments), trained)
+    assert done.returncode == code
+    assert named in done.stderr and "Traceback" not in done.stderr
+    if code == 1:
+        assert len([line for line in done.stderr.splitlines() if line.startswith("error: ")]) == 1
