@@ -30,7 +30,7 @@ class Distribution(Protocol):
         """(B, T, n_outputs), (B, T) -> mean negative log likelihood in nats per sample."""
 
     def sample(self, outputs: Tensor, uniform: Tensor) -> Tensor:
-        """(B, n_outputs), uniform numbers (2, B) -> levels (B,)"""
+        """(B, n_outputs), uniform numbers (2, B) in (0, 1] -> levels (B,)"""
 
 
 class MuLaw:
@@ -100,10 +100,10 @@ class LogisticMixture:
 
 
 def inverse_cdf(logits: Tensor, uniform: Tensor) -> Tensor:
-    """Classes drawn from softmax(logits (B, C)) by uniform numbers (B,) in [0, 1) -> int64 (B,)"""
+    """Classes drawn from softmax(logits (B, C)) by uniform numbers (B,) in (0, 1] -> int64 (B,)"""
     cumulative = (logits - logits.amax(-1, keepdim=True)).exp_().cumsum_(-1)  # not divided by its last entry
     threshold = uniform * cumulative[:, -1]
-    return (cumulative <= threshold.unsqueeze(-1)).sum(-1).clamp_(max=logits.size(-1) - 1)
+    return (cumulative < threshold.unsqueeze(-1)).sum(-1)
 
 
 def distribution(mode: str, bits: int, n_mixtures: int) -> Distribution:

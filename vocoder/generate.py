@@ -112,7 +112,7 @@ def generate(model: WaveRNN, mel: Tensor, seed: int, progress: Progress | None =
     start = time.perf_counter()
     for t in range(n_frames):
         frame = loop.prepare(mel[:, t : t + 1 + 2 * loop.pad])
-        uniform = torch.rand(hop, 2, batch, generator=noise).to(mel)
+        uniform = (1 - torch.rand(hop, 2, batch, generator=noise)).to(mel)  # in (0, 1]
         for i in range(hop):
             outputs, state = loop.step(level, frame.x[i], frame.gates1[i], frame, state)
             level = loop.sample(outputs, uniform[i])
