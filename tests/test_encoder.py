@@ -393,8 +393,8 @@ def test_training_writes_its_figures(uninterrupted):
     assert [line["step"] for line in lines if "eer" in line] == [4, 8, 12]
     assert all(0 <= line["eer"] <= 1 and "same_cosine" in line for line in lines if "eer" in line)
     assert [path.name for path in sorted((uninterrupted / "plots").iterdir())] == [
-        "embeddings-0000006.png",
-        "embeddings-0000012.png",
+        "encoder-embeddings-0000006.png",
+        "encoder-embeddings-0000012.png",
     ]
     saved = weights(uninterrupted / "encoder.pt")
     assert saved["format"] == "sv2tts-encoder-1" and saved["mel"]["n_mels"] == 40

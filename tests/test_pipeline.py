@@ -1,5 +1,6 @@
 """Every command of the README, run in its order as processes on real speech with small models, and what the demo answers."""
 
+import json
 import os
 import re
 import shlex
@@ -44,7 +45,7 @@ MODELS = [part for stage in checkpoint.STAGES for part in (f"-{stage[0]}", f"sav
 
 def readme_commands() -> list[list[str]]:
     """The lines of the README's code blocks that run Python, in order."""
-    blocks = re.findall(r"^```\n(.*?)^```", (ROOT / "README.md").read_text(), flags=re.DOTALL | re.MULTILINE)
+    blocks = re.findall(r"^```\w*\n(.*?)^```$", (ROOT / "README.md").read_text(), flags=re.DOTALL | re.MULTILINE)
     lines = [line for block in blocks for line in block.splitlines()]
     return [shlex.split(line) for line in lines if line.startswith(("python ", "torchrun "))]
 
@@ -81,7 +82,7 @@ def trained(workplace) -> Path:
         if words[0] == "torchrun":
             at = next(i for i, word in enumerate(words) if word.endswith(".py"))
             launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"]
-            words = ["python", words[at], "two_ranks", *words[at + 2 :]]
+            words = ["python", words[at], "two_ranks", *words[at + 2 :]]  # a run of its own
         else:
             launcher = [sys.executable]
         name = words[1]
@@ -94,7 +95,8 @@ def trained(workplace) -> Path:
     return workplace
 
 
-def test_the_readme_names_every_script_in_order():
+def test_the_readme_names_every_script_in_order_and_then_the_rest():
+    assert len(readme_commands()) == 12
     names = [next(word for word in command if word.endswith(".py")) for command in readme_commands()]
     scripts = sorted(path.name for path in ROOT.glob("*.py"))
     assert names[:8] == [*(name for name in scripts if name != "demo_cli.py"), "demo_cli.py"]
@@ -104,8 +106,14 @@ def test_every_stage_leaves_a_checkpoint_curves_pictures_and_sounds(trained):
     folder = trained / "saved_models" / "my_run"
     for stage in checkpoint.STAGES:
         assert checkpoint.load(folder / f"{stage}.pt", stage)["step"] == 4
-    assert (folder / "metrics.jsonl").read_text().count("held_out_loss") >= 1
-    for pattern in ("plots/embeddings-*.png", "plots/*.png", "mel-spectrograms/*.png", "wavs/*.wav", "tensorboard/*"):
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    measured = {(row["stage"], name) for row in rows if row["step"] == 4 for name in row}
+    assert {("encoder", "eer"), ("synthesizer", "alignment_peak"), ("vocoder", "held_out_loss")} <= measured
+    for pattern in (
+        *("plots/encoder-embeddings-*.png", "plots/synthesizer-*.png", "mel-spectrograms/synthesizer-*.png"),
+        *("wavs/synthesizer-*.wav", "mel-spectrograms/vocoder-*.png", "wavs/vocoder-*.wav"),
+        *(f"tensorboard/{stage}/*" for stage in checkpoint.STAGES),
+    ):
         assert list(folder.glob(pattern)), pattern
     assert checkpoint.load(trained / "saved_models" / "two_ranks" / "encoder.pt", "encoder")["step"] == 4
 

@@ -160,15 +160,27 @@ def test_a_visdom_that_dies_while_training_is_given_up_in_one_line(tmp_path, cap
     assert len(lines) == 1 and ("is given up" in lines[0] or "is off" in lines[0])
 
 
+def test_stages_share_a_folder_and_do_not_forget_each_other_s_numbers(tmp_path):
+    from utils.board import Board
+
+    train(tmp_path, 3)
+    board = Board(tmp_path / "tiny", "vocoder", None)
+    board.scalars(1, {"loss": 2.0})
+    board.close()
+    train(tmp_path, 5)
+    counted = [(row["stage"], row["step"]) for row in metrics(tmp_path) if "loss" in row]
+    assert sorted(counted) == [*(("encoder", step) for step in range(1, 6)), ("vocoder", 1)]
+
+
 def test_a_figure_that_fails_does_not_stop_the_board(tmp_path):
     from utils.board import Board
 
-    board = Board(tmp_path, "x", None)
+    board = Board(tmp_path, "vocoder", None)
     board.figure(1, "broken", lambda: 1 / 0)
     board.audio(1, "tone", lambda: np.sin(np.arange(1600) / 5), 16000)
     board.scalars(1, {"loss": 1.0})
     board.close()
-    assert (tmp_path / "wavs" / "tone-0000001.wav").stat().st_size > 3200
+    assert (tmp_path / "wavs" / "vocoder-tone-0000001.wav").stat().st_size > 3200
     assert not (tmp_path / "plots").exists() or not any((tmp_path / "plots").iterdir())
 
 

@@ -37,13 +37,13 @@ def visdom_server(tmp_path):
 def windows(port):
     from visdom import Visdom
 
-    client = Visdom(server="http://127.0.0.1", port=port, env="run", use_incoming_socket=False)
-    return json.loads(client.get_window_data(None, "run"))
+    client = Visdom(server="http://127.0.0.1", port=port, env="run_encoder", use_incoming_socket=False)
+    return json.loads(client.get_window_data(None, "run_encoder"))
 
 
 def test_numbers_pictures_and_sounds_arrive(tmp_path, visdom_server):
     _, port = visdom_server
-    board = Board(tmp_path, "run", f"http://127.0.0.1:{port}", every=2)
+    board = Board(tmp_path / "run", "encoder", f"http://127.0.0.1:{port}", every=2)
     board.parameters({"learning_rate": 0.1})
     for step in range(1, 7):
         board.scalars(step, {"loss": 1 / step})
@@ -57,7 +57,7 @@ def test_numbers_pictures_and_sounds_arrive(tmp_path, visdom_server):
 
 def test_a_server_that_dies_is_given_up_in_one_line(tmp_path, visdom_server, capfd):
     server, port = visdom_server
-    board = Board(tmp_path, "run", f"http://127.0.0.1:{port}", every=1)
+    board = Board(tmp_path / "run", "encoder", f"http://127.0.0.1:{port}", every=1)
     board.scalars(1, {"loss": 1.0})
     while "loss" not in windows(port):
         time.sleep(0.1)
@@ -69,4 +69,4 @@ def test_a_server_that_dies_is_given_up_in_one_line(tmp_path, visdom_server, cap
     assert time.perf_counter() - started < 1
     board.close()
     assert capfd.readouterr().err.count("Visdom is given up") == 1
-    assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 99
+    assert len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()) == 99

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from utils import audio
-from utils.paths import write_atomically
+from utils.paths import save_text, write_atomically
 
 QUEUE_LENGTH = 256
 SECONDS_TO_DRAIN = 120  # the most that the end of a run waits for its last pictures
@@ -29,12 +29,16 @@ VISDOM_PORT = 8097
 
 
 class Board:
-    """The dashboards of one run. `folder` is the run's; `every` thins scalars out for TensorBoard and Visdom."""
+    """The dashboards of one stage of a run; the stages share the run's folder, and each names its own part of everything.
 
-    def __init__(self, folder: Path, name: str, visdom_server: str | None, every: int = 10, first_step: int = 0) -> None:
-        self.folder, self.name, self.every = Path(folder), name, max(1, every)
+    `folder` is the run's, `every` thins scalars out for TensorBoard and Visdom; what was written of steps after `first_step`,
+    which are now trained again, is forgotten.
+    """
+
+    def __init__(self, folder: Path, stage: str, visdom_server: str | None, every: int = 10, first_step: int = 0) -> None:
+        self.folder, self.stage, self.every = Path(folder), stage, max(1, every)
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._metrics = _open_metrics(self.folder / "metrics.jsonl", first_step)
+        self._metrics = _open_metrics(self.folder / "metrics.jsonl", stage, first_step)
         self._sinks: list[_Sink] | None = None  # made on the thread: their imports take seconds
         self._visdom_server = visdom_server
         self._first_step = first_step
@@ -51,29 +55,29 @@ class Board:
     def scalars(self, step: int, values: dict[str, float], force: bool = False) -> None:
         """A line of metrics.jsonl for every call; every n-th step (or `force`) goes to the dashboards too."""
         finite = {name: value if math.isfinite(value) else None for name, value in values.items()}
-        self._metrics.write(json.dumps({"step": step, **finite}) + "\n")
+        self._metrics.write(json.dumps({"stage": self.stage, "step": step, **finite}) + "\n")
         self._metrics.flush()
         if force or step % self.every == 0:
             shown = {name: value for name, value in finite.items() if value is not None}
             self._put(lambda: self._send("scalars", step, shown))
 
     def figure(self, step: int, name: str, draw: Callable[[], Any], folder: str = "plots") -> None:
-        """`draw` returns a matplotlib Figure, on the board's thread; it becomes <folder>/<name>-<step>.png and is sent."""
+        """`draw` returns a matplotlib Figure, on the board's thread; it becomes <folder>/<stage>-<name>-<step>.png."""
 
         def work() -> None:
             figure = draw()
-            with write_atomically(self.folder / folder / f"{name}-{step:07d}.png") as temporary:
+            with write_atomically(self.folder / folder / f"{self.stage}-{name}-{step:07d}.png") as temporary:
                 figure.savefig(temporary, format="png", dpi=100)
             self._send("figure", step, name, figure)
 
         self._put(lambda: self._attempt(work, f"the picture {name}"))
 
     def audio(self, step: int, name: str, make: Callable[[], np.ndarray] | np.ndarray, sample_rate: int) -> None:
-        """A float wave, or a function that makes it on the board's thread; it becomes wavs/<name>-<step>.wav."""
+        """A float wave, or a function that makes it on the board's thread; it becomes wavs/<stage>-<name>-<step>.wav."""
 
         def work() -> None:
             wav = make() if callable(make) else make
-            audio.write_wav(self.folder / "wavs" / f"{name}-{step:07d}.wav", wav, sample_rate)
+            audio.write_wav(self.folder / "wavs" / f"{self.stage}-{name}-{step:07d}.wav", wav, sample_rate)
             self._send("audio", step, name, wav, sample_rate)
 
         self._put(lambda: self._attempt(work, f"the audio {name}"))
@@ -96,7 +100,7 @@ class Board:
             self._dropped += 1
 
     def _work(self) -> None:
-        self._sinks = _make_sinks(self.folder, self.name, self._visdom_server, self._first_step)
+        self._sinks = _make_sinks(self.folder, self.stage, self._visdom_server, self._first_step)
         while (work := self._queue.get()) is not None:
             work()
         self._send("close")
@@ -162,7 +166,7 @@ class _TensorBoard(_Sink):
         from torch.utils.tensorboard import SummaryWriter
 
         # Of what a killed run wrote past its checkpoint, the part that is now trained again is hidden.
-        self.writer = SummaryWriter(folder / "tensorboard", purge_step=first_step + 1)
+        self.writer = SummaryWriter(folder, purge_step=first_step + 1)
 
     def text(self, name: str, text: str) -> None:
         self.writer.add_text(name, text.replace("\n", "  \n"))
@@ -212,17 +216,17 @@ class _Visdom(_Sink):
         self.client.audio(tensor=audio.to_int16(wav), win=f"audio-{name}", opts=opts)
 
 
-def _make_sinks(folder: Path, name: str, visdom_server: str | None, first_step: int) -> list[_Sink]:
+def _make_sinks(folder: Path, stage: str, visdom_server: str | None, first_step: int) -> list[_Sink]:
     sinks: list[_Sink] = []
     try:
-        sinks.append(_TensorBoard(folder, first_step))
+        sinks.append(_TensorBoard(folder / "tensorboard" / stage, first_step))
     except ImportError as error:
         _say(f"TensorBoard is off ({_short(error)})")
     if visdom_server:
         server, port = _server_and_port(visdom_server)
         try:
             create_connection((urllib.parse.urlparse(server).hostname, port), timeout=3).close()
-            sinks.append(_Visdom(server, port, name))
+            sinks.append(_Visdom(server, port, f"{folder.name}_{stage}"))
         except Exception as error:  # refused, unknown host, no visdom installed, a server of another kind
             _say(
                 f"Visdom is off: none answers at {server}:{port} ({_short(error)}); start it with `visdom`, or pass --no_visdom"
@@ -235,14 +239,18 @@ def _server_and_port(url: str) -> tuple[str, int]:
     return f"{parsed.scheme}://{parsed.hostname}", parsed.port or VISDOM_PORT
 
 
-def _open_metrics(path: Path, first_step: int) -> Any:
-    """Open for appending, without the lines of steps that are now trained again."""
+def _open_metrics(path: Path, stage: str, first_step: int) -> Any:
+    """Open for appending, without this stage's lines of steps that are now trained again, and without a torn last line."""
     if path.exists():
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-        kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= first_step]
+        kept = [line for line in lines if line.endswith("\n") and _stays(json.loads(line), stage, first_step)]
         if len(kept) < len(lines):
-            path.write_text("".join(kept), encoding="utf-8")
+            save_text(path, "".join(kept))
     return path.open("a", encoding="utf-8")
+
+
+def _stays(line: dict[str, Any], stage: str, first_step: int) -> bool:
+    return line["stage"] != stage or line["step"] <= first_step
 
 
 def _short(error: Exception) -> str:

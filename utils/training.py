@@ -3,6 +3,7 @@ train.py writes its own loop."""
 
 import contextlib
 import dataclasses
+import itertools
 import math
 import os
 import re
@@ -125,8 +126,7 @@ class Run:
         self._buffers = list(model.buffers())
         if self.is_main:
             server = self.options.visdom_server if self.options.visdom else None
-            name = f"{self.options.run_id}_{self.stage}"
-            self.board = Board(self.dir, name, server, self.options.vis_every, self.step)
+            self.board = Board(self.dir, self.stage, server, self.options.vis_every, self.step)
             self._announce()
         if self.world_size == 1:
             return model
@@ -328,13 +328,19 @@ def _join_ranks(cpu: bool) -> tuple[int, int, torch.device]:
     return rank, world_size, device
 
 
-def _put_aside(*paths: Path) -> None:
-    """Rename each existing file to the first free <stem>.before-restart-N<suffix> beside it."""
-    for path in filter(Path.exists, paths):
-        names = (path.with_name(f"{path.stem}.before-restart-{n}{path.suffix}") for n in range(1, sys.maxsize))
-        aside = next(name for name in names if not name.exists())
-        path.rename(aside)
-        print(f"{path} is kept as {aside}")
+def _put_aside(checkpoint_path: Path, metrics: Path) -> None:
+    """Rename the checkpoint, and copy the curves, to the first free <stem>.before-restart-N<suffix> beside them."""
+    if checkpoint_path.exists():
+        aside = _free_name(checkpoint_path)
+        checkpoint_path.rename(aside)
+        print(f"{checkpoint_path} is kept as {aside}")
+    if metrics.exists():  # other stages of the run go on writing to it
+        shutil.copyfile(metrics, _free_name(metrics))
+
+
+def _free_name(path: Path) -> Path:
+    names = (path.with_name(f"{path.stem}.before-restart-{n}{path.suffix}") for n in itertools.count(1))
+    return next(name for name in names if not name.exists())
 
 
 def _with_values(settings: Any, values: dict[str, Any]) -> Any:
