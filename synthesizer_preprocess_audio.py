@@ -16,7 +16,8 @@ def main() -> None:
     parser.add_argument("-s", "--skip_existing", action="store_true",
                         help="continue an interrupted run: speakers that are finished stay as they are, and the result is byte "
                         "for byte that of an uninterrupted run; also adds further subsets to an earlier result. Without "
-                        "it, everything is made anew, and what is there (embeddings included) is deleted first")
+                        "it, everything is made anew and what is there (embeddings included) is deleted first, but not where "
+                        "that would lose speakers which this command does not make again")
     parser.add_argument("--datasets_name", default="LibriSpeech", metavar="CORPUS", help="corpus: a folder in datasets_root")
     parser.add_argument("--subfolders", metavar="A,B",
                         help="subsets of the corpus, all of which must exist (default: of LibriSpeech's train-clean-100 and "

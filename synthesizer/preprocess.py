@@ -52,7 +52,8 @@ def preprocess_audio(
     """Write waves, mels, train.txt, alignments.txt, parameters.json and Log.txt.
 
     datasets None does those of corpora's "librispeech_clean" that are there. UserError where nothing is found or nothing
-    is usable, and where skip_existing meets a folder that was made with other parameters.
+    is usable, where skip_existing meets a folder that was made with other parameters, and where without it data of other
+    speakers would be deleted.
     """
     settings = PreprocessSettings(alignments=alignments, denoise=denoise and alignments)
     settings, mel_format = override(parse_overrides(hparams), settings, MelFormat())
@@ -60,6 +61,8 @@ def preprocess_audio(
         raise UserError(f"--hparams: sample_rate={mel_format.sample_rate}: only {SAMPLE_RATE} Hz is supported", exit_code=2)
     data = SynthesizerData(Path(out_dir or default_out_dir(datasets_root, "synthesizer")))
     speakers = corpora.find_speakers(datasets_root, datasets or _present_defaults(datasets_root))
+    if not skip_existing:
+        _check_replaceable(data, {speaker.id for speaker in speakers})
     _prepare(data, {"mel": asdict(mel_format), "preprocess": asdict(settings)}, skip_existing)
     todo = [speaker for speaker in speakers if not _is_finished(data, speaker.id)]
     if len(todo) < len(speakers):
@@ -80,6 +83,16 @@ def _present_defaults(datasets_root: Path) -> list[str]:
     if present and absent:
         print(f"not in {datasets_root}, done without: {', '.join(absent)}")
     return present or absent
+
+
+def _check_replaceable(data: SynthesizerData, speakers: set[str]) -> None:
+    """Making everything anew must not delete what this run would not make again."""
+    others = {path.stem for path in data.parts_dir.glob("*.tsv")} - speakers
+    if others:
+        raise UserError(
+            f"{data.root}: holds {len(others)} speakers ({min(others)}, ...) that would not be made again; add to them "
+            "with --skip_existing, choose another folder with --out_dir, or delete this one"
+        )
 
 
 def _prepare(data: SynthesizerData, parameters: dict, skip_existing: bool) -> None:

@@ -238,6 +238,10 @@ def test_a_further_subset_is_added_to_an_earlier_result(samples, tmp_path):
     root, out = some_speakers(samples, tmp_path / "in", 1), tmp_path / "out"
     preprocess_audio(root, out, n_processes=1)
     shutil.copytree(samples / SUBSET / "90004", root / "LibriSpeech/train-clean-360/90004")
+    before = contents(out)
+    with pytest.raises(UserError, match="would not be made again"):
+        preprocess_audio(root, out, ["LibriSpeech/train-clean-360"], n_processes=1)
+    assert contents(out) == before
     preprocess_audio(root, out, ["LibriSpeech/train-clean-360"], skip_existing=True, n_processes=1)
     preprocess_audio(root, tmp_path / "whole", n_processes=1)
     assert contents(out) == contents(tmp_path / "whole")
