@@ -141,17 +141,16 @@ def finished(data, tmp_path_factory):
 
 
 def test_pictures_and_audio_of_held_out_utterances(finished):
-    mels = [path.name for path in (finished / "mel-spectrograms").iterdir()]
-    assert len(mels) == 1
-    name = mels[0].removeprefix("mel-").removesuffix("-0000004.png")
-    assert sorted(path.name for path in (finished / "plots").iterdir()) == [
-        f"alignment-{kind}-{name}-0000004.png" for kind in ("free-running", "teacher-forced")
-    ]
+    (mel,) = (finished / "mel-spectrograms").iterdir()
+    assert mel.name.endswith("-0000004.png")
+    name = mel.stem.removesuffix("-0000004").split("mel-")[1]
+    plots = [path.name for path in (finished / "plots").iterdir()]
+    for kind in ("free-running", "teacher-forced"):
+        assert any(f"alignment-{kind}-{name}-0000004.png" in plot for plot in plots)
     wavs = sorted((finished / "wavs").iterdir())
-    assert [path.name for path in wavs] == [
-        f"{name}-{kind}-0000004.wav" for kind in ("free-running", "target", "teacher-forced")
-    ]
-    assert all(load(path).size > 1000 for path in wavs)
+    assert len(plots) == 2 and len(wavs) == 3
+    for wav, kind in zip(wavs, ("free-running", "target", "teacher-forced"), strict=True):
+        assert wav.name.endswith(f"{name}-{kind}-0000004.wav") and load(wav).size > 1000
 
 
 def test_checkpoint_speaks_with_its_own_symbols_format_and_r(finished):
