@@ -1,7 +1,5 @@
 """Utterances that preprocessing wrote, as items and batches."""
 
-import dataclasses
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -14,7 +12,6 @@ from torch.utils.data import Dataset
 
 from synthesizer.text import text_to_ids
 from utils import manifest
-from utils.audio import MelFormat
 from utils.batching import held_out
 from utils.cli import UserError
 from utils.paths import SynthesizerData
@@ -84,17 +81,6 @@ def split_rows(rows: list[manifest.Row]) -> tuple[list[manifest.Row], list[manif
     """(to train on, held out): the choice depends on the utterances' names alone."""
     chosen = held_out([row.name for row in rows], HELD_OUT_FRACTION, HELD_OUT_AT_LEAST)
     return [row for row in rows if row.name not in chosen], [row for row in rows if row.name in chosen]
-
-
-def read_mel_format(data: SynthesizerData) -> MelFormat:
-    """The format of the mels in the folder. UserError when it is not told."""
-    try:
-        return MelFormat(**json.loads(data.parameters.read_text(encoding="utf-8"))["mel"])
-    except FileNotFoundError as error:
-        raise UserError(f"{data.parameters}: not found; synthesizer_preprocess_audio.py writes it") from error
-    except (KeyError, TypeError, ValueError) as error:
-        names = ", ".join(field.name for field in dataclasses.fields(MelFormat))
-        raise UserError(f"{data.parameters}: does not tell the mel format ({names}); preprocess again") from error
 
 
 def _load(path: Path, shape: tuple[int, ...]) -> np.ndarray:

@@ -104,10 +104,10 @@ class Synthesizer:
         return aligned
 
     @staticmethod
-    def griffin_lim(mel: np.ndarray, mel_format: MelFormat = MelFormat()) -> np.ndarray:  # noqa: B008 (frozen)
+    def griffin_lim(mel: np.ndarray, n_iter: int = 60, mel_format: MelFormat = MelFormat()) -> np.ndarray:  # noqa: B008 (frozen)
         """(n_mels, T) -> float32 wave (Griffin and Lim 1984): quick to have, rough to hear."""
         try:
-            return audio.griffin_lim(np.asarray(mel).T, mel_format)
+            return audio.griffin_lim(np.asarray(mel).T, mel_format, n_iter)
         except ImportError as error:
             raise UserError(f"Griffin-Lim needs librosa ({error}): pip install librosa") from error
 

@@ -6,12 +6,13 @@ from typing import Any
 
 import torch
 
-from synthesizer.dataset import Utterances, collate, read_mel_format, read_rows, split_rows
+from synthesizer.dataset import Utterances, collate, read_rows, split_rows
 from synthesizer.evaluation import HeldOut
 from synthesizer.loss import tacotron_losses
 from synthesizer.model import Tacotron, TacotronConfig
 from synthesizer.schedule import StagedPlan, parse_schedule, stage_at
 from synthesizer.text import CLEANERS, SYMBOLS
+from utils import manifest
 from utils.audio import MelFormat
 from utils.batching import batches
 from utils.cli import UserError, parse_overrides
@@ -46,7 +47,7 @@ def train(data_dir: Path, options: dict[str, Any], hparams: str = "") -> None:
         config, settings = run.configure(parse_overrides(hparams), TacotronConfig(), SynthesizerTraining())
         stages = parse_schedule(settings.schedule)
         data = SynthesizerData(data_dir)
-        mel_format = read_mel_format(data)
+        mel_format = manifest.read_mel_format(data)
         _check(config, mel_format, max(stage.r for stage in stages))
         training, held_out = (
             Utterances(data, rows, SYMBOLS, settings.cleaner, config.n_mels, config.speaker_size)

@@ -1,6 +1,6 @@
 """Signal processing, the only place for it: pure functions of numpy arrays, with caches keyed by their arguments."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -38,6 +38,9 @@ class MelFormat:
     ref_db: float = 20.0  # subtracted from the level
     min_db: float = -100.0  # this level and below becomes -max_abs
     max_abs: float = 4.0  # mels lie in [-max_abs, max_abs]
+
+    def __str__(self) -> str:
+        return ", ".join(f"{name} {value:g}" for name, value in asdict(self).items())
 
 
 # ---- files

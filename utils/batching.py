@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from utils.cli import UserError
+
 
 def rng(seed: int, *keys: int) -> np.random.Generator:
     """A generator of its own for every combination of keys, e.g. rng(seed, step)."""
@@ -97,8 +99,11 @@ def batches(
         prefetch_factor=4 if n_workers else None,
         generator=torch.Generator(),  # else it draws from the run's random numbers, and a resumed run would differ
     )
-    for batch in loader:
-        yield to_device(batch, device)
+    try:
+        for batch in loader:
+            yield to_device(batch, device)
+    except UserError as error:  # out of a worker, its message comes wrapped in the worker's traceback
+        raise UserError(error.message.strip().splitlines()[-1].removeprefix("utils.cli.UserError: ")) from error
 
 
 def to_device(batch: Any, device: torch.device) -> Any:

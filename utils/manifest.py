@@ -1,11 +1,14 @@
-"""train.txt and synthesized.txt: the only place that knows their columns."""
+"""What a folder of preprocessed utterances says of itself: train.txt and synthesized.txt, whose columns only this file knows,
+and the mel format."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from utils.audio import MelFormat
 from utils.cli import UserError
-from utils.paths import save_text
+from utils.paths import SynthesizerData, save_text
 
 
 class Row(NamedTuple):
@@ -58,6 +61,16 @@ def read(path: Path) -> list[Row]:
 def write(path: Path, rows: Sequence[Row]) -> None:
     """Write all rows, atomically."""
     save_text(path, "".join(format_row(row) + "\n" for row in rows))
+
+
+def read_mel_format(data: SynthesizerData) -> MelFormat:
+    """The format of the mels in a folder. Raises UserError when it is not told."""
+    try:
+        return MelFormat(**json.loads(data.parameters.read_text(encoding="utf-8"))["mel"])
+    except FileNotFoundError as error:
+        raise UserError(f"{data.parameters}: not found; synthesizer_preprocess_audio.py writes it") from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{data.parameters}: does not tell the mel format; preprocess again") from error
 
 
 def existing(rows: Sequence[Row], **folders: Path) -> list[Row]:

@@ -137,7 +137,10 @@ class Run:
             if saved[name] != self._content[name]:
                 raise UserError(f"{self.path}: was trained on another {name} format ({saved[name]}) than this data's "
                                 f"({self._content[name]}); choose another run_id, or preprocess again")  # fmt: skip
-        self.model.load_state_dict(saved["model_state"])
+        try:
+            self.model.load_state_dict(saved["model_state"])
+        except RuntimeError as error:
+            raise UserError(f"{self.path}: its weights do not fit this model; choose another run_id, or pass -f") from error
         self.optimizer.load_state_dict(saved["optimizer_state"])
         self._scaler.load_state_dict(saved["scaler_state"])
         self.skipped = saved["sampler_state"]["skipped"]

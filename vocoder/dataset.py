@@ -1,6 +1,5 @@
 """Short crops of utterances, read from memory-mapped files: mel frames, and the samples that belong to them."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -34,16 +33,6 @@ class Sources(NamedTuple):
     rows: list[Row]
     audio_dir: Path
     mel_dir: Path
-
-
-def read_mel_format(data: SynthesizerData) -> MelFormat:
-    """The format of the mels in a folder of preprocessed speech. Raises UserError when it is not told."""
-    try:
-        return MelFormat(**json.loads(data.parameters.read_text(encoding="utf-8"))["mel"])
-    except FileNotFoundError as error:
-        raise UserError(f"{data.parameters}: not found; synthesizer_preprocess_audio.py writes it") from error
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{data.parameters}: does not tell the mel format; preprocess again") from error
 
 
 def find_sources(synthesizer: SynthesizerData, vocoder: VocoderData, ground_truth: bool, crop: int, hop: int) -> Sources:

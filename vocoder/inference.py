@@ -1,6 +1,5 @@
 """Speech from mel spectrograms: `load_model(path)` once, then `infer_waveform(mel)`."""
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,10 @@ class Vocoder:
         content = checkpoint.load(self.path, "vocoder", published=True)
         if "format" in content:
             self.model, self.step = WaveRNN(WaveRNNConfig(**content["model"])), content["step"]
-            self.model.load_state_dict(content["model_state"])
+            try:
+                self.model.load_state_dict(content["model_state"])
+            except RuntimeError as error:
+                raise UserError(f"{path}: its weights do not fit its sizes; the file is damaged") from error
             self.mel_format = MelFormat(**content["mel"])
         else:
             self.model, self.step = self._published(content)
@@ -75,12 +77,8 @@ class Vocoder:
         if mel_format != self.mel_format:
             raise UserError(
                 f"{self.path}: the vocoder reads other mels than the synthesizer makes; use models trained on the same format. "
-                f"vocoder: {_show(self.mel_format)}; synthesizer: {_show(mel_format)}"
+                f"vocoder: {self.mel_format}; synthesizer: {mel_format}"
             )
-
-
-def _show(mel_format: MelFormat) -> str:
-    return ", ".join(f"{name} {value:g}" for name, value in dataclasses.asdict(mel_format).items())
 
 
 class _Bar:

@@ -16,11 +16,9 @@ from tqdm import tqdm
 
 from synthesizer.inference import Synthesizer
 from utils import manifest
-from utils.audio import MelFormat
 from utils.cli import UserError, override, parse_overrides
 from utils.manifest import Row
 from utils.paths import SynthesizerData, VocoderData, remove_leftovers, save_npy, save_text
-from vocoder.dataset import read_mel_format
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,11 +121,7 @@ def _load(path: Path) -> np.ndarray:
 
 
 def _check_formats(synthesizer: Synthesizer, path: Path, source: SynthesizerData) -> None:
-    of_data, of_model = read_mel_format(source), synthesizer.mel_format
+    of_data, of_model = manifest.read_mel_format(source), synthesizer.mel_format
     if of_data != of_model:
         raise UserError(f"{path}: the synthesizer was trained on other mels than {source.root} holds. "
-                        f"synthesizer: {_show(of_model)}; data: {_show(of_data)}")  # fmt: skip
-
-
-def _show(mel_format: MelFormat) -> str:
-    return ", ".join(f"{name} {value:g}" for name, value in dataclasses.asdict(mel_format).items())
+                        f"synthesizer: {of_model}; data: {of_data}")  # fmt: skip

@@ -6,13 +6,13 @@ from typing import Any
 
 import torch
 
-from utils import plot
+from utils import manifest, plot
 from utils.audio import MelFormat, mel_spectrogram
 from utils.batching import batches, held_out
 from utils.cli import UserError, parse_overrides
 from utils.paths import SynthesizerData, VocoderData
 from utils.training import Run, RunOptions
-from vocoder.dataset import Batch, CropDataset, CropPlan, Sources, collate, even_windows, find_sources, read_mel_format
+from vocoder.dataset import Batch, CropDataset, CropPlan, Sources, collate, even_windows, find_sources
 from vocoder.generate import generate_wave
 from vocoder.model import WaveRNN, WaveRNNConfig, check_sizes
 
@@ -50,7 +50,7 @@ def train(
     with Run("vocoder", RunOptions(**options)) as run:
         config, settings = run.configure(parse_overrides(hparams), WaveRNNConfig(), VocoderTraining())
         data = SynthesizerData(synthesizer_dir)
-        mel_format = read_mel_format(data)
+        mel_format = manifest.read_mel_format(data)
         check_sizes(config, mel_format)
         crop, rest = divmod(settings.seq_len, mel_format.hop_length)
         if rest or not crop:
