@@ -167,6 +167,8 @@ def test_stages_share_a_folder_and_do_not_forget_each_other_s_numbers(tmp_path):
     board = Board(tmp_path / "tiny", "vocoder", None)
     board.scalars(1, {"loss": 2.0})
     board.close()
+    with (tmp_path / "tiny" / "metrics.jsonl").open("a") as torn:
+        torn.write('{"stage": "vocoder", "st')
     train(tmp_path, 5)
     counted = [(row["stage"], row["step"]) for row in metrics(tmp_path) if "loss" in row]
     assert sorted(counted) == [*(("encoder", step) for step in range(1, 6)), ("vocoder", 1)]

@@ -243,14 +243,18 @@ def _open_metrics(path: Path, stage: str, first_step: int) -> Any:
     """Open for appending, without this stage's lines of steps that are now trained again, and without a torn last line."""
     if path.exists():
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-        kept = [line for line in lines if line.endswith("\n") and _stays(json.loads(line), stage, first_step)]
+        kept = [line for line in lines if _stays(line, stage, first_step)]
         if len(kept) < len(lines):
             save_text(path, "".join(kept))
     return path.open("a", encoding="utf-8")
 
 
-def _stays(line: dict[str, Any], stage: str, first_step: int) -> bool:
-    return line["stage"] != stage or line["step"] <= first_step
+def _stays(line: str, stage: str, first_step: int) -> bool:
+    try:
+        row = json.loads(line)
+    except ValueError:  # torn when a process was killed
+        return False
+    return row.get("stage") != stage or row.get("step", 0) <= first_step
 
 
 def _short(error: Exception) -> str:
