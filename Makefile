@@ -21,28 +21,30 @@ $(INSTALLED): requirements.txt requirements-dev.txt build-constraints.txt
 	$(PY) -m pip install --quiet --build-constraint build-constraints.txt -r requirements-dev.txt
 	@touch $@
 
-# Small models and few steps, so that it ends in minutes: enlarge them by leaving --hparams and --max_steps out.
+# Small models and few steps, so that it ends in minutes. For a voice, leave --hparams, --max_steps and the other limits out.
+TRAIN := -m $(ROOT)/models --no_visdom
+ENCODER := hidden_size=128,speakers_per_batch=8,utterances_per_speaker=6,learning_rate=1e-3
+SYNTHESIZER := embedding_size=128,encoder_prenet=128:128,encoder_size=128,decoder_prenet=128:128,decoder_size=256,postnet_size=128
+SYNTHESIZER_SCHEDULE := schedule=5:1e-3:100000:16
+VOCODER := rnn_dims=128,fc_dims=128,batch_size=16,learning_rate=1e-3,eval_crops=32,eval_seconds=2
+
 demo: $(INSTALLED)
 	rm -rf $(ROOT) && mkdir -p $(ROOT) && cp -R samples/LibriSpeech $(ROOT)/
 	$(PY) encoder_preprocess.py $(ROOT) -d LibriSpeech/train-clean-100
-	$(PY) encoder_train.py $(RUN) $(ROOT)/SV2TTS/encoder -m $(ROOT)/models --no_visdom \
-	    --max_steps 40 --eval_every 20 --umap_every 20 --hparams "hidden_size=128,speakers_per_batch=8,utterances_per_speaker=6"
+	$(PY) encoder_train.py $(RUN) $(ROOT)/SV2TTS/encoder $(TRAIN) --max_steps 60 --eval_every 20 --umap_every 60 --hparams "$(ENCODER)"
 	$(PY) synthesizer_preprocess_audio.py $(ROOT) --subfolders train-clean-100
 	$(PY) synthesizer_preprocess_embeds.py $(ROOT)/SV2TTS/synthesizer -e $(ROOT)/models/$(RUN)/encoder.pt
-	$(PY) synthesizer_train.py $(RUN) $(ROOT)/SV2TTS/synthesizer -m $(ROOT)/models --no_visdom \
-	    --max_steps 60 --eval_every 30
+	$(PY) synthesizer_train.py $(RUN) $(ROOT)/SV2TTS/synthesizer $(TRAIN) --max_steps 80 --eval_every 40 --hparams "$(SYNTHESIZER),$(SYNTHESIZER_SCHEDULE)"
 	$(PY) vocoder_preprocess.py $(ROOT) -s $(ROOT)/models/$(RUN)/synthesizer.pt
-	$(PY) vocoder_train.py $(RUN) $(ROOT) -m $(ROOT)/models --no_visdom \
-	    --max_steps 60 --eval_every 30
+	$(PY) vocoder_train.py $(RUN) $(ROOT) $(TRAIN) --max_steps 80 --eval_every 40 --generate_every 80 --hparams "$(VOCODER)"
 	$(PY) demo_cli.py -e $(ROOT)/models/$(RUN)/encoder.pt -s $(ROOT)/models/$(RUN)/synthesizer.pt -v $(ROOT)/models/$(RUN)/vocoder.pt \
-	    --reference $(ROOT)/LibriSpeech/test-clean/90005/*/*-0000.flac --text "The seven scripts have run from beginning to end." \
+	    --reference $(ROOT)/LibriSpeech/test-clean/90005/100051/*-0000.flac --text "The seven scripts have run from beginning to end." \
 	    --output $(ROOT)/demo.wav --seed 1 --no_sound
 	@echo
-	@echo "Audio of the demo:     $(ROOT)/demo.wav"
-	@echo "Audio while training:  $(ROOT)/models/$(RUN)/wavs/"
-	@echo "Plots:                 $(ROOT)/models/$(RUN)/plots/, $(ROOT)/models/$(RUN)/mel-spectrograms/"
-	@echo "Everything ran, but so few steps do not make a voice: what you hear is noise with the length of speech."
-	@echo "For a voice, train on hours of speech for days: see README.md."
+	@echo "The demo's audio:  $(ROOT)/demo.wav"
+	@echo "Training audio:    $(ROOT)/models/$(RUN)/wavs/"
+	@echo "Plots:             $(ROOT)/models/$(RUN)/plots/ and $(ROOT)/models/$(RUN)/mel-spectrograms/"
+	@echo "Everything ran. So few steps of small models do not make a voice: what you hear is noise. For speech, train as README.md says."
 
 test: $(INSTALLED)
 	$(PY) -m pytest
