@@ -35,7 +35,7 @@ class Batch(NamedTuple):
 
 
 class Utterances(Dataset):
-    """dataset[(index, seed)] -> Item, mels memory-mapped; the seed is not used, there being nothing random in an item."""
+    """dataset[index] -> Item, read from disk."""
 
     def __init__(
         self, data: SynthesizerData, rows: Sequence[manifest.Row], symbols: str, cleaner: str, n_mels: int, speaker_size: int
@@ -46,8 +46,8 @@ class Utterances(Dataset):
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, spec: tuple[int, int]) -> Item:
-        row = self.rows[spec[0]]
+    def __getitem__(self, index: int) -> Item:
+        row = self.rows[index]
         text = np.array(text_to_ids(row.text, self.symbols, self.cleaner))
         mel = _load(self.data.mels_dir / row.mel, (row.n_frames, self.n_mels))
         return Item(text, mel, _load(self.data.embeds_dir / row.embed, (self.speaker_size,)))

@@ -24,7 +24,7 @@ class HeldOut:
 
     def __init__(self, utterances: Utterances, n_utterances: int, n_shown: int, mel_format: MelFormat) -> None:
         self.names = [row.name for row in utterances.rows[:n_utterances]]
-        self.items = [utterances[i, 0] for i in range(len(self.names))]
+        self.items = [utterances[i] for i in range(len(self.names))]
         self.symbols, self.n_shown, self.format = utterances.symbols, n_shown, mel_format
 
     def evaluate(self, run: Run, model: Tacotron, r: int) -> None:

@@ -34,7 +34,7 @@ def stage_at(stages: Sequence[Stage], step: int) -> Stage:
 
 
 class StagedPlan:
-    """plan(step) -> [(index, item_seed), ...]: an EpochPlan for each stage, beginning with its first step."""
+    """plan(step) -> [index, ...]: an EpochPlan for each stage, beginning with its first step."""
 
     def __init__(self, stages: Sequence[Stage], lengths: Sequence[int], seed: int, rank: int = 0, world_size: int = 1) -> None:
         self.stages = list(stages)
@@ -44,5 +44,5 @@ class StagedPlan:
             for stage, first in zip(stages, firsts, strict=True)
         }
 
-    def __call__(self, step: int) -> list[tuple[int, int]]:
+    def __call__(self, step: int) -> list[int]:
         return self.plans[stage_at(self.stages, step)](step)

@@ -119,15 +119,23 @@ def test_killed_and_terminated_script_continues_bit_for_bit(data, tmp_path):
     assert_same(*contents)
 
 
-def start_script(data, folder, *more):
+def start_script(data, folder, *more, **how):
     command = [sys.executable, "synthesizer_train.py", "r", str(data.root), "--cpu", "--no_visdom", "--eval_every", "0"]
     command += ["--hparams", HPARAMS, "-m", str(folder), "-s", "2", *more]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    return subprocess.Popen(command, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, **pipes)
+    return subprocess.Popen(command, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, **pipes, **how)
 
 
-def test_batches_prepared_by_other_processes_are_the_same(data, tmp_path):
-    assert_same(run(data, tmp_path / "here", 3), run(data, tmp_path / "workers", 3, n_workers=1))
+def test_batches_prepared_by_other_processes_are_the_same_and_a_signal_to_them_all_still_saves(data, tmp_path):
+    with start_script(data, tmp_path / "workers", "--n_workers", "1", start_new_session=True) as process:
+        metrics = tmp_path / "workers" / "r" / "metrics.jsonl"
+        while process.poll() is None and not (metrics.exists() and metrics.read_text()):
+            time.sleep(0.01)
+        os.killpg(process.pid, signal.SIGTERM)  # as torchrun and batch systems do
+        output = process.communicate()[0]
+    assert process.returncode == 143, output
+    saved = checkpoint.load(tmp_path / "workers" / "r" / "synthesizer.pt", "synthesizer")
+    assert_same(run(data, tmp_path / "here", saved["step"]), saved)
 
 
 # ---- what it writes
@@ -237,7 +245,7 @@ def test_schedule_changes_at_its_steps_and_every_stage_sees_every_item():
     plan = StagedPlan(stages, range(10, 22), seed=3)
     for steps, size in ((range(1, 4), 4), (range(7, 11), 3)):
         assert [len(plan(step)) for step in steps] == [size] * len(steps)
-        assert sorted(index for step in steps for index, _ in plan(step)) == list(range(12))
+        assert sorted(index for step in steps for index in plan(step)) == list(range(12))
     for wrong in ("", "2:1e-3:5:0", "2:1e-3:5:4;2:1e-3:5:4", "2:x:5:4"):
         with pytest.raises(ValueError, match="schedule"):
             parse_schedule(wrong)

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from utils import checkpoint
-from utils.batching import EpochPlan, held_out
+from utils.batching import EpochPlan, held_out, rng
 from utils.cli import UserError
 from utils.training import SKIPS_TO_GIVE_UP, Run, RunOptions
 
@@ -189,18 +189,25 @@ def test_a_figure_that_fails_does_not_stop_the_board(tmp_path):
 def test_every_item_comes_once_an_epoch_and_ranks_share_a_batch():
     lengths = np.random.default_rng(0).integers(10, 500, size=103)
     whole = EpochPlan(lengths, 8, seed=3)
-    epoch = [index for step in range(1, 13) for index, _ in whole(step)]
+    epoch = [index for step in range(1, 13) for index in whole(step)]
     assert len(epoch) == len(set(epoch)) == 96
     halves = [EpochPlan(lengths, 4, seed=3, rank=rank, world_size=2) for rank in (0, 1)]
     for step in (1, 13, 40):
         assert sorted(halves[0](step) + halves[1](step)) == sorted(whole(step))
     assert len(EpochPlan([5, 6, 7], 8, seed=0)(1)) == 3
+    with pytest.raises(UserError, match="too few for 4 ranks"):
+        EpochPlan([5, 6, 7], 8, seed=0, world_size=4)
+
+
+def test_random_numbers_of_different_keys_differ():
+    drawn = [rng(*keys).integers(2**62) for keys in ((1,), (1, 0), (1, 2), (1, 2, 0), (1, 2, 0, 0), (1, 0, 2), (2, 1))]
+    assert len(set(drawn)) == len(drawn) and rng(1, 2).integers(2**62) == drawn[2]
 
 
 def test_similar_lengths_share_a_batch():
     lengths = np.random.default_rng(0).integers(10, 1000, size=1000)
     plan = EpochPlan(lengths, 10, seed=0)
-    frames = [lengths[[index for index, _ in plan(step)]] for step in range(1, 100)]
+    frames = [lengths[plan(step)] for step in range(1, 100)]
     padding = 1 - sum(batch.sum() for batch in frames) / sum(batch.max() * len(batch) for batch in frames)
     assert padding < 0.05
 

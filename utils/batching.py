@@ -2,6 +2,8 @@
 
 import hashlib
 import itertools
+import re
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -13,8 +15,8 @@ from utils.cli import UserError
 
 
 def rng(seed: int, *keys: int) -> np.random.Generator:
-    """A generator of its own for every combination of keys, e.g. rng(seed, step)."""
-    return np.random.default_rng((seed, *keys))
+    """A generator of its own for every combination of keys, of any number: rng(seed, step), rng(seed, step, 0), ..."""
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=keys))
 
 
 def held_out(names: Sequence[str], fraction: float, at_least: int) -> set[str]:
@@ -30,10 +32,11 @@ def held_out(names: Sequence[str], fraction: float, at_least: int) -> set[str]:
 
 
 class EpochPlan:
-    """plan(step) -> [(index, item_seed), ...]: every item once an epoch, items of similar length together.
+    """plan(step) -> [index, ...]: every item once an epoch, items of similar length together.
 
     `lengths` are the items' sizes in any unit; `batch_size` is per rank; step numbers start at `first_step`. What does not
     fill a batch of all ranks waits for another epoch's shuffle; with fewer items than one batch, a batch holds them all.
+    UserError with fewer items than ranks.
     """
 
     BUCKET_BATCHES = 32  # batches cut from one length-sorted pool: larger pads less, smaller mixes better
@@ -42,22 +45,22 @@ class EpochPlan:
         self, lengths: Sequence[int], batch_size: int, seed: int, rank: int = 0, world_size: int = 1, first_step: int = 1
     ) -> None:
         self.lengths = np.asarray(lengths)
+        if len(self.lengths) < world_size:
+            raise UserError(f"{len(self.lengths)} utterances to train on are too few for {world_size} ranks: each needs one")
         self.global_batch = min(batch_size * world_size, len(self.lengths))
         self.seed, self.rank, self.world_size, self.first_step = seed, rank, world_size, first_step
         self.n_batches = len(self.lengths) // self.global_batch
         self._epoch = -1
         self._batches: list[np.ndarray] = []
 
-    def __call__(self, step: int) -> list[tuple[int, int]]:
+    def __call__(self, step: int) -> list[int]:
         epoch, position = divmod(step - self.first_step, self.n_batches)
         if epoch != self._epoch:
             self._epoch, self._batches = epoch, self._cut(epoch)
-        seeds = rng(self.seed, step, 1).integers(2**31, size=self.global_batch)
-        pairs = zip(self._batches[position].tolist(), seeds.tolist(), strict=True)
-        return list(pairs)[self.rank :: self.world_size]
+        return self._batches[position][self.rank :: self.world_size].tolist()
 
     def _cut(self, epoch: int) -> list[np.ndarray]:
-        generator = rng(self.seed, epoch, self.first_step, 0)
+        generator = rng(self.seed, epoch, self.first_step)
         order = generator.permutation(len(self.lengths))[: self.n_batches * self.global_batch]
         pool = self.BUCKET_BATCHES * self.global_batch
         pools = [order[start : start + pool] for start in range(0, len(order), pool)]
@@ -97,13 +100,20 @@ def batches(
         pin_memory=device.type == "cuda",
         multiprocessing_context="spawn" if n_workers else None,  # forking a process with OpenMP threads can hang
         prefetch_factor=4 if n_workers else None,
+        worker_init_fn=_leave_signals_to_the_run if n_workers else None,
         generator=torch.Generator(),  # else it draws from the run's random numbers, and a resumed run would differ
     )
     try:
         for batch in loader:
             yield to_device(batch, device)
     except UserError as error:  # out of a worker, its message comes wrapped in the worker's traceback
-        raise UserError(error.message.strip().splitlines()[-1].removeprefix("utils.cli.UserError: ")) from error
+        raise UserError(re.sub(r"^[\w.]+Error: ", "", error.message.strip().splitlines()[-1])) from error
+
+
+def _leave_signals_to_the_run(worker: int) -> None:
+    """Ctrl-C, torchrun and batch systems signal a whole group of processes; the run needs its workers until it has saved."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def to_device(batch: Any, device: torch.device) -> Any:
