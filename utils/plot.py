@@ -29,13 +29,13 @@ def alignment(attention: np.ndarray, text: str, title: str, frames_per_step: int
     """Attention (n_steps, n_symbols): which symbol each decoder step looks at."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(10, 5), layout="constrained")
+    figure = Figure(figsize=(10, 6), layout="constrained")
     axis = figure.subplots()
     extent = (0, len(attention) * frames_per_step, -0.5, attention.shape[1] - 0.5)
     image = axis.imshow(attention.T, origin="lower", aspect="auto", extent=extent, vmin=0, interpolation="nearest")
     axis.set(title=title, xlabel="mel frame", ylabel="symbol")
     if len(text) <= 120:
-        axis.set_yticks(range(len(text)), list(text), fontsize=max(4, min(9, 500 // max(1, len(text)))))
+        axis.set_yticks(range(len(text)), list(text), fontsize=max(3, min(9, 360 / max(1, len(text)))))
     figure.colorbar(image, ax=axis, pad=0.01)
     return figure
 
