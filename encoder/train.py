@@ -82,6 +82,7 @@ def train(data_dir: Path, options: dict[str, Any], hparams: str = "", umap_every
         evaluate = partial(_embed_held_out, run, model.encoder, index, held_out, settings)
 
         for step in run.steps():
+            optimizer.param_groups[0]["lr"] = settings.learning_rate  # a resumed run may have been told another
             batch = next(feed)
             with run.autocast():
                 loss = wrapped(batch.mels)

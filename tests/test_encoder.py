@@ -408,6 +408,12 @@ def test_resumed_training_is_the_same_bit_for_bit(preprocessed, uninterrupted, t
     assert_same_training(tmp_path / "run" / "encoder.pt", uninterrupted / "encoder.pt")
 
 
+def test_a_resumed_run_takes_the_learning_rate_that_it_is_told(preprocessed, tmp_path):
+    for n_steps, rate in ((1, ""), (2, ",learning_rate=0.5")):
+        train(preprocessed, options(tmp_path, max_steps=n_steps, eval_every=0), TINY + rate, umap_every=0)
+    assert weights(tmp_path / "run" / "encoder.pt")["optimizer_state"]["param_groups"][0]["lr"] == 0.5
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_killed_training_continues_the_same_bit_for_bit(preprocessed, uninterrupted, tmp_path, number):
     command = ["encoder_train.py", "run", preprocessed, "-m", tmp_path, "--cpu", "--no_visdom", "-s", 4, "-u", 0]

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import nn
 
-from utils import checkpoint
+from utils import checkpoint, training
 from utils.batching import EpochPlan, held_out, rng
 from utils.cli import UserError
 from utils.training import SKIPS_TO_GIVE_UP, Run, RunOptions
@@ -109,9 +109,13 @@ def test_many_such_steps_stop_the_run_and_keep_the_last_good_checkpoint(tmp_path
 
 
 def test_restart_keeps_the_old_file_beside(tmp_path):
-    old = train(tmp_path, 3)
+    old = train(tmp_path, 3, backup_every=3)
+    for left_by_a_kill in (".encoder.pt.1.tmp", ".vocoder.pt.1.tmp"):
+        (tmp_path / "tiny" / left_by_a_kill).touch()
     assert train(tmp_path, 2, force_restart=True)["step"] == 2
-    assert_same(old, checkpoint.load(tmp_path / "tiny" / "encoder.before-restart-1.pt", "encoder"))
+    for aside in ("encoder.before-restart-1.pt", "backups/encoder-0000003.before-restart-1.pt"):
+        assert_same(old, checkpoint.load(tmp_path / "tiny" / aside, "encoder"))
+    assert [path.name for path in tmp_path.rglob("*.tmp")] == [".vocoder.pt.1.tmp"]  # another stage may be writing it
     assert [row["step"] for row in metrics(tmp_path) if "loss" in row] == [1, 2]
 
 
@@ -129,6 +133,25 @@ def test_another_model_size_is_refused_and_settings_may_change(tmp_path):
     assert train(tmp_path, 4, overrides={"learning_rate": "0.01"})["training"]["learning_rate"] == 0.01
     with pytest.raises(UserError, match="width is 5, asked for 6"):
         train(tmp_path, 5, overrides={"width": "6"})
+
+
+def test_precision_may_change_when_a_run_is_resumed(tmp_path, monkeypatch):
+    train(tmp_path, 2)
+    monkeypatch.setattr(training, "choose_dtype", lambda precision, device: torch.float16)
+    assert train(tmp_path, 3)["scaler_state"]["scale"] > 0
+    monkeypatch.undo()
+    assert train(tmp_path, 4)["scaler_state"] == {}
+
+
+def test_random_numbers_of_every_rank_go_on_when_a_run_is_resumed(tmp_path, monkeypatch):
+    train(tmp_path / "resumed", 3)
+    train(tmp_path / "whole", 1)
+    for rank in (1, 2):
+        monkeypatch.setattr(training, "join_ranks", lambda cpu, rank=rank: (rank, 1, torch.device("cpu")))
+        drawn = {name: {} for name in ("resumed", "whole")}
+        for name, by_step in drawn.items():
+            train(tmp_path / name, 6, after_step=lambda step, to=by_step: to.update({step: torch.rand(()).item()}))
+        assert [*drawn["resumed"]] == [4, 5, 6] and drawn["resumed"].items() <= drawn["whole"].items()
 
 
 @pytest.mark.parametrize("run_id", ["a/b", "../x", "", ".hidden", "with space"])

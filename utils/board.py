@@ -220,7 +220,7 @@ def _make_sinks(folder: Path, stage: str, visdom_server: str | None, first_step:
     sinks: list[_Sink] = []
     try:
         sinks.append(_TensorBoard(folder / "tensorboard" / stage, first_step))
-    except ImportError as error:
+    except Exception as error:  # not installed, or its log cannot be written
         _say(f"TensorBoard is off ({_short(error)})")
     if visdom_server:
         server, port = _server_and_port(visdom_server)

@@ -133,9 +133,7 @@ def save_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
-def remove_leftovers(root: Path) -> int:
-    """Delete the temporary files that a killed process left anywhere under `root`; returns how many."""
-    leftovers = list(Path(root).rglob(".*.tmp"))
-    for leftover in leftovers:
+def remove_leftovers(root: Path, names: str = "*") -> None:
+    """Delete the temporary files that a killed process left anywhere under `root`, of files that match `names`."""
+    for leftover in list(Path(root).rglob(f".{names}.tmp")):
         leftover.unlink(missing_ok=True)
-    return len(leftovers)

@@ -5,7 +5,6 @@ import contextlib
 import dataclasses
 import itertools
 import math
-import os
 import re
 import shutil
 import signal
@@ -24,10 +23,10 @@ from tqdm import tqdm
 from utils import checkpoint
 from utils.board import Board, NoBoard
 from utils.cli import UserError, override
-from utils.paths import write_atomically
+from utils.device import DTYPES, choose_dtype, join_ranks, rng_state, set_rng_state
+from utils.paths import remove_leftovers, write_atomically
 
 SKIPS_TO_GIVE_UP = 25  # steps in a row whose loss or gradient is not finite
-DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,13 +62,15 @@ class Run:
 
     def __init__(self, stage: str, options: RunOptions) -> None:
         self.stage, self.options = stage, options
-        self.rank, self.world_size, self.device = _join_ranks(options.cpu)
+        self.rank, self.world_size, self.device = join_ranks(options.cpu)
         self.is_main = self.rank == 0
         self.dir = Path(options.models_dir) / options.run_id
-        self.path = self.dir / f"{stage}.pt"
+        self.path, self._backups = self.dir / f"{stage}.pt", self.dir / "backups"
         self.n_workers = options.n_workers if options.n_workers is not None else (4 if self.device.type == "cuda" else 0)
-        if options.force_restart and self.is_main:
-            _put_aside(self.path, self.dir / "metrics.jsonl")
+        if self.is_main:
+            remove_leftovers(self.dir, f"{stage}*")  # of other stages there may be a run now
+            if options.force_restart:
+                self._put_aside()
         if self.world_size > 1:
             torch.distributed.barrier()
         self.checkpoint = checkpoint.load(self.path, stage) if self.path.exists() else None
@@ -79,7 +80,7 @@ class Run:
         self.skipped = 0  # steps without an update, because the loss or the gradient was not finite
         self._skipped_in_a_row = 0
         self._saved_step = self.step
-        self._dtype = self._choose_dtype()
+        self._dtype = choose_dtype(options.precision, self.device)
         self._scaler = torch.amp.GradScaler(self.device.type, enabled=self._dtype == torch.float16)
         self._received: signal.Signals | None = None
         self._old_handlers: dict[signal.Signals, Any] = {}
@@ -121,8 +122,6 @@ class Run:
         self._content["training"] = {k: v for s in settings for k, v in dataclasses.asdict(s).items()}
         if self.checkpoint:
             self._restore(self.checkpoint)
-        elif self.rank:
-            torch.manual_seed(self.seed + self.rank)  # dropout differs between ranks
         self._buffers = list(model.buffers())
         if self.is_main:
             server = self.options.visdom_server if self.options.visdom else None
@@ -142,12 +141,10 @@ class Run:
         except RuntimeError as error:
             raise UserError(f"{self.path}: its weights do not fit this model; choose another run_id, or pass -f") from error
         self.optimizer.load_state_dict(saved["optimizer_state"])
-        self._scaler.load_state_dict(saved["scaler_state"])
+        if saved["scaler_state"]:  # there is none of a run that was not in fp16 before
+            self._scaler.load_state_dict(saved["scaler_state"])
         self.skipped = saved["sampler_state"]["skipped"]
-        if self.rank == 0:
-            _set_rng_state(saved["rng_state"], self.device)
-        else:
-            torch.manual_seed(self.seed + self.rank + 1009 * self.step)
+        set_rng_state(saved["rng_state"], self.device)
         self.checkpoint = None  # its memory is not needed any more
 
     def _announce(self) -> None:
@@ -176,6 +173,8 @@ class Run:
                 self.step += 1
                 self._before = [buffer.clone() for buffer in self._buffers]
                 self._started = time.perf_counter()
+                if self.rank:  # dropout differs between ranks; the checkpoint holds the random numbers of the first alone
+                    torch.manual_seed(self.seed + self.rank + 1009 * self.step)
                 yield self.step
                 self._bar.update()
                 self._save_if_due()
@@ -240,7 +239,7 @@ class Run:
     @contextlib.contextmanager
     def evaluating(self, model: nn.Module) -> Iterator[None]:
         """Evaluation mode without gradients; leaves no trace in training: the random numbers go on where they were."""
-        state = _rng_state(self.device)
+        state = rng_state(self.device)
         was_training = model.training
         model.eval()
         try:
@@ -248,7 +247,7 @@ class Run:
                 yield
         finally:
             model.train(was_training)
-            _set_rng_state(state, self.device)
+            set_rng_state(state, self.device)
 
     # ---- saving
 
@@ -263,7 +262,7 @@ class Run:
                 "optimizer_state": self.optimizer.state_dict(),
                 "scaler_state": self._scaler.state_dict(),
                 "sampler_state": {"seed": self.seed, "skipped": self.skipped},
-                "rng_state": _rng_state(self.device),
+                "rng_state": rng_state(self.device),
             }
             checkpoint.save(self.path, content)
         self._saved_step = self.step
@@ -273,8 +272,17 @@ class Run:
         if backup or self.due(self.options.save_every):
             self.save()
         if backup and self.is_main:
-            with write_atomically(self.dir / "backups" / f"{self.stage}-{self.step:07d}.pt") as temporary:
+            with write_atomically(self._backups / f"{self.stage}-{self.step:07d}.pt") as temporary:
                 shutil.copyfile(self.path, temporary)
+
+    def _put_aside(self) -> None:
+        """Rename what a new start would overwrite, and copy the curves, to which other stages of the run go on adding."""
+        for path in (self.path, *self._backups.glob(f"{self.stage}-{'[0-9]' * 7}.pt")):
+            if path.exists():
+                print(f"{path} is kept as {path.rename(_free_name(path))}")
+        metrics = self.dir / "metrics.jsonl"
+        if metrics.exists():
+            shutil.copyfile(metrics, _free_name(metrics))
 
     # ---- leaving
 
@@ -307,39 +315,6 @@ class Run:
                       "the same command continues")  # fmt: skip
             sys.exit(128 + self._received)
 
-    def _choose_dtype(self) -> torch.dtype | None:
-        precision = self.options.precision
-        if precision == "auto":
-            if self.device.type != "cuda":
-                return None
-            precision = "bf16" if torch.cuda.is_bf16_supported() else "fp16"
-        if precision == "fp16" and self.device.type == "cpu":
-            raise UserError("--precision fp16: needs a GPU; use bf16 or fp32 on a CPU", exit_code=2)
-        return DTYPES.get(precision)
-
-
-def _join_ranks(cpu: bool) -> tuple[int, int, torch.device]:
-    """Rank, number of ranks and device; torchrun tells them through the environment."""
-    world_size, rank, local_rank = (int(os.environ.get(n, d)) for n, d in (("WORLD_SIZE", 1), ("RANK", 0), ("LOCAL_RANK", 0)))
-    use_gpu = torch.cuda.is_available() and not cpu
-    device = torch.device("cuda", local_rank) if use_gpu else torch.device("cpu")
-    if use_gpu:
-        torch.cuda.set_device(device)
-        torch.set_float32_matmul_precision("high")  # TF32 for what autocast leaves in fp32
-    if world_size > 1:
-        torch.distributed.init_process_group("nccl" if use_gpu else "gloo")
-    return rank, world_size, device
-
-
-def _put_aside(checkpoint_path: Path, metrics: Path) -> None:
-    """Rename the checkpoint, and copy the curves, to the first free <stem>.before-restart-N<suffix> beside them."""
-    if checkpoint_path.exists():
-        aside = _free_name(checkpoint_path)
-        checkpoint_path.rename(aside)
-        print(f"{checkpoint_path} is kept as {aside}")
-    if metrics.exists():  # other stages of the run go on writing to it
-        shutil.copyfile(metrics, _free_name(metrics))
-
 
 def _free_name(path: Path) -> Path:
     names = (path.with_name(f"{path.stem}.before-restart-{n}{path.suffix}") for n in itertools.count(1))
@@ -349,16 +324,3 @@ def _free_name(path: Path) -> Path:
 def _with_values(settings: Any, values: dict[str, Any]) -> Any:
     names = {field.name for field in dataclasses.fields(settings)}
     return dataclasses.replace(settings, **{name: value for name, value in values.items() if name in names})
-
-
-def _rng_state(device: torch.device) -> dict[str, torch.Tensor]:
-    state = {"cpu": torch.get_rng_state()}
-    if device.type == "cuda":
-        state["cuda"] = torch.cuda.get_rng_state(device)
-    return state
-
-
-def _set_rng_state(state: dict[str, torch.Tensor], device: torch.device) -> None:
-    torch.set_rng_state(state["cpu"].cpu())
-    if device.type == "cuda" and "cuda" in state:
-        torch.cuda.set_rng_state(state["cuda"].cpu(), device)

@@ -66,9 +66,9 @@ def train(
         lengths = [row.n_frames for row in training.sources.rows]
         plan = CropPlan(lengths, crop, settings.batch_size, run.seed, run.rank, run.world_size)
         feed = batches(plan, run.step + 1, training, collate, run.device, run.n_workers)
-        optimizer.param_groups[0]["lr"] = settings.learning_rate
 
         for _ in run.steps():
+            optimizer.param_groups[0]["lr"] = settings.learning_rate  # a resumed run may have been told another
             batch = next(feed)
             with run.autocast():
                 loss = model.distribution.loss(wrapped(batch.levels, batch.mel), batch.targets)

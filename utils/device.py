@@ -1,0 +1,48 @@
+"""What a run computes on: device, ranks, precision, and the state of its random numbers."""
+
+import os
+
+import torch
+
+from utils.cli import UserError
+
+DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def join_ranks(cpu: bool) -> tuple[int, int, torch.device]:
+    """Rank, number of ranks and device; torchrun tells them through the environment."""
+    world_size, rank, local_rank = (int(os.environ.get(n, d)) for n, d in (("WORLD_SIZE", 1), ("RANK", 0), ("LOCAL_RANK", 0)))
+    use_gpu = torch.cuda.is_available() and not cpu
+    device = torch.device("cuda", local_rank) if use_gpu else torch.device("cpu")
+    if use_gpu:
+        torch.cuda.set_device(device)
+        torch.set_float32_matmul_precision("high")  # TF32 for what autocast leaves in fp32
+    if world_size > 1:
+        torch.distributed.init_process_group("nccl" if use_gpu else "gloo")
+    return rank, world_size, device
+
+
+def choose_dtype(precision: str, device: torch.device) -> torch.dtype | None:
+    """What autocast computes in for "auto", "fp32", "bf16" or "fp16"; None for no autocast."""
+    if precision == "auto":
+        if device.type != "cuda":
+            return None
+        precision = "bf16" if torch.cuda.is_bf16_supported() else "fp16"
+    if precision == "fp16" and device.type == "cpu":
+        raise UserError("--precision fp16: needs a GPU; use bf16 or fp32 on a CPU", exit_code=2)
+    return DTYPES.get(precision)
+
+
+def rng_state(device: torch.device) -> dict[str, torch.Tensor]:
+    """The state of torch's random numbers, to be saved."""
+    state = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        state["cuda"] = torch.cuda.get_rng_state(device)
+    return state
+
+
+def set_rng_state(state: dict[str, torch.Tensor], device: torch.device) -> None:
+    """Go on where rng_state was taken."""
+    torch.set_rng_state(state["cpu"].cpu())
+    if device.type == "cuda" and "cuda" in state:
+        torch.cuda.set_rng_state(state["cuda"].cpu(), device)
