@@ -19,7 +19,6 @@ from utils.audio import MelFormat
 from utils.cli import UserError
 
 MAX_BATCH = 16  # texts spoken at once
-GTA_FRAMES = 8000  # frames of one teacher-forced batch, padding included: some 100 MB for the post-net
 CAP_FRAMES, CAP_FRAMES_PER_SYMBOL = 100, 15  # a text is cut at three times the length of slow speech
 
 
@@ -85,23 +84,15 @@ class Synthesizer:
     ) -> list[np.ndarray]:
         """Ground-truth-aligned mels: what the model answers when it sees the true frames (1712.05884, section 3.3).
 
-        mels: true ones, (T, n_mels) each. Returns float32 (T, n_mels) of exactly as many frames each.
+        mels: true ones, (T, n_mels) each. Returns float32 (T, n_mels) of exactly as many frames each. All in one batch, so
+        memory grows with their number times the longest.
         """
         ids = [torch.tensor(text_to_ids(text, self.symbols, self.cleaner)) for text in texts]
         speakers = self._speakers(embeddings, len(texts))
-        aligned = [np.empty(0)] * len(mels)
+        frames = [torch.from_numpy(np.asarray(mel, dtype=np.float32)) for mel in mels]
         with self._repeatable(seed):
-            for chosen in _batches_of_frames([len(mel) for mel in mels]):
-                frames = [torch.from_numpy(np.asarray(mels[i], dtype=np.float32)) for i in chosen]
-                answer = self.model(
-                    *self._padded([ids[i] for i in chosen]),
-                    *self._padded(frames),
-                    speakers[chosen],
-                    int(self.model.r),
-                ).after.cpu()
-                for row, i in enumerate(chosen):
-                    aligned[i] = answer[row, : len(mels[i])].numpy().copy()
-        return aligned
+            answer = self.model(*self._padded(ids), *self._padded(frames), speakers, int(self.model.r)).after.cpu()
+        return [answer[row, : len(mel)].numpy().copy() for row, mel in enumerate(mels)]
 
     @staticmethod
     def griffin_lim(mel: np.ndarray, n_iter: int = 60, mel_format: MelFormat = MelFormat()) -> np.ndarray:  # noqa: B008 (frozen)
@@ -165,15 +156,3 @@ def _load(path: Path) -> dict:
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
     return {**published, "mel": asdict(MelFormat()), "symbols": SYMBOLS, "training": {"cleaner": "english"}}
-
-
-def _batches_of_frames(lengths: list[int]) -> Iterator[list[int]]:
-    """Indices in batches of similar lengths, GTA_FRAMES at most with their padding (a longer item alone)."""
-    batch: list[int] = []
-    for index in sorted(range(len(lengths)), key=lengths.__getitem__):
-        if batch and lengths[index] * (len(batch) + 1) > GTA_FRAMES:
-            yield batch
-            batch = []
-        batch.append(index)
-    if batch:
-        yield batch
