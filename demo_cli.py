@@ -24,20 +24,23 @@ def parse_arguments() -> argparse.Namespace:
     add("--reference", type=Path, nargs="+", metavar="FILE", help="speech of one voice, 0.5 s to an hour each, any format and "
         "rate; several files are averaged, and 5 to 15 s of clean speech serve best")  # fmt: skip
     text = parser.add_mutually_exclusive_group()
-    text.add_argument("--text", help="what to say")
+    text.add_argument("--text", help="what to say, in English")
     text.add_argument("--text_file", type=Path, metavar="FILE", help="UTF-8 text to say, each line by itself, into one file")
     add("--output", type=Path, metavar="FILE", help="WAV file to write, replaced if it exists (default: the first free "
         "demo_output_NN.wav)")  # fmt: skip
-    add("--seed", type=int, help="makes the result repeatable; without it, every reading differs a little")
+    add("--seed", type=cli.SEED, metavar="N", help="makes the result repeatable; without it, every reading differs a little")
     add("--cpu", action="store_true", help="use the CPU even if there is a GPU")
     add("--no_sound", action="store_true", help="do not play the result")
     cli.add_hparams(parser, "pause (0.3 s, between two lines of a text file), target (8000) and overlap (800 samples) of the "
-                    "pieces that the vocoder makes side by side, griffin_lim_iterations (60)")  # fmt: skip
+                    "pieces that the vocoder makes side by side (shorter ones are faster and have more seams), "
+                    "griffin_lim_iterations (60; more are slower and cleaner)")  # fmt: skip
     args = parser.parse_args()
     if bool(args.reference) != bool(args.text is not None or args.text_file):
         parser.error("--reference and one of --text and --text_file go together")
     if args.output and not args.reference:
         parser.error("--output needs --reference and a text")
+    if args.output and (args.output.is_dir() or args.output.suffix.lower() != ".wav"):
+        parser.error(f"--output {args.output}: name a .wav file")
     return args
 
 
@@ -46,8 +49,8 @@ def read_texts(args: argparse.Namespace) -> list[str]:
         return [args.text]
     try:
         lines = args.text_file.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise cli.UserError(f"{args.text_file}: cannot be read as UTF-8 text ({error})") from error
+    except UnicodeDecodeError as error:
+        raise cli.UserError(f"{args.text_file}: is not UTF-8 text (byte {error.start}); save it as UTF-8") from error
     texts = [line.strip() for line in lines if line.strip()]
     if not texts:
         raise cli.UserError(f"{args.text_file}: holds no text")

@@ -19,6 +19,7 @@ def main() -> None:
     parser.add_argument(
         "-d",
         "--datasets",
+        type=cli.names,
         metavar="NAME,NAME",
         help="corpora to use, separated by commas: LibriSpeech/<subset>, librispeech_other (train-other-500), "
         "librispeech_clean (train-clean-100 and -360), voxceleb1 (anglophone speakers), voxceleb2 "
@@ -35,21 +36,26 @@ def main() -> None:
         action="store_true",
         help="keep pauses instead of cutting them with voice activity detection (webrtcvad is then not needed)",
     )
-    parser.add_argument("-n", "--n_processes", type=int, help="processes to run at a time (default: one per CPU core)")
+    parser.add_argument(
+        "-n",
+        "--n_processes",
+        type=cli.whole_number(at_least=1),
+        metavar="N",
+        help="speakers worked on at once, each by a process of its own (default: one per CPU core)",
+    )
     cli.add_hparams(
         parser,
-        "volume_dbfs (level in dB to which quieter audio is raised, -30), min_frames (utterances with fewer frames of "
-        "10 ms are skipped, 160)",
+        "volume_dbfs (-30 dB of full scale; quieter audio is raised to this level), min_frames (160 of 10 ms; utterances "
+        "with less speech are skipped: they could not fill a training crop), trim_silences (true; false is --no_trim)",
     )
     args = parser.parse_args()
-    datasets = args.datasets and [name.strip() for name in args.datasets.split(",") if name.strip()]
 
     from encoder.preprocess import preprocess
 
     preprocess(
         args.datasets_root,
         args.out_dir,
-        datasets,
+        args.datasets,
         skip_existing=args.skip_existing,
         trim=not args.no_trim,
         n_processes=args.n_processes,

@@ -16,7 +16,7 @@ def main() -> None:
     parser.add_argument(
         "-v",
         "--vis_every",
-        type=int,
+        type=cli.whole_number(at_least=1),
         default=10,
         metavar="STEPS",
         help="steps between two points of the curves in Visdom and TensorBoard (metrics.jsonl has every step)",
@@ -24,7 +24,7 @@ def main() -> None:
     parser.add_argument(
         "-u",
         "--umap_every",
-        type=int,
+        type=cli.COUNT,
         default=100,
         metavar="STEPS",
         help="steps between two pictures of the embeddings of held-out speakers; 0 draws none",

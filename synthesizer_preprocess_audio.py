@@ -11,7 +11,7 @@ def main() -> None:
     parser.add_argument("datasets_root", type=Path, help="folder that holds the corpora, e.g. LibriSpeech/train-clean-100")
     parser.add_argument("-o", "--out_dir", type=Path,
                         help="where the waves, mels and train.txt go (default: <datasets_root>/SV2TTS/synthesizer)")
-    parser.add_argument("-n", "--n_processes", type=int, metavar="N",
+    parser.add_argument("-n", "--n_processes", type=cli.whole_number(at_least=1), metavar="N",
                         help="speakers worked on at once, each by a process of its own (default: one per CPU core)")
     parser.add_argument("-s", "--skip_existing", action="store_true",
                         help="continue an interrupted run: speakers that are finished stay as they are, and the result is byte "
@@ -19,7 +19,7 @@ def main() -> None:
                         "it, everything is made anew and what is there (embeddings included) is deleted first, but not where "
                         "that would lose speakers which this command does not make again")
     parser.add_argument("--datasets_name", default="LibriSpeech", metavar="CORPUS", help="corpus: a folder in datasets_root")
-    parser.add_argument("--subfolders", metavar="A,B",
+    parser.add_argument("--subfolders", type=cli.names, metavar="A,B",
                         help="subsets of the corpus, all of which must exist (default: of LibriSpeech's train-clean-100 and "
                         "train-clean-360, those that exist)")
     parser.add_argument("--no_alignments", action="store_true",
@@ -36,7 +36,7 @@ def main() -> None:
 
     datasets = [args.datasets_name]
     if args.subfolders:
-        datasets = [f"{args.datasets_name}/{name.strip()}" for name in args.subfolders.split(",") if name.strip()]
+        datasets = [f"{args.datasets_name}/{name}" for name in args.subfolders]
     elif args.datasets_name == parser.get_default("datasets_name"):
         datasets = None  # the default subsets that exist
 

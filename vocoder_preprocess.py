@@ -17,15 +17,16 @@ def main() -> None:
         help="checkpoint of the synthesizer")  # fmt: skip
     add("-i", "--in_dir", type=Path, help="what the synthesizer was trained on (default: <datasets_root>/SV2TTS/synthesizer)")
     add("-o", "--out_dir", type=Path, help="where to write (default: <datasets_root>/SV2TTS/vocoder)")
-    add("--batch_size", type=int, default=16, metavar="N",
+    add("--batch_size", type=cli.whole_number(at_least=1), default=16, metavar="N",
         help="utterances said at once, at most; more is faster on a GPU and takes more memory")  # fmt: skip
     add("--skip_existing", action="store_true",
         help="continue an interrupted run; give the same model and options as before")  # fmt: skip
     add("--cpu", action="store_true", help="work on the CPU even if there is a GPU")
-    cli.add_hparams(parser, "max_frames (mel frames of a batch, padding included; less needs less memory)")
+    cli.add_hparams(
+        parser,
+        "max_frames (8000 mel frames of 12.5 ms in a batch, padding included; less takes less memory, and is slower on a GPU)",
+    )
     args = parser.parse_args()
-    if args.batch_size < 1:
-        raise cli.UserError(f"--batch_size {args.batch_size}: at least 1 is needed", exit_code=2)
     from utils.paths import default_out_dir
     from vocoder.preprocess import preprocess
 

@@ -20,14 +20,18 @@ def main() -> None:
     add("--voc_dir", type=Path, help="ground-truth-aligned mels (default: <datasets_root>/SV2TTS/vocoder)")
     add("-g", "--ground_truth", action="store_true",
         help="train on true mels: needs no synthesizer, but the vocoder does not learn to make up for its flaws")  # fmt: skip
-    add("--generate_every", type=int, default=5000, metavar="STEPS",
+    add("--generate_every", type=cli.COUNT, default=5000, metavar="STEPS",
         help="steps between two generations of held-out audio (seconds on a GPU, a minute on a CPU); 0 is never")  # fmt: skip
     cli.add_hparams(
         parser,
-        "learning_rate, batch_size (crops), seq_len (samples per crop), clip (gradient norm), eval_crops, eval_shown "
-        "(utterances generated), eval_seconds (of each), target and overlap (samples, of the folds generated), and the model's "
-        "sizes: mode (RAW: mu-law classes, MOL: mixture of logistics), bits, n_mixtures, n_mels, upsample_factors=5:5:8, pad "
-        "(mel frames), context_dims, n_context_blocks, aux_dims, rnn_dims, fc_dims",
+        "learning_rate (1e-4), batch_size (100 crops, on each GPU), seq_len (1000 samples per crop, whole mel frames; longer "
+        "ones take more memory and time), clip (4, gradient norm), eval_crops (200 at most in a held-out loss), eval_shown (2 "
+        "held-out utterances generated), eval_seconds (3 s of each), target (8000) and overlap (400 samples) of the pieces "
+        "generated side by side; sizes of a new model: mode (RAW: mu-law classes; or MOL: mixture of logistics, any "
+        "amplitude), bits (9: RAW has 2^bits classes), n_mixtures (10, of MOL), n_mels (80), upsample_factors (5:5:8; their "
+        "product is the mel format's hop of 200 samples), pad (2 mel frames seen on each side of a crop), context_dims (128) "
+        "and n_context_blocks (10) of the net that reads the mels, aux_dims (128, what it gives; a multiple of 4), rnn_dims "
+        "(512) and fc_dims (512): larger ones sound better and generate more slowly",
     )
     args = parser.parse_args()
     from utils.paths import default_out_dir

@@ -13,7 +13,7 @@ import torch
 from encoder import inference as encoder
 from synthesizer.inference import Synthesizer
 from utils import audio
-from utils.cli import UserError, override, parse_overrides
+from utils.cli import UserError, check_at_least, override, parse_overrides
 from vocoder import inference as vocoder
 
 SHORTEST_REFERENCE = 0.5  # seconds
@@ -27,6 +27,10 @@ class CloningSettings:
     target: int = 8000  # samples of a piece; the vocoder makes the pieces of an utterance side by side
     overlap: int = 800  # samples that a piece shares with each neighbour
     griffin_lim_iterations: int = 60
+
+    def __post_init__(self) -> None:
+        check_at_least(self, 1, "target", "griffin_lim_iterations")
+        check_at_least(self, 0, "pause", "overlap")
 
 
 class Cloner:

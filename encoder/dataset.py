@@ -31,8 +31,11 @@ class SpeakerIndex(NamedTuple):
 
     def mels(self, speaker: int) -> np.ndarray:
         """float32 (frames, 40), mapped from disk."""
-        data = EncoderData(self.root)
-        return np.load(data.speaker_dir(self.names[speaker]) / data.MELS, mmap_mode="r")
+        path = EncoderData(self.root).speaker_dir(self.names[speaker]) / EncoderData.MELS
+        try:
+            return np.load(path, mmap_mode="r")
+        except (OSError, ValueError, EOFError) as error:
+            raise UserError(f"{path}: is missing or damaged; preprocess this speaker again") from error
 
     def utterance(self, speaker: int, number: int) -> np.ndarray:
         """float32 (T, 40) of the speaker's utterance `number`."""
@@ -86,8 +89,8 @@ def read_index(root: Path, min_frames: int) -> SpeakerIndex:
 
 def _read_utterances(path: Path, mels: Path) -> np.ndarray:
     """int64 (n, 2): start and length of each utterance in frames."""
-    lines = path.read_text(encoding="utf-8").split("\n")[2:-1]
     try:
+        lines = path.read_text(encoding="utf-8").split("\n")[2:-1]
         fields = [line.split("\t") for line in lines]
         rows = np.array([(int(start), int(length)) for _, start, length, _ in fields], dtype=np.int64).reshape(-1, 2)
     except ValueError as error:

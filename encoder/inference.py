@@ -52,7 +52,7 @@ def preprocess_wav(
     if trim_silence:
         wav = vad.trim_silences(wav)
     if not len(wav):
-        raise UserError(f"{path_or_wav if is_file else 'the wave'}: no speech found in it; take a louder or longer recording")
+        raise UserError(f"{f'{path_or_wav}: ' if is_file else ''}no speech found in it; take a louder or longer recording")
     return wav
 
 
@@ -106,7 +106,7 @@ def _check_not_empty(wav: np.ndarray) -> None:
 
 def _load(path: Path) -> SpeakerEncoder:
     content = checkpoint.load(path, "encoder", published=True)
-    try:
+    with checkpoint.restoring(path, "encoder"):
         if "format" in content:
             config, state = EncoderConfig(**content["model"]), content["model_state"]
         else:
@@ -114,8 +114,6 @@ def _load(path: Path) -> SpeakerEncoder:
         model = SpeakerEncoder(config)
         own = {name.removeprefix("encoder."): value for name, value in state.items() if name.startswith("encoder.")}
         model.load_state_dict(own)
-    except (KeyError, AttributeError, TypeError, RuntimeError) as error:
-        raise UserError(f"{path}: does not hold the weights of a speaker encoder") from error
     return model
 
 

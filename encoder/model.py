@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from encoder.ge2e import GE2ELoss
 from utils.audio import ENCODER_N_MELS
+from utils.cli import check_at_least
 
 
 @dataclass(frozen=True)
@@ -23,8 +24,7 @@ class EncoderConfig:
     embedding_size: int = 256
 
     def __post_init__(self) -> None:
-        if min(self.n_mels, self.hidden_size, self.n_layers, self.embedding_size) < 1:
-            raise ValueError("sizes must be at least 1")
+        check_at_least(self, 1, "n_mels", "hidden_size", "n_layers", "embedding_size")
         if not 0 <= self.projection_size < self.hidden_size:
             raise ValueError(f"projection_size {self.projection_size} must be under hidden_size {self.hidden_size}")
 

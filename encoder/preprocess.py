@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from utils import audio, corpora, vad
-from utils.cli import UserError, override, parse_overrides
+from utils.cli import UserError, check_at_least, override, parse_overrides
 from utils.corpora import Speaker
 from utils.parallel import run_tasks
 from utils.paths import EncoderData, default_out_dir, remove_leftovers, save_text, write_atomically
@@ -27,6 +27,11 @@ class PreprocessSettings:
     volume_dbfs: float = -30.0  # quieter utterances are raised to this level, dB of full scale
     trim_silences: bool = True
     min_frames: int = 160  # of 10 ms; shorter utterances are skipped
+
+    def __post_init__(self) -> None:
+        check_at_least(self, 1, "min_frames")
+        if self.volume_dbfs > 0:
+            raise ValueError(f"volume_dbfs must be at most 0, full scale, not {self.volume_dbfs:g}")
 
 
 class SpeakerResult(NamedTuple):

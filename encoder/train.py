@@ -14,7 +14,7 @@ from encoder.model import EncoderConfig, EncoderWithLoss, SpeakerEncoder
 from encoder.visualize import draw_embeddings
 from utils import audio
 from utils.batching import batches
-from utils.cli import parse_overrides
+from utils.cli import check_at_least, parse_overrides
 from utils.training import Run, RunOptions
 
 if TYPE_CHECKING:
@@ -45,12 +45,13 @@ class EncoderTraining:
     eval_utterances: int = 10  # of each of them, at most
 
     def __post_init__(self) -> None:
-        if min(self.speakers_per_batch, self.utterances_per_speaker, self.eval_utterances) < 2:
-            raise ValueError("speakers and utterances must be at least 2")
+        names = ("speakers_per_batch", "utterances_per_speaker", "partial_frames", "eval_speakers", "eval_utterances")
+        check_at_least(self, 2, *names)
+        check_at_least(self, 0, "similarity_gradient")
         if not 0 <= self.held_out_fraction < 1:
             raise ValueError("held_out_fraction must be at least 0 and under 1")
-        if self.partial_frames < 2 or self.learning_rate <= 0 or self.clip <= 0:
-            raise ValueError("partial_frames, learning_rate and clip must be positive")
+        if self.learning_rate <= 0 or self.clip <= 0:
+            raise ValueError("learning_rate and clip must be positive")
 
 
 def train(data_dir: Path, options: dict[str, Any], hparams: str = "", umap_every: int = 100) -> None:

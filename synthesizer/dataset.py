@@ -69,12 +69,7 @@ def collate(items: list[Item]) -> Batch:
 def read_rows(data: SynthesizerData) -> list[manifest.Row]:
     """The rows of train.txt that can be used; what cannot is counted in one line. UserError when none can."""
     rows = manifest.existing(manifest.read(data.manifest), mel=data.mels_dir, embed=data.embeds_dir)
-    readable = [row for row in rows if row.n_frames > 0 and any(character.isalnum() for character in row.text)]
-    if not readable:
-        raise UserError(f"{data.manifest}: no row has both text and frames; run synthesizer_preprocess_audio.py again")
-    if len(readable) < len(rows):
-        print(f"{len(rows) - len(readable)} of {len(rows)} rows are left out because they have no text or no frames")
-    return readable
+    return manifest.with_content(rows, data.manifest)
 
 
 def split_rows(rows: list[manifest.Row]) -> tuple[list[manifest.Row], list[manifest.Row]]:
@@ -87,7 +82,7 @@ def _load(path: Path, shape: tuple[int, ...]) -> np.ndarray:
     try:
         array = np.load(path, mmap_mode="r")
     except (OSError, ValueError, EOFError) as error:
-        raise UserError(f"{path}: is missing or damaged; preprocess again") from error
+        raise UserError(f"{path}: is missing or damaged; delete it to leave its row out, or preprocess again") from error
     if array.shape != shape:
         raise UserError(f"{path}: has the shape {array.shape} where {shape} is expected; preprocess again, or set "
                         "--hparams n_mels or speaker_size")  # fmt: skip

@@ -31,15 +31,13 @@ class Synthesizer:
         """device: a GPU if there is one. UserError if the file is missing, cut short or of another stage."""
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.verbose = verbose
-        content = _load(Path(path))
-        self.model = Tacotron(TacotronConfig(**content["model"]))
-        try:
+        with checkpoint.restoring(Path(path), "synthesizer"):
+            content = _load(Path(path))
+            self.model = Tacotron(TacotronConfig(**content["model"]))
             self.model.load_state_dict(content["model_state"])
-        except RuntimeError as error:
-            raise UserError(f"{path}: its weights do not fit its sizes; the file is damaged") from error
+            self.symbols, self.cleaner = content["symbols"], content["training"]["cleaner"]
+            self.mel_format = MelFormat(**content["mel"])
         self.model.to(self.device).eval()
-        self.symbols, self.cleaner = content["symbols"], content["training"]["cleaner"]
-        self.mel_format = MelFormat(**content["mel"])
         self.sample_rate = self.mel_format.sample_rate
         self.griffin_lim = partial(self.griffin_lim, mel_format=self.mel_format)
         self.make_spectrogram = partial(self.make_spectrogram, mel_format=self.mel_format)
@@ -151,8 +149,5 @@ def _load(path: Path) -> dict:
     content = checkpoint.load(path, "synthesizer", published=True)
     if "format" in content:
         return content
-    try:
-        published = from_published(content.get("model_state", content))
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from error
+    published = from_published(content.get("model_state", content))
     return {**published, "mel": asdict(MelFormat()), "symbols": SYMBOLS, "training": {"cleaner": "english"}}

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from synthesizer.attention import Memory
 from synthesizer.decoder import Decoder
 from synthesizer.layers import CBHG, PreNet, sequence_mask
+from utils.cli import check_at_least
 
 MIN_FRAMES = 10  # the stop output is heeded only in steps that start after this frame
 
@@ -42,8 +43,16 @@ class TacotronConfig:
     silence_level: float = -3.4  # trailing frames that stay under it are cut from generated speech
 
     def __post_init__(self) -> None:
+        sizes = ("n_symbols", "n_mels", "speaker_size", "embedding_size", "encoder_prenet", "encoder_size", "encoder_kernels")
+        check_at_least(self, 1, *sizes, "decoder_prenet", "attention_size", "attention_filters", "attention_kernel")
+        check_at_least(self, 1, "decoder_size", "postnet_size", "postnet_kernels", "max_r")
+        check_at_least(self, 0, "n_highways", "prenet_dropout", "zoneout")
         if self.attention_kernel % 2 == 0:
             raise ValueError("attention_kernel must be odd")
+        if self.encoder_size % 2 or self.postnet_size % 2:
+            raise ValueError("encoder_size and postnet_size are cut in two directions: they must be even")
+        if max(self.prenet_dropout, self.zoneout) >= 1:
+            raise ValueError("prenet_dropout and zoneout must be under 1")
 
 
 class Prediction(NamedTuple):

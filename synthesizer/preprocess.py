@@ -21,7 +21,7 @@ from synthesizer.speakers import Part, PreprocessSettings, preprocess_speaker, r
 from synthesizer.summary import indented, report
 from utils import corpora, manifest
 from utils.audio import SAMPLE_RATE, MelFormat, from_int16
-from utils.cli import UserError, override, parse_overrides
+from utils.cli import UserError, check_at_least, override, parse_overrides
 from utils.manifest import Row, format_row
 from utils.parallel import run_tasks
 from utils.paths import SynthesizerData, default_out_dir, remove_leftovers, save_npy, save_text, write_atomically
@@ -35,8 +35,8 @@ class EmbedSettings:
     min_speech: float = 0.5  # s; where voice activity detection leaves less, the whole utterance is embedded
 
     def __post_init__(self) -> None:
-        if self.group_size < 1 or self.min_speech < 0:
-            raise ValueError("group_size must be at least 1, min_speech at least 0")
+        check_at_least(self, 1, "group_size")
+        check_at_least(self, 0, "min_speech")
 
 
 def preprocess_audio(

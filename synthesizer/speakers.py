@@ -17,6 +17,7 @@ from synthesizer.segment import Segment, disagreement, noise_spans, split
 from synthesizer.text import TextError, text_to_ids
 from utils import audio, corpora, vad
 from utils.audio import AudioError, MelFormat
+from utils.cli import check_at_least
 from utils.corpora import Speaker, Utterance
 from utils.manifest import Row, format_row, parse_row
 from utils.paths import SynthesizerData, save_npy, save_text
@@ -35,8 +36,10 @@ class PreprocessSettings:
     max_mel_frames: int = 900  # longer utterances are skipped
 
     def __post_init__(self) -> None:
-        if self.silence_min_duration_split <= 0 or self.utterance_min_duration < 0 or self.max_mel_frames < 1:
-            raise ValueError("durations and max_mel_frames must be positive")
+        check_at_least(self, 1, "max_mel_frames")
+        check_at_least(self, 0, "utterance_min_duration")
+        if self.silence_min_duration_split <= 0:
+            raise ValueError("silence_min_duration_split must be positive")
 
 
 class Piece(NamedTuple):

@@ -15,7 +15,7 @@ from synthesizer.text import CLEANERS, SYMBOLS
 from utils import manifest
 from utils.audio import MelFormat
 from utils.batching import batches
-from utils.cli import UserError, parse_overrides
+from utils.cli import UserError, check_at_least, parse_overrides
 from utils.paths import SynthesizerData
 from utils.training import Run, RunOptions
 
@@ -35,8 +35,10 @@ class SynthesizerTraining:
 
     def __post_init__(self) -> None:
         parse_schedule(self.schedule)
-        if self.clip <= 0 or self.stop_weight <= 0 or self.eval_utterances < 1:
-            raise ValueError("clip, stop_weight and eval_utterances must be positive")
+        check_at_least(self, 1, "eval_utterances")
+        check_at_least(self, 0, "eval_shown")
+        if self.clip <= 0 or self.stop_weight <= 0:
+            raise ValueError("clip and stop_weight must be positive")
         if self.cleaner not in CLEANERS:
             raise ValueError(f"cleaner must be one of {', '.join(CLEANERS)}")
 

@@ -139,7 +139,7 @@ def test_bad_input_of_inference(tmp_path):
         with pytest.raises(UserError, match=message):
             make()
     torch.save({"model_state": published_state("vocoder")}, tmp_path / "vocoder.pt")
-    with pytest.raises(UserError, match="speaker encoder"):
+    with pytest.raises(UserError, match="a fitting encoder"):
         inference.load_model(tmp_path / "vocoder.pt")
 
 

@@ -80,7 +80,7 @@ def test_what_is_no_vocoder_costs_one_line(tmp_path):
     write_vocoder(tmp_path / "hop.pt", tiny_vocoder(), other_hop)
     problems = {
         "missing.pt": "no such vocoder checkpoint", "cut.pt": "cut short", "encoder.pt": "checkpoint of the encoder",
-        "published_encoder.pt": "holds no WaveRNN", "hop.pt": "hop_length of 256",
+        "published_encoder.pt": "a fitting vocoder", "hop.pt": "hop_length of 256",
     }  # fmt: skip
     for name, problem in problems.items():
         with pytest.raises(UserError, match=problem) as error:

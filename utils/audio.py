@@ -9,7 +9,7 @@ import scipy.fft
 import scipy.io.wavfile
 import scipy.signal
 
-from utils.cli import UserError
+from utils.cli import UserError, check_at_least
 from utils.paths import write_atomically
 
 SAMPLE_RATE = 16_000  # Hz, of everything this project trains on and writes
@@ -38,6 +38,19 @@ class MelFormat:
     ref_db: float = 20.0  # subtracted from the level
     min_db: float = -100.0  # this level and below becomes -max_abs
     max_abs: float = 4.0  # mels lie in [-max_abs, max_abs]
+
+    def __post_init__(self) -> None:
+        check_at_least(self, 1, "sample_rate", "n_fft", "hop_length", "win_length", "n_mels")
+        check_at_least(self, 0, "fmin", "preemphasis")
+        limits = {
+            "win_length must be at most n_fft": self.win_length <= self.n_fft,
+            "fmax must be over fmin and at most half the sample_rate": self.fmin < self.fmax <= self.sample_rate / 2,
+            "preemphasis must be under 1": self.preemphasis < 1,
+            "rescale_peak must be over 0 and at most 1": 0 < self.rescale_peak <= 1,
+            "min_db must be under 0 and max_abs over it": self.min_db < 0 < self.max_abs,
+        }
+        if broken := [limit for limit, holds in limits.items() if not holds]:
+            raise ValueError(broken[0])
 
     def __str__(self) -> str:
         return ", ".join(f"{name} {value:g}" for name, value in asdict(self).items())
@@ -70,7 +83,7 @@ def resample(wav: np.ndarray, rate: int, to: int) -> np.ndarray:
 
 def _decode(path: Path) -> tuple[np.ndarray, int]:
     if not path.is_file():
-        raise AudioError(f"{path}: no such file")
+        raise AudioError(f"{path}: {'is a folder, not an audio file' if path.is_dir() else 'no such file'}")
     if path.stat().st_size == 0:
         raise AudioError(f"{path}: is empty (0 bytes)")
     import soundfile
@@ -83,7 +96,19 @@ def _decode(path: Path) -> tuple[np.ndarray, int]:
         return _decode_with_ffmpeg(path, str(error))
     if path.suffix.lower() == ".flac" and len(wav) < n_expected:
         raise AudioError(f"{path}: is cut short, {len(wav) / rate:.2f} of {n_expected / rate:.2f} s can be read")
+    if n_missing := _missing_bytes(path):
+        raise AudioError(f"{path}: is cut short, {n_missing} bytes are missing at its end")
     return wav.mean(axis=1) if wav.shape[1] > 1 else wav[:, 0], rate
+
+
+def _missing_bytes(path: Path) -> int:
+    """How many bytes a RIFF file (wav) has less than it says; libsndfile reads what is there without a word."""
+    with path.open("rb") as file:
+        head = file.read(8)
+    n_told = int.from_bytes(head[4:], "little")
+    if head[:4] != b"RIFF" or n_told >= 2**32 - 256:  # written to a pipe: its length was not known
+        return 0
+    return max(0, 8 + n_told - path.stat().st_size)
 
 
 def _decode_with_ffmpeg(path: Path, first_error: str) -> tuple[np.ndarray, int]:

@@ -223,14 +223,13 @@ def _make_sinks(folder: Path, stage: str, visdom_server: str | None, first_step:
     except Exception as error:  # not installed, or its log cannot be written
         _say(f"TensorBoard is off ({_short(error)})")
     if visdom_server:
-        server, port = _server_and_port(visdom_server)
         try:
+            server, port = _server_and_port(visdom_server)
             create_connection((urllib.parse.urlparse(server).hostname, port), timeout=3).close()
             sinks.append(_Visdom(server, port, f"{folder.name}_{stage}"))
         except Exception as error:  # refused, unknown host, no visdom installed, a server of another kind
-            _say(
-                f"Visdom is off: none answers at {server}:{port} ({_short(error)}); start it with `visdom`, or pass --no_visdom"
-            )
+            reason = _short(error)
+            _say(f"Visdom is off: none answers at {visdom_server} ({reason}); start it with `visdom`, or pass --no_visdom")
     return sinks
 
 

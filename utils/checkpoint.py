@@ -1,5 +1,7 @@
 """Checkpoints: plain containers, written so that only a finished one is ever seen, read without running code from them."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +41,25 @@ def load(path: Path, stage: str, device: str | torch.device = "cpu", published: 
         raise UserError(f"{path}: is not a checkpoint but holds a {type(content).__name__}")
     found = content.get("format")
     if found == stage_format(stage) or (published and found is None):
+        _check_finite(path, content.get("model_state", content))
         return content
     other = next((name for name in STAGES if found == stage_format(name)), None)
     problem = f"is a checkpoint of the {other}" if other else f"has the format {found!r}"
-    raise UserError(f"{path}: {problem}; a {stage} checkpoint ({stage_format(stage)}) is needed here")
+    raise UserError(f"{path}: {problem}; a checkpoint of the {stage} ({stage_format(stage)}) is needed here")
+
+
+def _check_finite(path: Path, state: dict[str, Any]) -> None:
+    weights = [value for value in state.values() if isinstance(value, torch.Tensor) and value.is_floating_point()]
+    if not all(bool(torch.isfinite(value).all()) for value in weights):
+        raise UserError(f"{path}: holds weights that are not finite numbers; its training went wrong, take a backup")
+
+
+@contextmanager
+def restoring(path: Path, stage: str) -> Iterator[None]:
+    """What makes a model of a checkpoint's content belongs inside: whatever does not fit becomes a UserError of one line."""
+    try:
+        yield
+    except (UserError, AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        reason = f"{error} is missing" if isinstance(error, KeyError) else str(error).partition("\n")[0].rstrip(":")
+        problem = f"does not hold the weights of a fitting {stage}; it is damaged or of another version ({reason})"
+        raise UserError(f"{path}: {problem}") from error

@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import difflib
+import math
 import os
 import sys
 import typing
@@ -50,12 +51,42 @@ def run(main: Callable[[], None]) -> None:
         sys.exit(error.exit_code)
     except BrokenPipeError:  # the reader of our output (head, less) left
         sys.exit(1)
-    except OSError as error:  # disk full, no permission: names the file itself
-        print(f"error: {error}", file=sys.stderr)
+    except OSError as error:  # disk full, no permission, a file where a folder is needed
+        place = f"{error.filename}: " if error.filename else ""
+        reason = error.strerror or error
+        print(f"error: {place}{reason}; check the path, its permissions and the space on the disk", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
+
+
+def whole_number(at_least: int, at_most: int | None = None) -> Callable[[str], int]:
+    """A `type=` for add_argument: an int in these bounds; anything else is an error of usage."""
+
+    def convert(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+        if number < at_least or (at_most is not None and number > at_most):
+            bounds = f"at least {at_least}" if at_most is None else f"from {at_least} to {at_most}"
+            raise argparse.ArgumentTypeError(f"must be {bounds}, not {number}")
+        return number
+
+    return convert
+
+
+def names(text: str) -> list[str]:
+    """A `type=` for add_argument: "a,b" -> ["a", "b"], one at least."""
+    found = [name.strip() for name in text.split(",") if name.strip()]
+    if not found:
+        raise argparse.ArgumentTypeError(f"{text!r} holds no name; write one, or several parted by commas")
+    return found
+
+
+COUNT = whole_number(at_least=0)
+SEED = whole_number(at_least=0, at_most=2**32 - 1)  # what every generator of random numbers takes
 
 
 def add_hparams(to: argparse.ArgumentParser, what: str) -> None:
@@ -68,22 +99,23 @@ def add_training_arguments(to: argparse.ArgumentParser, stage: str, save_every: 
     to.add_argument("run_id", help="name of the run: everything it writes goes to <models_dir>/<run_id>, and giving the "
                     "same name again continues it exactly where it stopped")  # fmt: skip
     to.add_argument("-m", "--models_dir", type=Path, default=Path("saved_models"), help="folder of all runs")
-    to.add_argument("-s", "--save_every", type=int, default=save_every, metavar="STEPS",
+    to.add_argument("-s", "--save_every", type=COUNT, default=save_every, metavar="STEPS",
                     help=f"steps between two writings of {stage}.pt; 0 writes it only when the run ends")  # fmt: skip
-    to.add_argument("-b", "--backup_every", type=int, default=backup_every, metavar="STEPS",
+    to.add_argument("-b", "--backup_every", type=COUNT, default=backup_every, metavar="STEPS",
                     help="steps between two copies kept for good in backups/; 0 keeps none")  # fmt: skip
-    to.add_argument("--eval_every", type=int, default=500, metavar="STEPS",
+    to.add_argument("--eval_every", type=COUNT, default=500, metavar="STEPS",
                     help="steps between two evaluations on held-out data; 0 never evaluates")  # fmt: skip
-    to.add_argument("--max_steps", type=int, metavar="STEPS",
+    to.add_argument("--max_steps", type=whole_number(at_least=1), metavar="STEPS",
                     help="train until this step, counted from the start of the run; without it, until interrupted")  # fmt: skip
     to.add_argument("-f", "--force_restart", action="store_true",
                     help=f"start from step 0; the previous {stage}.pt is kept beside under another name")  # fmt: skip
-    to.add_argument("--seed", type=int, default=0, help="seed of weights, batches and dropout")
+    to.add_argument("--seed", type=SEED, default=0,
+                    help="number that weights, batches and dropout follow from; the same number repeats a run")  # fmt: skip
     to.add_argument("--precision", choices=["auto", "fp32", "bf16", "fp16"], default="auto",
                     help="arithmetic of the forward and backward pass; auto is bf16 on GPUs that have it, else fp16 on a "
                     "GPU and fp32 on a CPU")  # fmt: skip
     to.add_argument("--cpu", action="store_true", help="train on the CPU even if there is a GPU")
-    to.add_argument("--n_workers", type=int, metavar="N",
+    to.add_argument("--n_workers", type=COUNT, metavar="N",
                     help="processes that prepare batches ahead (default: 4 on a GPU; on a CPU 0, in the loop)")  # fmt: skip
     to.add_argument("--no_visdom", action="store_true", help="do not look for a Visdom server")
     to.add_argument("--visdom_server", default="http://localhost", metavar="URL",
@@ -110,6 +142,14 @@ def parse_overrides(text: str) -> dict[str, str]:
             raise UserError(f"--hparams: {part!r} is not name=value (write --hparams a=1,b=2)", exit_code=2)
         overrides[name.strip()] = value.strip()
     return overrides
+
+
+def check_at_least(config: Any, minimum: float, *names: str) -> None:
+    """For the __post_init__ of a dataclass: ValueError, naming the field, where one of these is (or holds) less."""
+    for name in names:
+        value = getattr(config, name)
+        if min(value if isinstance(value, tuple) else (value,), default=minimum) < minimum:
+            raise ValueError(f"{name} must be at least {minimum}, not {value}")
 
 
 def override(overrides: dict[str, str], *configs: Any) -> tuple[Any, ...]:
@@ -140,8 +180,21 @@ def _converted(name: str, text: str, kind: Any) -> Any:
         if kind is bool:
             return {"true": True, "1": True, "false": False, "0": False}[text.lower()]
         if typing.get_origin(kind) is tuple:
-            return tuple(typing.get_args(kind)[0](part) for part in text.split(":"))
-        return kind(text)
+            parts, kinds = text.split(":"), typing.get_args(kind)
+            if Ellipsis not in kinds and len(parts) != len(kinds):
+                raise ValueError
+            return tuple(kinds[0](part) for part in parts)
+        value = kind(text)
+        if kind is float and not math.isfinite(value):
+            raise ValueError
+        return value
     except (KeyError, ValueError) as error:
-        label = "a:b:c" if typing.get_origin(kind) is tuple else getattr(kind, "__name__", str(kind))
+        label = _label(kind)
         raise UserError(f"--hparams: {name}={text!r} is not of type {label}", exit_code=2) from error
+
+
+def _label(kind: Any) -> str:
+    if typing.get_origin(kind) is not tuple:
+        return {int: "whole number", float: "finite number", bool: "true or false"}.get(kind, kind.__name__)
+    kinds = typing.get_args(kind)
+    return "numbers a:b:c" if Ellipsis in kinds else f"{len(kinds)} numbers a:b"

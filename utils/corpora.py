@@ -170,7 +170,7 @@ def _librispeech_listing(speaker: Speaker, texts: bool, alignments: bool) -> Lis
                 continue
             seen.add(path.stem)
             found[path.stem] = Utterance(path.stem, path)
-        if texts:
+        if texts and found:
             _add_texts(found, prefix.with_name(prefix.name + ".trans.txt"), listing.problems)
         if alignments:
             path = prefix.with_name(prefix.name + ".alignment.txt")

@@ -95,5 +95,18 @@ def existing(rows: Sequence[Row], **folders: Path) -> list[Row]:
     return kept
 
 
+def with_content(rows: Sequence[Row], path: Path) -> list[Row]:
+    """The rows that have something to say and frames to say it in. What is left out is told in one line.
+
+    Raises UserError, naming the manifest, when no row is left.
+    """
+    kept = [row for row in rows if row.n_frames > 0 and any(character.isalnum() for character in row.text)]
+    if not kept:
+        raise UserError(f"{path}: no row has both text and frames; run synthesizer_preprocess_audio.py again")
+    if len(kept) < len(rows):
+        print(f"{len(rows) - len(kept)} of {len(rows)} rows are left out because they have no text or no frames")
+    return kept
+
+
 def _names(folder: Path) -> set[str]:
     return {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()

@@ -74,8 +74,10 @@ class Run:
         if self.world_size > 1:
             torch.distributed.barrier()
         self.checkpoint = checkpoint.load(self.path, stage) if self.path.exists() else None
-        self.step = self.checkpoint["step"] if self.checkpoint else 0
-        self.seed = self.checkpoint["sampler_state"]["seed"] if self.checkpoint else options.seed
+        self.step, self.seed = 0, options.seed
+        if self.checkpoint:
+            with checkpoint.restoring(self.path, stage):
+                self.step, self.seed = self.checkpoint["step"], self.checkpoint["sampler_state"]["seed"]
         self.board: Board | NoBoard = NoBoard()
         self.skipped = 0  # steps without an update, because the loss or the gradient was not finite
         self._skipped_in_a_row = 0
@@ -94,8 +96,9 @@ class Run:
         A resumed run keeps its own unless told otherwise. Raises UserError when --hparams contradicts the checkpoint's model.
         """
         if self.checkpoint:
-            model_config = type(model_config)(**self.checkpoint["model"])
-            settings = tuple(_with_values(s, self.checkpoint["training"]) for s in settings)
+            with checkpoint.restoring(self.path, self.stage):
+                model_config = type(model_config)(**self.checkpoint["model"])
+                settings = tuple(_with_values(s, self.checkpoint["training"]) for s in settings)
         chosen = override(overrides, model_config, *settings)
         if self.checkpoint and chosen[0] != model_config:
             old, new = dataclasses.asdict(model_config), dataclasses.asdict(chosen[0])
@@ -133,18 +136,16 @@ class Run:
 
     def _restore(self, saved: dict[str, Any]) -> None:
         for name in ("mel", "symbols"):
-            if saved[name] != self._content[name]:
-                raise UserError(f"{self.path}: was trained on another {name} format ({saved[name]}) than this data's "
+            if saved.get(name) != self._content[name]:
+                raise UserError(f"{self.path}: was trained on another {name} format ({saved.get(name)}) than this data's "
                                 f"({self._content[name]}); choose another run_id, or preprocess again")  # fmt: skip
-        try:
+        with checkpoint.restoring(self.path, self.stage):
             self.model.load_state_dict(saved["model_state"])
-        except RuntimeError as error:
-            raise UserError(f"{self.path}: its weights do not fit this model; choose another run_id, or pass -f") from error
-        self.optimizer.load_state_dict(saved["optimizer_state"])
-        if saved["scaler_state"]:  # there is none of a run that was not in fp16 before
-            self._scaler.load_state_dict(saved["scaler_state"])
-        self.skipped = saved["sampler_state"]["skipped"]
-        set_rng_state(saved["rng_state"], self.device)
+            self.optimizer.load_state_dict(saved["optimizer_state"])
+            if saved["scaler_state"]:  # there is none of a run that was not in fp16 before
+                self._scaler.load_state_dict(saved["scaler_state"])
+            self.skipped = saved["sampler_state"]["skipped"]
+            set_rng_state(saved["rng_state"], self.device)
         self.checkpoint = None  # its memory is not needed any more
 
     def _announce(self) -> None:

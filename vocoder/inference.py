@@ -1,7 +1,6 @@
 """Speech from mel spectrograms: `load_model(path)` once, then `infer_waveform(mel)`."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -23,24 +22,16 @@ class Vocoder:
         self.path = Path(path)
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         content = checkpoint.load(self.path, "vocoder", published=True)
-        if "format" in content:
-            self.model, self.step = WaveRNN(WaveRNNConfig(**content["model"])), content["step"]
-            try:
+        with checkpoint.restoring(self.path, "vocoder"):
+            if "format" in content:
+                self.model, self.step = WaveRNN(WaveRNNConfig(**content["model"])), content["step"]
                 self.model.load_state_dict(content["model_state"])
-            except RuntimeError as error:
-                raise UserError(f"{path}: its weights do not fit its sizes; the file is damaged") from error
-            self.mel_format = MelFormat(**content["mel"])
-        else:
-            self.model, self.step = self._published(content)
-            self.mel_format = MelFormat()
-        check_sizes(self.model.config, self.mel_format)
+                self.mel_format = MelFormat(**content["mel"])
+            else:
+                self.model, self.step = from_published(content.get("model_state", content))
+                self.mel_format = MelFormat()
+            check_sizes(self.model.config, self.mel_format)
         self.model.to(self.device).eval()
-
-    def _published(self, content: dict[str, Any]) -> tuple[WaveRNN, int]:
-        try:
-            return from_published(content.get("model_state", content))
-        except (KeyError, RuntimeError, AttributeError) as error:
-            raise UserError(f"{self.path}: holds no WaveRNN; give a vocoder checkpoint") from error
 
     def infer_waveform(
         self,

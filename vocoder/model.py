@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from utils.audio import MelFormat
-from utils.cli import UserError
+from utils.cli import UserError, check_at_least
 from vocoder.distribution import Distribution, distribution
 from vocoder.upsample import Upsample
 
@@ -41,10 +41,11 @@ class WaveRNNConfig:
             raise ValueError(f"mode is RAW or MOL, not {self.mode!r}")
         if not 2 <= self.bits <= 16:
             raise ValueError(f"bits is from 2 to 16, not {self.bits}")
+        check_at_least(self, 1, "n_mixtures", "n_mels", "upsample_factors", "pad", "context_dims", "rnn_dims", "fc_dims")
+        check_at_least(self, 0, "n_context_blocks")
+        check_at_least(self, N_AUX, "aux_dims")
         if self.aux_dims % N_AUX:
             raise ValueError(f"aux_dims is cut in {N_AUX}: {self.aux_dims} does not divide")
-        if self.pad < 1 or not self.upsample_factors or min(self.upsample_factors) < 1:
-            raise ValueError("pad and the upsample_factors are at least 1")
 
     @property
     def hop_length(self) -> int:

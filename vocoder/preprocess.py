@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from synthesizer.inference import Synthesizer
 from utils import manifest
-from utils.cli import UserError, override, parse_overrides
+from utils.cli import UserError, check_at_least, override, parse_overrides
 from utils.manifest import Row
 from utils.paths import SynthesizerData, VocoderData, remove_leftovers, save_npy, save_text
 
@@ -26,6 +26,9 @@ class GtaSettings:
     """What --hparams can change."""
 
     max_frames: int = 8000  # mel frames of a batch, padding included: bounds its memory
+
+    def __post_init__(self) -> None:
+        check_at_least(self, 1, "max_frames")
 
 
 def preprocess(
@@ -45,6 +48,7 @@ def preprocess(
     (settings,) = override(parse_overrides(hparams), GtaSettings())
     source, out = SynthesizerData(in_dir), VocoderData(out_dir)
     rows = manifest.existing(manifest.read(source.manifest), mel=source.mels_dir, embed=source.embeds_dir)
+    rows = manifest.with_content(rows, source.manifest)
     synthesizer = Synthesizer(synthesizer_path, "cpu" if cpu else None)
     _check_formats(synthesizer, synthesizer_path, source)
     _prepare(out, _fingerprint(synthesizer_path, rows, batch_size, settings), skip_existing)
@@ -117,7 +121,7 @@ def _load(path: Path) -> np.ndarray:
     try:
         return np.load(path).astype(np.float32)
     except (OSError, ValueError, EOFError) as error:
-        raise UserError(f"{path}: cannot be read ({error}); preprocess again") from error
+        raise UserError(f"{path}: is damaged ({error}); delete it to leave its row out, or preprocess again") from error
 
 
 def _check_formats(synthesizer: Synthesizer, path: Path, source: SynthesizerData) -> None:

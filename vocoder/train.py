@@ -9,7 +9,7 @@ import torch
 from utils import manifest, plot
 from utils.audio import MelFormat, mel_spectrogram
 from utils.batching import batches, held_out
-from utils.cli import UserError, parse_overrides
+from utils.cli import UserError, check_at_least, parse_overrides
 from utils.paths import SynthesizerData, VocoderData
 from utils.training import Run, RunOptions
 from vocoder.dataset import Batch, CropDataset, CropPlan, Sources, collate, even_windows, find_sources
@@ -34,8 +34,8 @@ class VocoderTraining:
     def __post_init__(self) -> None:
         if min(self.learning_rate, self.clip, self.eval_seconds) <= 0:
             raise ValueError("learning_rate, clip and eval_seconds must be positive")
-        if min(self.batch_size, self.seq_len, self.eval_crops, self.target) < 1 or self.overlap < 0:
-            raise ValueError("batch_size, seq_len, eval_crops and target must be at least 1, overlap at least 0")
+        check_at_least(self, 1, "batch_size", "seq_len", "eval_crops", "target")
+        check_at_least(self, 0, "eval_shown", "overlap")
 
 
 def train(
