@@ -15,6 +15,7 @@ from utils.paths import write_atomically
 SAMPLE_RATE = 16_000  # Hz, of everything this project trains on and writes
 ENCODER_HOP = 160  # samples, 10 ms
 ENCODER_N_MELS = 40
+MAX_PEAK = 0.99  # of written audio
 ENCODER_N_FFT = 400  # samples, 25 ms
 
 
@@ -131,10 +132,10 @@ def _decode_with_ffmpeg(path: Path, first_error: str) -> tuple[np.ndarray, int]:
 
 
 def write_wav(path: Path, wav: np.ndarray, sample_rate: int = SAMPLE_RATE) -> None:
-    """Write float (n,) as 16-bit PCM, atomically; what exceeds [-1, 1] is scaled down rather than clipped."""
+    """Write float (n,) as 16-bit PCM, atomically; a peak above 0.99 is scaled down to it, so that nothing is clipped."""
     peak = float(np.abs(wav).max(initial=0.0))
     with write_atomically(path) as temporary:
-        scipy.io.wavfile.write(temporary, sample_rate, to_int16(wav / max(1.0, peak)))
+        scipy.io.wavfile.write(temporary, sample_rate, to_int16(wav * (MAX_PEAK / max(peak, MAX_PEAK))))
 
 
 def play(wav: np.ndarray, sample_rate: int) -> None:
