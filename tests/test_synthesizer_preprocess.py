@@ -330,7 +330,7 @@ def test_nothing_found_or_usable_is_an_error_of_one_line(samples, tmp_path):
     script, short = "synthesizer_preprocess_audio.py", ["--hparams", "utterance_min_duration=30", "--no_alignments"]
     assert "8 too short" in run(script, root, "--subfolders", "dev-clean", "-n", 1, *short, expect=1)
     assert "max_mel_frames" in run(script, root, "--subfolders", "dev-clean", "--hparams", "max_mel_frame=3", expect=2)
-    with pytest.raises(UserError, match="not of type int"):
+    with pytest.raises(UserError, match="not of type whole number"):
         preprocess_audio(root, hparams="max_mel_frames=many")
     with pytest.raises(UserError, match="only 16000 Hz"):
         preprocess_audio(root, hparams="sample_rate=22050")

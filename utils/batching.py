@@ -1,5 +1,6 @@
 """Which items make up which step: pure functions of the seed and the step, which is what makes resuming exact."""
 
+import contextlib
 import hashlib
 import itertools
 import re
@@ -100,20 +101,29 @@ def batches(
         pin_memory=device.type == "cuda",
         multiprocessing_context="spawn" if n_workers else None,  # forking a process with OpenMP threads can hang
         prefetch_factor=4 if n_workers else None,
-        worker_init_fn=_leave_signals_to_the_run if n_workers else None,
         generator=torch.Generator(),  # else it draws from the run's random numbers, and a resumed run would differ
     )
+    with _signals_left_to_the_run():
+        prepared = iter(loader)  # starts the workers
     try:
-        for batch in loader:
+        for batch in prepared:
             yield to_device(batch, device)
     except UserError as error:  # out of a worker, its message comes wrapped in the worker's traceback
         raise UserError(re.sub(r"^[\w.]+Error: ", "", error.message.strip().splitlines()[-1])) from error
 
 
-def _leave_signals_to_the_run(worker: int) -> None:
-    """Ctrl-C, torchrun and batch systems signal a whole group of processes; the run needs its workers until it has saved."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+@contextlib.contextmanager
+def _signals_left_to_the_run() -> Iterator[None]:
+    """Processes started inside never see SIGINT and SIGTERM, from their first moment on.
+
+    Ctrl-C, torchrun and batch systems signal a whole group of processes; the run needs its workers until it has saved. What
+    arrives meanwhile reaches the run when the block ends.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def to_device(batch: Any, device: torch.device) -> Any:
