@@ -1,6 +1,7 @@
 """The three models as one: recordings of a voice and texts -> speech."""
 
 import itertools
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -108,16 +109,21 @@ def converse(cloner: Cloner, play: bool) -> None:
     """Ask for a recording and a sentence, again and again; a mistake costs a line, the end of input ends the loop."""
     try:
         while True:
-            reference = Path(
-                input("Recording of the voice to clone (a file; Ctrl-D to leave): ").strip().strip("'\"")
-            ).expanduser()
-            text = input("What shall it say: ").strip()
+            recording = _ask("Recording of the voice to clone (a file; Ctrl-D to leave): ").strip("'\"")
+            text = _ask("What shall it say: ")
             try:
-                deliver(cloner.clone([reference], [text]), cloner.sample_rate, None, play)
-            except UserError as error:
+                deliver(cloner.clone([Path(os.path.expanduser(recording))], [text]), cloner.sample_rate, None, play)
+            except (UserError, OSError) as error:
                 print(f"error: {error}")
     except EOFError:
         print()
+
+
+def _ask(question: str) -> str:
+    """Until there is an answer. EOFError at the end of input."""
+    while not (answer := input(question).strip()):
+        pass
+    return answer
 
 
 def _speech(path: Path) -> np.ndarray:
