@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from encoder.model import EncoderConfig, SpeakerEncoder, from_published
+from encoder.model import MEL_FORMAT, EncoderConfig, SpeakerEncoder, from_published
 from encoder.partials import (
     PARTIAL_FRAMES,
     Slices,
@@ -109,6 +109,8 @@ def _load(path: Path) -> SpeakerEncoder:
     with checkpoint.restoring(path, "encoder"):
         if "format" in content:
             config, state = EncoderConfig(**content["model"]), content["model_state"]
+            if content["mel"] != MEL_FORMAT:
+                raise ValueError(f"its mel format is {content['mel']}, not {MEL_FORMAT}")
         else:
             config, state = from_published(content.get("model_state", content))
         model = SpeakerEncoder(config)

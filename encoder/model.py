@@ -9,15 +9,22 @@ import torch
 from torch import Tensor, nn
 
 from encoder.ge2e import GE2ELoss
-from utils.audio import ENCODER_N_MELS
+from utils import audio
 from utils.cli import check_at_least
+
+MEL_FORMAT = {
+    "sample_rate": audio.SAMPLE_RATE,
+    "n_fft": audio.ENCODER_N_FFT,
+    "hop_length": audio.ENCODER_HOP,
+    "n_mels": audio.ENCODER_N_MELS,
+}
 
 
 @dataclass(frozen=True)
 class EncoderConfig:
     """Sizes. The SV2TTS paper's encoder is hidden_size 768, projection_size 256."""
 
-    n_mels: int = ENCODER_N_MELS
+    n_mels: int = audio.ENCODER_N_MELS
     hidden_size: int = 256
     n_layers: int = 3
     projection_size: int = 0  # size of each LSTM layer's output; 0 for no projection

@@ -10,7 +10,7 @@ import torch
 
 from encoder.dataset import SpeakerBatches, SpeakerDataset, SpeakerIndex, collate, read_index, split_speakers
 from encoder.evaluate import Embedded, embed_speakers, verify
-from encoder.model import EncoderConfig, EncoderWithLoss, SpeakerEncoder
+from encoder.model import MEL_FORMAT, EncoderConfig, EncoderWithLoss, SpeakerEncoder
 from encoder.visualize import draw_embeddings
 from utils import audio
 from utils.batching import batches
@@ -20,12 +20,6 @@ from utils.training import Run, RunOptions
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-MEL_FORMAT = {
-    "sample_rate": audio.SAMPLE_RATE,
-    "n_fft": audio.ENCODER_N_FFT,
-    "hop_length": audio.ENCODER_HOP,
-    "n_mels": audio.ENCODER_N_MELS,
-}
 SPEAKERS_DRAWN = 10  # in the picture of embeddings: as many colours as an eye keeps apart
 UTTERANCES_DRAWN = 10
 

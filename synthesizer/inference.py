@@ -31,8 +31,9 @@ class Synthesizer:
         """device: a GPU if there is one. UserError if the file is missing, cut short or of another stage."""
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.verbose = verbose
+        content = checkpoint.load(Path(path), "synthesizer", published=True)
         with checkpoint.restoring(Path(path), "synthesizer"):
-            content = _load(Path(path))
+            content = _own(content)
             self.model = Tacotron(TacotronConfig(**content["model"]))
             self.model.load_state_dict(content["model_state"])
             self.symbols, self.cleaner = content["symbols"], content["training"]["cleaner"]
@@ -145,8 +146,8 @@ class Synthesizer:
             yield
 
 
-def _load(path: Path) -> dict:
-    content = checkpoint.load(path, "synthesizer", published=True)
+def _own(content: dict) -> dict:
+    """The content of a checkpoint of this project, whoever published it."""
     if "format" in content:
         return content
     published = from_published(content.get("model_state", content))

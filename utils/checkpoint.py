@@ -60,6 +60,6 @@ def restoring(path: Path, stage: str) -> Iterator[None]:
     try:
         yield
     except (UserError, AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        reason = f"{error} is missing" if isinstance(error, KeyError) else str(error).partition("\n")[0].rstrip(":")
+        reason = f"{error} is missing" if isinstance(error, KeyError) else " ".join(str(error).split())[:200]
         problem = f"does not hold the weights of a fitting {stage}; it is damaged or of another version ({reason})"
         raise UserError(f"{path}: {problem}") from error
