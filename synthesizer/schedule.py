@@ -1,5 +1,6 @@
 """A training schedule: reduction factor, learning rate and batch size that change at given steps."""
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -23,7 +24,7 @@ def parse_schedule(text: str) -> list[Stage]:
         except ValueError as error:
             raise ValueError(f"schedule: {part!r} is not r:learning_rate:until_step:batch_size") from error
     ends = [stage.until for stage in stages]
-    if not stages or ends != sorted(set(ends)) or any(value <= 0 for stage in stages for value in stage):
+    if not stages or ends != sorted(set(ends)) or any(not 0 < value < math.inf for stage in stages for value in stage):
         raise ValueError(f"schedule: {text!r} needs stages with positive numbers and growing steps")
     return stages
 

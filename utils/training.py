@@ -69,11 +69,8 @@ class Run:
         self.n_workers = options.n_workers if options.n_workers is not None else (4 if self.device.type == "cuda" else 0)
         if self.is_main:
             remove_leftovers(self.dir, f"{stage}*")  # of other stages there may be a run now
-            if options.force_restart:
-                self._put_aside()
-        if self.world_size > 1:
-            torch.distributed.barrier()
-        self.checkpoint = checkpoint.load(self.path, stage) if self.path.exists() else None
+        is_resumed = self.path.exists() and not options.force_restart
+        self.checkpoint = checkpoint.load(self.path, stage) if is_resumed else None
         self.step, self.seed = 0, options.seed
         if self.checkpoint:
             with checkpoint.restoring(self.path, stage):
@@ -127,6 +124,8 @@ class Run:
             self._restore(self.checkpoint)
         self._buffers = list(model.buffers())
         if self.is_main:
+            if self.options.force_restart:  # only now, when nothing is left that the user might have mistaken
+                self._put_aside()
             server = self.options.visdom_server if self.options.visdom else None
             self.board = Board(self.dir, self.stage, server, self.options.vis_every, self.step)
             self._announce()

@@ -121,7 +121,7 @@ def _load(path: Path) -> np.ndarray:
     try:
         return np.load(path).astype(np.float32)
     except (OSError, ValueError, EOFError) as error:
-        raise UserError(f"{path}: is damaged ({error}); delete it to leave its row out, or preprocess again") from error
+        raise UserError(f"{path}: cannot be read ({error}); delete it to leave its row out, or preprocess again") from error
 
 
 def _check_formats(synthesizer: Synthesizer, path: Path, source: SynthesizerData) -> None:
