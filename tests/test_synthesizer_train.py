@@ -205,7 +205,7 @@ def test_missing_folder_format_and_damaged_files(own_data, tmp_path):
     ("hparams", "message"),
     [
         ("decoder_sise=3", "decoder_size"),
-        ("decoder_size=big", "not of type int"),
+        ("decoder_size=big", "not of type whole number"),
         ("schedule=2:1e-3:4", "r:learning_rate:until_step:batch_size"),
         ("schedule=30:1e-3:4:4", "max_r"),
         ("attention_kernel=4", "odd"),

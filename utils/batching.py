@@ -6,6 +6,7 @@ import itertools
 import re
 import signal
 from collections.abc import Callable, Iterator, Sequence
+from multiprocessing import resource_tracker
 from typing import Any
 
 import numpy as np
@@ -103,7 +104,7 @@ def batches(
         prefetch_factor=4 if n_workers else None,
         generator=torch.Generator(),  # else it draws from the run's random numbers, and a resumed run would differ
     )
-    with _signals_left_to_the_run():
+    with _signals_left_to_the_run() if n_workers else contextlib.nullcontext():
         prepared = iter(loader)  # starts the workers
     try:
         for batch in prepared:
@@ -119,6 +120,7 @@ def _signals_left_to_the_run() -> Iterator[None]:
     Ctrl-C, torchrun and batch systems signal a whole group of processes; the run needs its workers until it has saved. What
     arrives meanwhile reaches the run when the block ends.
     """
+    resource_tracker.ensure_running()  # started inside, it would end the block's hold on the signals
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
         yield
