@@ -39,4 +39,4 @@ def _stop_loss(logits: Tensor, lengths: Tensor, r: int, stop_weight: float) -> T
     target = (torch.arange(logits.size(1), device=logits.device) >= (n_steps - 1)[:, None]).float()
     weight = torch.where(target > 0, stop_weight, 1.0) * real
     losses = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
-    return torch.where(real, losses * weight, 0.0).sum() / real.sum()
+    return (losses * weight).sum() / real.sum()

@@ -408,6 +408,18 @@ def test_resumed_training_is_the_same_bit_for_bit(preprocessed, uninterrupted, t
     assert_same_training(tmp_path / "run" / "encoder.pt", uninterrupted / "encoder.pt")
 
 
+def test_the_loss_s_scale_and_offset_learn_slowly(preprocessed, tmp_path):
+    moments = []
+    for run_id, factor in (("slow", 0.01), ("fast", 1.0)):
+        settings = f"{TINY},clip=1e9,similarity_gradient={factor}"
+        train(preprocessed, options(tmp_path, run_id, max_steps=1, eval_every=0), settings, umap_every=0)
+        state = weights(tmp_path / run_id / "encoder.pt")["optimizer_state"]["state"]
+        moments.append([state[key]["exp_avg"] for key in sorted(state)])
+    for number, (slow, fast) in enumerate(zip(*moments, strict=True)):
+        factor = 0.01 if number >= len(moments[0]) - 2 else 1  # the last two parameters are the loss's
+        torch.testing.assert_close(slow, factor * fast, rtol=1e-4, atol=0)
+
+
 def test_a_resumed_run_takes_the_learning_rate_that_it_is_told(preprocessed, tmp_path):
     for n_steps, rate in ((1, ""), (2, ",learning_rate=0.5")):
         train(preprocessed, options(tmp_path, max_steps=n_steps, eval_every=0), TINY + rate, umap_every=0)

@@ -16,13 +16,15 @@ import soundfile
 from utils import audio, checkpoint
 
 ROOT = Path(__file__).parent.parent
-TINY_TRAINING = ["--max_steps", "4", "--eval_every", "2", "--cpu", "--no_visdom", "--seed", "1"]
+TINY_TRAINING = ["--max_steps", "4", "--eval_every", "4", "--cpu", "--no_visdom", "--seed", "1"]
 TINY_TACOTRON = (
     "embedding_size=32,encoder_prenet=32:32,encoder_size=32,encoder_kernels=2,decoder_prenet=32:32,attention_size=16,"
-    "attention_filters=4,decoder_size=32,postnet_size=16,postnet_kernels=2,n_highways=1,schedule=5:1e-3:100:6"
+    "attention_filters=4,decoder_size=32,postnet_size=16,postnet_kernels=2,n_highways=1,schedule=5:1e-3:100:6,"
+    "eval_utterances=3,eval_shown=1"
 )
 TINY_WAVERNN = (
-    "rnn_dims=16,fc_dims=16,context_dims=16,aux_dims=16,n_context_blocks=1,batch_size=4,eval_seconds=0.5,eval_shown=1"
+    "rnn_dims=16,fc_dims=16,context_dims=16,aux_dims=16,n_context_blocks=1,batch_size=4,eval_crops=8,eval_seconds=0.3,"
+    "eval_shown=1"
 )
 ADDED = {  # to the README's commands, so that they end in seconds
     "encoder_preprocess.py": ["-n", "2"],

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+from synthesizer.dataset import read_rows, split_rows
 from synthesizer.inference import Synthesizer
 from synthesizer.loss import tacotron_losses
 from synthesizer.model import Prediction
@@ -136,6 +137,12 @@ def test_batches_prepared_by_other_processes_are_the_same_and_a_signal_to_them_a
     assert process.returncode == 143, output
     saved = checkpoint.load(tmp_path / "workers" / "r" / "synthesizer.pt", "synthesizer")
     assert_same(run(data, tmp_path / "here", saved["step"]), saved)
+
+
+def test_held_out_utterances_are_never_trained_on(data):
+    rows = read_rows(data)
+    training, watched = split_rows(rows)
+    assert len(watched) == 4 and len(training) == len(rows) - 4 and not set(training) & set(watched)
 
 
 # ---- what it writes

@@ -16,6 +16,7 @@ from torch import nn
 from utils import checkpoint, training
 from utils.batching import EpochPlan, held_out, rng
 from utils.cli import UserError
+from utils.paths import save_text, write_atomically
 from utils.training import SKIPS_TO_GIVE_UP, Run, RunOptions
 
 
@@ -98,6 +99,25 @@ def test_a_step_that_is_not_finite_changes_nothing(tmp_path):
         assert torch.equal(value, dirty["model_state"][name]), name
     assert metrics(tmp_path / "dirty")[-1]["skipped_steps"] == 1
     assert metrics(tmp_path / "dirty")[-1]["loss"] is None
+
+
+def test_a_large_gradient_moves_the_weights_by_no_more_than_the_clip_allows(tmp_path):
+    with Run("encoder", RunOptions("tiny", models_dir=tmp_path, max_steps=1)) as run:
+        model = nn.Linear(4, 1, bias=False)
+        before = model.weight.clone()
+        net = run.start(model, torch.optim.SGD(model.parameters(), lr=1.0), TinyConfig())
+        for _ in run.steps():
+            assert run.optimize(100 * net(torch.ones(1, 4)).sum(), clip=3.0) == pytest.approx(200)
+    assert (model.weight - before).norm().item() == pytest.approx(3, rel=1e-4)
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
+    save_text(tmp_path / "file", "old")
+    with pytest.raises(KeyboardInterrupt), write_atomically(tmp_path / "file") as temporary:
+        temporary.write_text("ne")
+        assert (tmp_path / "file").read_text() == "old"
+        raise KeyboardInterrupt
+    assert (tmp_path / "file").read_text() == "old" and [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_many_such_steps_stop_the_run_and_keep_the_last_good_checkpoint(tmp_path):
