@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from encoder.inference import SpeakerEmbedder, preprocess_wav
-from encoder.model import EncoderConfig, EncoderWithLoss
+from encoder.model import MEL_FORMAT, EncoderConfig, EncoderWithLoss
 from synthesizer.denoise import denoise
 from synthesizer.preprocess import preprocess_audio, preprocess_embeds
 from synthesizer.segment import KEPT_SILENCE, disagreement, noise_spans, split
@@ -344,7 +344,7 @@ def encoder(tmp_path_factory) -> Path:
     torch.manual_seed(0)
     config = EncoderConfig(hidden_size=8, n_layers=1)
     path = tmp_path_factory.mktemp("models") / "encoder.pt"
-    content = {"format": checkpoint.stage_format("encoder"), "step": 1, "model": asdict(config)}
+    content = {"format": checkpoint.stage_format("encoder"), "step": 1, "model": asdict(config), "mel": MEL_FORMAT}
     checkpoint.save(path, content | {"model_state": EncoderWithLoss(config).state_dict()})
     return path
 
