@@ -64,8 +64,9 @@ class Cloner:
 
     def _try_out(self) -> None:
         noise = np.random.default_rng(0).normal(0, 0.1, audio.SAMPLE_RATE).astype(np.float32)
-        mel = self.synthesizer.synthesize_spectrograms(["a"], [encoder.embed_utterance(noise)], seed=0)[0][:, :10]
-        if not np.isfinite(self._sound(mel)).all():
+        silence = np.full((10, self.synthesizer.mel_format.n_mels), -self.synthesizer.mel_format.max_abs)
+        (mel,) = self.synthesizer.gta_mels(["a"], [encoder.embed_utterance(noise)], [silence], seed=0)  # (10, n_mels)
+        if not np.isfinite(self._sound(mel.T)).all():
             raise UserError("a model gives numbers that are not finite; train it longer, or use another file")
 
     def clone(self, references: list[Path], texts: list[str]) -> np.ndarray:

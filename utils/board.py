@@ -38,7 +38,8 @@ class Board:
     def __init__(self, folder: Path, stage: str, visdom_server: str | None, every: int = 10, first_step: int = 0) -> None:
         self.folder, self.stage, self.every = Path(folder), stage, max(1, every)
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._metrics = _open_metrics(self.folder / "metrics.jsonl", stage, first_step)
+        self._metrics = self.folder / "metrics.jsonl"
+        _forget_steps_after(first_step, self._metrics, stage)
         self._sinks: list[_Sink] | None = None  # made on the thread: their imports take seconds
         self._visdom_server = visdom_server
         self._first_step = first_step
@@ -55,8 +56,8 @@ class Board:
     def scalars(self, step: int, values: dict[str, float], force: bool = False) -> None:
         """A line of metrics.jsonl for every call; every n-th step (or `force`) goes to the dashboards too."""
         finite = {name: value if math.isfinite(value) else None for name, value in values.items()}
-        self._metrics.write(json.dumps({"stage": self.stage, "step": step, **finite}) + "\n")
-        self._metrics.flush()
+        with self._metrics.open("a", encoding="utf-8") as file:  # opened anew, as another stage may have replaced the file
+            file.write(json.dumps({"stage": self.stage, "step": step, **finite}) + "\n")
         if force or step % self.every == 0:
             shown = {name: value for name, value in finite.items() if value is not None}
             self._put(lambda: self._send("scalars", step, shown))
@@ -89,7 +90,6 @@ class Board:
         except queue.Full:
             self._dropped += self._queue.qsize()
         self._thread.join(SECONDS_TO_DRAIN)
-        self._metrics.close()
         if self._dropped:
             _say(f"{self._dropped} dashboard updates were left out: drawing was slower than training")
 
@@ -238,14 +238,13 @@ def _server_and_port(url: str) -> tuple[str, int]:
     return f"{parsed.scheme}://{parsed.hostname}", parsed.port or VISDOM_PORT
 
 
-def _open_metrics(path: Path, stage: str, first_step: int) -> Any:
-    """Open for appending, without this stage's lines of steps that are now trained again, and without a torn last line."""
+def _forget_steps_after(first_step: int, path: Path, stage: str) -> None:
+    """Drop this stage's lines of steps that are now trained again, and what a killed process left torn."""
     if path.exists():
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
         kept = [line for line in lines if _stays(line, stage, first_step)]
         if len(kept) < len(lines):
             save_text(path, "".join(kept))
-    return path.open("a", encoding="utf-8")
 
 
 def _stays(line: str, stage: str, first_step: int) -> bool:
