@@ -89,12 +89,12 @@ def encoder_embeddings() -> str:
     import numpy as np
 
     from encoder.inference import SpeakerEmbedder
-    from encoder.model import EncoderConfig, EncoderWithLoss
+    from encoder.model import MEL_FORMAT, EncoderConfig, EncoderWithLoss
     from utils import checkpoint
 
     with tempfile.TemporaryDirectory() as folder:
         path, config = Path(folder) / "encoder.pt", EncoderConfig()
-        content = {"format": checkpoint.stage_format("encoder"), "model": dataclasses.asdict(config)}
+        content = {"format": checkpoint.stage_format("encoder"), "model": dataclasses.asdict(config), "mel": MEL_FORMAT}
         checkpoint.save(path, content | {"model_state": EncoderWithLoss(config).state_dict()})
         embedder = SpeakerEmbedder(path)
     noise = np.random.default_rng(0).normal(0, 0.1, (32, 16000 * 15 // 2)).astype(np.float32)  # 7.5 s each
@@ -115,7 +115,7 @@ def encoder_step(dtype: str = "fp32") -> str:
 
     def step():
         with autocast(dtype):
-            loss = model(mels).loss
+            loss = model(mels)
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
@@ -126,7 +126,8 @@ def encoder_step(dtype: str = "fp32") -> str:
 def synthesizer_step(dtype: str = "fp32") -> str:
     import torch
 
-    from synthesizer.model import Tacotron, TacotronConfig, loss_of
+    from synthesizer.loss import tacotron_losses
+    from synthesizer.model import Tacotron, TacotronConfig
 
     model = Tacotron(TacotronConfig()).to(device())
     optimizer = torch.optim.Adam(model.parameters())
@@ -138,7 +139,7 @@ def synthesizer_step(dtype: str = "fp32") -> str:
     def step():
         with autocast(dtype):
             prediction = model(text, text_lengths, mels, mel_lengths, speakers, r=2)
-        loss_of(prediction, mels, mel_lengths, r=2).total.backward()
+        tacotron_losses(prediction, mels, mel_lengths, 2, stop_weight=5.0).total.backward()
         optimizer.step()
         optimizer.zero_grad()
 
@@ -176,6 +177,7 @@ def synthesizer_generation() -> str:
 
     model = Tacotron(TacotronConfig()).to(device()).eval()
     text = torch.randint(2, 66, (1, 80), device=device())
+    torch.nn.init.constant_(model.decoder.stop.bias, -100)  # random weights stop anywhere
     lengths, frames = torch.tensor([80], device=device()), torch.tensor([400], device=device())
 
     def work():

@@ -12,6 +12,14 @@ def test_mels_agree_with_the_published_ones(expected):
     np.testing.assert_allclose(mel.T, expected["synthesizer_mel"], atol=1e-4)
 
 
+def test_a_long_wave_in_blocks_has_the_mel_of_the_whole(monkeypatch, expected):
+    whole = audio.encoder_mel(expected["wav"]), audio.mel_spectrogram(expected["wav"], audio.MelFormat())
+    monkeypatch.setattr(audio, "BLOCK_FRAMES", 7)
+    blocks = audio.encoder_mel(expected["wav"]), audio.mel_spectrogram(expected["wav"], audio.MelFormat())
+    for one, other in zip(whole, blocks, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
+
+
 def test_preemphasis_agrees_and_inverts(expected):
     wav = expected["wav"]
     np.testing.assert_allclose(audio.preemphasize(wav, 0.97), expected["preemphasis"], atol=1e-6)

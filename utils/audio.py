@@ -1,5 +1,6 @@
 """Signal processing, the only place for it: pure functions of numpy arrays, with caches keyed by their arguments."""
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -15,6 +16,7 @@ from utils.paths import write_atomically
 SAMPLE_RATE = 16_000  # Hz, of everything this project trains on and writes
 ENCODER_HOP = 160  # samples, 10 ms
 ENCODER_N_MELS = 40
+BLOCK_FRAMES = 4096  # of a spectrogram, computed at a time
 MAX_PEAK = 0.99  # of written audio
 ENCODER_N_FFT = 400  # samples, 25 ms
 
@@ -204,15 +206,17 @@ def mulaw_decode(labels: np.ndarray, bits: int = 9) -> np.ndarray:
 
 def encoder_mel(wav: np.ndarray) -> np.ndarray:
     """(n,) at 16 kHz -> float32 (1 + n // 160, 40): power in 40 Slaney bands, 0-8000 Hz; 25 ms windows every 10 ms; no log."""
-    power = np.square(_magnitudes(wav, ENCODER_N_FFT, ENCODER_HOP, ENCODER_N_FFT))  # (T, 201)
-    return power @ _mel_filters(SAMPLE_RATE, ENCODER_N_FFT, ENCODER_N_MELS, 0.0, 8000.0).T
+    filters = _mel_filters(SAMPLE_RATE, ENCODER_N_FFT, ENCODER_N_MELS, 0.0, 8000.0).T  # (201, 40)
+    blocks = _magnitudes(wav, ENCODER_N_FFT, ENCODER_HOP, ENCODER_N_FFT)
+    return np.concatenate([np.square(block) @ filters for block in blocks])
 
 
 def mel_spectrogram(wav: np.ndarray, mel_format: MelFormat) -> np.ndarray:
     """(n,) -> float32 (1 + n // hop_length, n_mels) in [-max_abs, max_abs]; the pre-emphasis is applied here."""
     f = mel_format
-    magnitudes = _magnitudes(preemphasize(wav, f.preemphasis), f.n_fft, f.hop_length, f.win_length)
-    mel = magnitudes @ _mel_filters(f.sample_rate, f.n_fft, f.n_mels, f.fmin, f.fmax).T  # (T, n_mels)
+    filters = _mel_filters(f.sample_rate, f.n_fft, f.n_mels, f.fmin, f.fmax).T  # (1 + n_fft / 2, n_mels)
+    blocks = _magnitudes(preemphasize(wav, f.preemphasis), f.n_fft, f.hop_length, f.win_length)
+    mel = np.concatenate([block @ filters for block in blocks])  # (T, n_mels)
     level_db = 20 * np.log10(np.maximum(1e-5, mel)) - f.ref_db
     return np.clip(2 * f.max_abs * (level_db - f.min_db) / -f.min_db - f.max_abs, -f.max_abs, f.max_abs)
 
@@ -236,11 +240,15 @@ def griffin_lim(mel: np.ndarray, mel_format: MelFormat, n_iter: int = 60, seed: 
     return deemphasize(wav, f.preemphasis)
 
 
-def _magnitudes(wav: np.ndarray, n_fft: int, hop: int, window_length: int) -> np.ndarray:
-    """|STFT| as (1 + n // hop, 1 + n_fft // 2): frames centred on multiples of the hop, zeros beyond the ends, Hann window."""
+def _magnitudes(wav: np.ndarray, n_fft: int, hop: int, window_length: int) -> Iterator[np.ndarray]:
+    """|STFT| of (n,), all 1 + n // hop frames in blocks (frames, 1 + n_fft // 2): an hour of audio needs no gigabytes.
+
+    Frames are centred on multiples of the hop, with zeros beyond the ends, under a Hann window.
+    """
     padded = np.pad(np.asarray(wav, dtype=np.float32), n_fft // 2)
     frames = np.lib.stride_tricks.sliding_window_view(padded, n_fft)[::hop]  # (T, n_fft)
-    return np.abs(scipy.fft.rfft(frames * _window(window_length, n_fft), axis=1))
+    for start in range(0, len(frames), BLOCK_FRAMES):
+        yield np.abs(scipy.fft.rfft(frames[start : start + BLOCK_FRAMES] * _window(window_length, n_fft), axis=1))
 
 
 @lru_cache

@@ -11,9 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-# Threads that wait should sleep: on a busy CPU, OpenMP's default of spinning makes a training step tens of times slower.
-# Read when torch is imported, which the scripts do after this module.
+# Threads that wait should soon sleep: on a busy CPU, OpenMP's long spinning makes a training step tens of times slower, and
+# without any, one of a small model takes twice as long. Read when torch is imported, which the scripts do after this module.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 
 class UserError(Exception):
