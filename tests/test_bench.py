@@ -1,0 +1,44 @@
+"""Every benchmark runs: with small models here, as what it measures is no test's business."""
+
+import functools
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import encoder.model
+import synthesizer.model
+import vocoder.model
+from benchmarks import bench
+
+ROOT = Path(__file__).parent.parent
+SMALL = {
+    (encoder.model, "EncoderConfig"): {"hidden_size": 8, "n_layers": 1},
+    (synthesizer.model, "TacotronConfig"): {
+        **{"embedding_size": 8, "encoder_prenet": (8, 8), "encoder_size": 8, "encoder_kernels": 2, "decoder_prenet": (8, 8)},
+        **{"attention_size": 8, "attention_filters": 2, "decoder_size": 8, "postnet_size": 8, "postnet_kernels": 2},
+    },
+    (vocoder.model, "WaveRNNConfig"): {"rnn_dims": 8, "fc_dims": 8, "context_dims": 8, "aux_dims": 8, "n_context_blocks": 1},
+}
+
+
+def once(work, times=1):
+    work()
+    return 1.0
+
+
+@pytest.mark.parametrize("name", bench.BENCHMARKS)
+def test_a_benchmark_runs(name, monkeypatch):
+    monkeypatch.setattr(bench, "repeat", once)
+    for (module, config), sizes in SMALL.items():
+        monkeypatch.setattr(module, config, functools.partial(getattr(module, config), **sizes))
+    assert any(character.isdigit() for character in bench.BENCHMARKS[name]())
+
+
+def test_the_table_and_an_unknown_name():
+    command = [sys.executable, "-m", "benchmarks.bench"]
+    done = subprocess.run([*command, "encoder_preprocess"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0 and "| encoder_preprocess | " in done.stdout and " GB |" in done.stdout
+    done = subprocess.run([*command, "encoder"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2 and "encoder_preprocess" in done.stderr and "Traceback" not in done.stderr
