@@ -393,6 +393,7 @@ def test_training_writes_its_figures(uninterrupted):
     assert [line["step"] for line in lines if "eer" in line] == [4, 8, 12]
     assert all(0 <= line["eer"] <= 1 and "same_cosine" in line for line in lines if "eer" in line)
     assert [path.name for path in sorted((uninterrupted / "plots").iterdir())] == [
+        "encoder-curves.png",
         "encoder-embeddings-0000006.png",
         "encoder-embeddings-0000012.png",
     ]

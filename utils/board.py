@@ -4,28 +4,23 @@ Only metrics.jsonl is written at once. The rest is drawn and sent on one backgro
 board never stops or slows the training: what does not fit the queue is dropped, what fails repeatedly is given up.
 """
 
-import collections
 import json
-import logging
 import math
 import queue
-import sys
 import threading
-import urllib.parse
 from collections.abc import Callable
 from pathlib import Path
-from socket import create_connection
 from typing import Any
 
 import numpy as np
 
 from utils import audio
+from utils.dashboards import Sink, make_sinks, say, short
 from utils.paths import save_text, write_atomically
 
 QUEUE_LENGTH = 256
 SECONDS_TO_DRAIN = 120  # the most that the end of a run waits for its last pictures
 FAILURES_TO_GIVE_UP = 3
-VISDOM_PORT = 8097
 
 
 class Board:
@@ -40,7 +35,7 @@ class Board:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._metrics = self.folder / "metrics.jsonl"
         _forget_steps_after(first_step, self._metrics, stage)
-        self._sinks: list[_Sink] | None = None  # made on the thread: their imports take seconds
+        self._sinks: list[Sink] | None = None  # made on the thread: their imports take seconds
         self._visdom_server = visdom_server
         self._first_step = first_step
         self._dropped = 0
@@ -91,7 +86,7 @@ class Board:
             self._dropped += self._queue.qsize()
         self._thread.join(SECONDS_TO_DRAIN)
         if self._dropped:
-            _say(f"{self._dropped} dashboard updates were left out: drawing was slower than training")
+            say(f"{self._dropped} dashboard updates were left out: drawing was slower than training")
 
     def _put(self, work: Callable[[], None]) -> None:
         try:
@@ -100,7 +95,7 @@ class Board:
             self._dropped += 1
 
     def _work(self) -> None:
-        self._sinks = _make_sinks(self.folder, self.stage, self._visdom_server, self._first_step)
+        self._sinks = make_sinks(self.folder, self.stage, self._visdom_server, self._first_step)
         while (work := self._queue.get()) is not None:
             work()
         self._send("close")
@@ -114,9 +109,7 @@ class Board:
                 sink.failures[method] += 1
                 if sink.failures[method] >= FAILURES_TO_GIVE_UP:
                     self._sinks.remove(sink)
-                    _say(
-                        f"{sink.label} is given up: {FAILURES_TO_GIVE_UP} failures in a row ({_short(error)}); training goes on"
-                    )
+                    say(f"{sink.label} is given up: {FAILURES_TO_GIVE_UP} failures in a row ({short(error)}); training goes on")
 
     def _attempt(self, work: Callable[[], None], what: str) -> None:
         try:
@@ -124,7 +117,7 @@ class Board:
         except Exception as error:  # a missing library or a failing plot costs a line, once
             if what not in self._warned:
                 self._warned.add(what)
-                _say(f"{what} could not be made ({_short(error)}); training goes on without it")
+                say(f"{what} could not be made ({short(error)}); training goes on without it")
 
 
 class NoBoard:
@@ -139,103 +132,6 @@ class NoBoard:
     def audio(self, step: int, name: str, make: Callable[[], np.ndarray] | np.ndarray, sample_rate: int) -> None: ...
 
     def close(self) -> None: ...
-
-
-class _Sink:
-    label = ""
-
-    def __init__(self) -> None:
-        self.failures: collections.Counter[str] = collections.Counter()  # in a row, by method
-
-    def text(self, name: str, text: str) -> None: ...
-
-    def scalars(self, step: int, values: dict[str, float]) -> None: ...
-
-    def figure(self, step: int, name: str, figure: Any) -> None: ...
-
-    def audio(self, step: int, name: str, wav: np.ndarray, sample_rate: int) -> None: ...
-
-    def close(self) -> None: ...
-
-
-class _TensorBoard(_Sink):
-    label = "TensorBoard"
-
-    def __init__(self, folder: Path, first_step: int) -> None:
-        super().__init__()
-        from torch.utils.tensorboard import SummaryWriter
-
-        # Of what a killed run wrote past its checkpoint, the part that is now trained again is hidden.
-        self.writer = SummaryWriter(folder, purge_step=first_step + 1)
-
-    def text(self, name: str, text: str) -> None:
-        self.writer.add_text(name, text.replace("\n", "  \n"))
-
-    def scalars(self, step: int, values: dict[str, float]) -> None:
-        for name, value in values.items():
-            self.writer.add_scalar(name, value, step)
-
-    def figure(self, step: int, name: str, figure: Any) -> None:
-        self.writer.add_figure(name, figure, step, close=False)
-
-    def audio(self, step: int, name: str, wav: np.ndarray, sample_rate: int) -> None:
-        self.writer.add_audio(name, wav / max(1.0, float(np.abs(wav).max())), step, sample_rate)
-
-    def close(self) -> None:
-        self.writer.close()
-
-
-class _Visdom(_Sink):
-    label = "Visdom"
-
-    def __init__(self, server: str, port: int, env: str) -> None:
-        super().__init__()
-        from visdom import Visdom
-
-        logging.getLogger("visdom").setLevel(logging.CRITICAL)  # its own reports of a lost server run to pages
-        self.client = Visdom(server=server, port=port, env=env, raise_exceptions=True, use_incoming_socket=False)
-
-    def text(self, name: str, text: str) -> None:
-        self.client.text(text.replace("\n", "<br>"), win=name, opts={"title": name})
-
-    def scalars(self, step: int, values: dict[str, float]) -> None:
-        for name, value in values.items():
-            opts = {"title": name.replace("_", " "), "xlabel": "step", "ylabel": name}
-            self.client.line(np.array([value]), np.array([step]), win=name, update="append", opts=opts)
-
-    def figure(self, step: int, name: str, figure: Any) -> None:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-        canvas = FigureCanvasAgg(figure)
-        canvas.draw()
-        pixels = np.asarray(canvas.buffer_rgba())[:, :, :3].transpose(2, 0, 1)  # (3, height, width)
-        self.client.image(pixels, win=name, opts={"title": f"{name}, step {step}"})
-
-    def audio(self, step: int, name: str, wav: np.ndarray, sample_rate: int) -> None:
-        opts = {"title": f"{name}, step {step}", "sample_frequency": sample_rate}
-        self.client.audio(tensor=audio.to_int16(wav), win=f"audio-{name}", opts=opts)
-
-
-def _make_sinks(folder: Path, stage: str, visdom_server: str | None, first_step: int) -> list[_Sink]:
-    sinks: list[_Sink] = []
-    try:
-        sinks.append(_TensorBoard(folder / "tensorboard" / stage, first_step))
-    except Exception as error:  # not installed, or its log cannot be written
-        _say(f"TensorBoard is off ({_short(error)})")
-    if visdom_server:
-        try:
-            server, port = _server_and_port(visdom_server)
-            create_connection((urllib.parse.urlparse(server).hostname, port), timeout=3).close()
-            sinks.append(_Visdom(server, port, f"{folder.name}_{stage}"))
-        except Exception as error:  # refused, unknown host, no visdom installed, a server of another kind
-            reason = _short(error)
-            _say(f"Visdom is off: none answers at {visdom_server} ({reason}); start it with `visdom`, or pass --no_visdom")
-    return sinks
-
-
-def _server_and_port(url: str) -> tuple[str, int]:
-    parsed = urllib.parse.urlparse(url if "//" in url else f"http://{url}")
-    return f"{parsed.scheme}://{parsed.hostname}", parsed.port or VISDOM_PORT
 
 
 def _forget_steps_after(first_step: int, path: Path, stage: str) -> None:
@@ -253,14 +149,3 @@ def _stays(line: str, stage: str, first_step: int) -> bool:
     except ValueError:  # torn when a process was killed
         return False
     return row.get("stage") != stage or row.get("step", 0) <= first_step
-
-
-def _short(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return (lines[0] if lines else type(error).__name__)[:120]
-
-
-def _say(line: str) -> None:
-    from tqdm import tqdm
-
-    tqdm.write(line, file=sys.stderr)

@@ -71,3 +71,19 @@ def waves(named: dict[str, np.ndarray], sample_rate: int) -> "Figure":
         axis.set(title=title, ylim=(-1, 1))
     axes[-1].set_xlabel("seconds")
     return figure
+
+
+def curves(points: dict[str, list[tuple[int, float]]]) -> "Figure":
+    """Each measure (step, value)... in a field of its own, three in a row."""
+    from matplotlib.figure import Figure
+
+    n_rows = -(-len(points) // 3)
+    figure = Figure(figsize=(12, 2.6 * n_rows), layout="constrained")
+    axes = figure.subplots(n_rows, 3, squeeze=False).flat
+    for (name, values), axis in zip(points.items(), axes, strict=False):
+        axis.plot(*zip(*values, strict=True), linewidth=1, marker="." if len(values) < 30 else None)
+        axis.set_title(name.replace("_", " "), fontsize=10)
+        axis.grid(alpha=0.3)
+    for axis in list(axes):  # those that are left
+        axis.set_axis_off()
+    return figure

@@ -1,0 +1,171 @@
+"""The dashboards that a board feeds: TensorBoard, Visdom, and a picture of all curves."""
+
+import collections
+import json
+import logging
+import sys
+import time
+import urllib.parse
+from pathlib import Path
+from socket import create_connection
+from typing import Any
+
+import numpy as np
+
+from utils import audio, plot
+from utils.paths import write_atomically
+
+VISDOM_PORT = 8097
+
+
+class Sink:
+    """A dashboard: what it does not show, it ignores. Any of its methods may fail."""
+
+    label = ""
+
+    def __init__(self) -> None:
+        self.failures: collections.Counter[str] = collections.Counter()  # in a row, by method
+
+    def text(self, name: str, text: str) -> None: ...
+
+    def scalars(self, step: int, values: dict[str, float]) -> None: ...
+
+    def figure(self, step: int, name: str, figure: Any) -> None: ...
+
+    def audio(self, step: int, name: str, wav: np.ndarray, sample_rate: int) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class _TensorBoard(Sink):
+    label = "TensorBoard"
+
+    def __init__(self, folder: Path, first_step: int) -> None:
+        super().__init__()
+        from torch.utils.tensorboard import SummaryWriter
+
+        # Of what a killed run wrote past its checkpoint, the part that is now trained again is hidden.
+        self.writer = SummaryWriter(folder, purge_step=first_step + 1)
+
+    def text(self, name: str, text: str) -> None:
+        self.writer.add_text(name, text.replace("\n", "  \n"))
+
+    def scalars(self, step: int, values: dict[str, float]) -> None:
+        for name, value in values.items():
+            self.writer.add_scalar(name, value, step)
+
+    def figure(self, step: int, name: str, figure: Any) -> None:
+        self.writer.add_figure(name, figure, step, close=False)
+
+    def audio(self, step: int, name: str, wav: np.ndarray, sample_rate: int) -> None:
+        self.writer.add_audio(name, wav / max(1.0, float(np.abs(wav).max())), step, sample_rate)
+
+    def close(self) -> None:
+        self.writer.close()
+
+
+class _Visdom(Sink):
+    label = "Visdom"
+
+    def __init__(self, server: str, port: int, env: str) -> None:
+        super().__init__()
+        from visdom import Visdom
+
+        logging.getLogger("visdom").setLevel(logging.CRITICAL)  # its own reports of a lost server run to pages
+        self.client = Visdom(server=server, port=port, env=env, raise_exceptions=True, use_incoming_socket=False)
+
+    def text(self, name: str, text: str) -> None:
+        self.client.text(text.replace("\n", "<br>"), win=name, opts={"title": name})
+
+    def scalars(self, step: int, values: dict[str, float]) -> None:
+        for name, value in values.items():
+            opts = {"title": name.replace("_", " "), "xlabel": "step", "ylabel": name}
+            self.client.line(np.array([value]), np.array([step]), win=name, update="append", opts=opts)
+
+    def figure(self, step: int, name: str, figure: Any) -> None:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+        pixels = np.asarray(canvas.buffer_rgba())[:, :, :3].transpose(2, 0, 1)  # (3, height, width)
+        self.client.image(pixels, win=name, opts={"title": f"{name}, step {step}"})
+
+    def audio(self, step: int, name: str, wav: np.ndarray, sample_rate: int) -> None:
+        opts = {"title": f"{name}, step {step}", "sample_frequency": sample_rate}
+        self.client.audio(tensor=audio.to_int16(wav), win=f"audio-{name}", opts=opts)
+
+
+class _Curves(Sink):
+    """All curves in one picture, plots/<stage>-curves.png, for those who run neither TensorBoard nor Visdom."""
+
+    label = "The picture of the curves"
+    MAX_POINTS = 2000  # kept of each curve: when there are more, every other one is dropped
+    SECONDS_BETWEEN = 60  # two drawings, at least
+
+    def __init__(self, folder: Path, stage: str) -> None:
+        super().__init__()
+        self.path = folder / "plots" / f"{stage}-curves.png"
+        self.points: dict[str, list[tuple[int, float]]] = {}
+        self._drawn = time.monotonic()
+        metrics = folder / "metrics.jsonl"
+        for row in map(json.loads, metrics.read_text(encoding="utf-8").splitlines() if metrics.exists() else []):
+            if row.get("stage") == stage:  # what an earlier part of the run measured
+                self._add(row["step"], {k: v for k, v in row.items() if k not in ("stage", "step") and v is not None})
+
+    def scalars(self, step: int, values: dict[str, float]) -> None:
+        self._add(step, values)
+        if time.monotonic() - self._drawn > self.SECONDS_BETWEEN:
+            self._draw()
+
+    def close(self) -> None:
+        if self.points:
+            self._draw()
+
+    def _add(self, step: int, values: dict[str, float]) -> None:
+        for name, value in values.items():
+            points = self.points.setdefault(name, [])
+            if not points or step > points[-1][0]:
+                points.append((step, value))
+            if len(points) > self.MAX_POINTS:
+                del points[1::2]
+
+    def _draw(self) -> None:
+        with write_atomically(self.path) as temporary:
+            plot.curves(self.points).savefig(temporary, format="png", dpi=80)
+        self._drawn = time.monotonic()
+
+
+def make_sinks(folder: Path, stage: str, visdom_server: str | None, first_step: int) -> list[Sink]:
+    """The dashboards of a run that can be had here; what cannot is told in one line each."""
+    sinks: list[Sink] = [_Curves(folder, stage)]
+    try:
+        sinks.append(_TensorBoard(folder / "tensorboard" / stage, first_step))
+    except Exception as error:  # not installed, or its log cannot be written
+        say(f"TensorBoard is off ({short(error)})")
+    if visdom_server:
+        try:
+            server, port = _server_and_port(visdom_server)
+            create_connection((urllib.parse.urlparse(server).hostname, port), timeout=3).close()
+            sinks.append(_Visdom(server, port, f"{folder.name}_{stage}"))
+        except Exception as error:  # refused, unknown host, no visdom installed, a server of another kind
+            reason = short(error)
+            say(f"Visdom is off: none answers at {visdom_server} ({reason}); start it with `visdom`, or pass --no_visdom")
+    return sinks
+
+
+def _server_and_port(url: str) -> tuple[str, int]:
+    parsed = urllib.parse.urlparse(url if "//" in url else f"http://{url}")
+    return f"{parsed.scheme}://{parsed.hostname}", parsed.port or VISDOM_PORT
+
+
+def short(error: Exception) -> str:
+    """The first line of an error."""
+    lines = str(error).strip().splitlines()
+    return (lines[0] if lines else type(error).__name__)[:120]
+
+
+def say(line: str) -> None:
+    """Print to stderr without tearing a progress bar."""
+    from tqdm import tqdm
+
+    tqdm.write(line, file=sys.stderr)
