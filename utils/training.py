@@ -111,14 +111,13 @@ class Run:
         *settings: Any,
         mel: dict[str, Any] | None = None,
         symbols: str | None = None,
-        extra: dict[str, Any] | None = None,
     ) -> nn.Module:
         """Load what the checkpoint holds, or start afresh; returns the module to call (wrapped if there are several ranks).
 
-        The model must be on run.device already. `extra` is what else the checkpoint shall hold.
+        The model must be on run.device already.
         """
         self.model, self.optimizer = model, optimizer
-        self._content = {"model": dataclasses.asdict(config), "mel": mel, "symbols": symbols, **(extra or {})}
+        self._content = {"model": dataclasses.asdict(config), "mel": mel, "symbols": symbols}
         self._content["training"] = {k: v for s in settings for k, v in dataclasses.asdict(s).items()}
         if self.checkpoint:
             self._restore(self.checkpoint)
