@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from encoder.model import MEL_FORMAT, EncoderConfig, SpeakerEncoder, from_published
+from encoder.model import MEL_FORMAT, EncoderConfig, SpeakerEncoder
 from encoder.partials import (
     PARTIAL_FRAMES,
     Slices,
@@ -16,6 +16,7 @@ from encoder.partials import (
     mean_embedding,
     partials_of_wave,
 )
+from encoder.published import own_content
 from utils import audio, checkpoint, vad
 from utils.cli import UserError
 
@@ -107,13 +108,11 @@ def _check_not_empty(wav: np.ndarray) -> None:
 def _load(path: Path) -> SpeakerEncoder:
     content = checkpoint.load(path, "encoder", published=True)
     with checkpoint.restoring(path, "encoder"):
-        if "format" in content:
-            config, state = EncoderConfig(**content["model"]), content["model_state"]
-            if content["mel"] != MEL_FORMAT:
-                raise ValueError(f"its mel format is {content['mel']}, not {MEL_FORMAT}")
-        else:
-            config, state = from_published(content.get("model_state", content))
-        model = SpeakerEncoder(config)
+        content = own_content(content)
+        if content["mel"] != MEL_FORMAT:
+            raise ValueError(f"its mel format is {content['mel']}, not {MEL_FORMAT}")
+        model = SpeakerEncoder(EncoderConfig(**content["model"]))
+        state = content["model_state"]
         own = {name.removeprefix("encoder."): value for name, value in state.items() if name.startswith("encoder.")}
         model.load_state_dict(own)
     return model

@@ -83,19 +83,3 @@ def gather_ranks(embeddings: Tensor) -> Tensor:
     from torch.distributed.nn.functional import all_gather
 
     return torch.cat(all_gather(embeddings.contiguous()))
-
-
-def from_published(state: dict[str, Tensor]) -> tuple[EncoderConfig, dict[str, Tensor]]:
-    """Configuration and EncoderWithLoss state of the model_state of encoders published elsewhere.
-
-    KeyError if it lacks a parameter of theirs.
-    """
-    config = EncoderConfig(
-        n_mels=state["lstm.weight_ih_l0"].shape[1],
-        hidden_size=state["lstm.weight_ih_l0"].shape[0] // 4,
-        n_layers=sum(name.startswith("lstm.weight_ih_l") for name in state),
-        embedding_size=state["linear.weight"].shape[0],
-    )
-    own = {f"loss.{name}": state[f"similarity_{name}"].reshape(()) for name in ("weight", "bias")}
-    own |= {f"encoder.{name}": value for name, value in state.items() if not name.startswith("similarity_")}
-    return config, own

@@ -11,6 +11,7 @@ import torch
 from encoder.dataset import SpeakerBatches, SpeakerDataset, SpeakerIndex, collate, read_index, split_speakers
 from encoder.evaluate import Embedded, embed_speakers, verify
 from encoder.model import MEL_FORMAT, EncoderConfig, EncoderWithLoss, SpeakerEncoder
+from encoder.published import own_content
 from encoder.visualize import draw_embeddings
 from utils import audio
 from utils.batching import batches
@@ -50,7 +51,7 @@ class EncoderTraining:
 
 def train(data_dir: Path, options: dict[str, Any], hparams: str = "", umap_every: int = 100) -> None:
     """Train on the speakers that encoder_preprocess.py wrote to data_dir, until max_steps or a signal."""
-    with Run("encoder", RunOptions(**options)) as run:
+    with Run("encoder", RunOptions(**options), own_content) as run:
         config, settings = run.configure(parse_overrides(hparams), EncoderConfig(), EncoderTraining())
         index = read_index(data_dir, settings.partial_frames)
         speakers, held_out = split_speakers(index, settings.held_out_fraction)

@@ -2,7 +2,6 @@
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -12,8 +11,8 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from synthesizer.model import Generated, Tacotron, TacotronConfig
-from synthesizer.published import from_published
-from synthesizer.text import SYMBOLS, text_to_ids
+from synthesizer.published import own_content
+from synthesizer.text import text_to_ids
 from utils import audio, checkpoint
 from utils.audio import MelFormat
 from utils.cli import UserError
@@ -33,7 +32,7 @@ class Synthesizer:
         self.verbose = verbose
         content = checkpoint.load(Path(path), "synthesizer", published=True)
         with checkpoint.restoring(Path(path), "synthesizer"):
-            content = _own(content)
+            content = own_content(content)
             self.model = Tacotron(TacotronConfig(**content["model"]))
             self.model.load_state_dict(content["model_state"])
             self.symbols, self.cleaner = content["symbols"], content["training"]["cleaner"]
@@ -144,11 +143,3 @@ class Synthesizer:
             if seed is not None:
                 torch.manual_seed(seed)
             yield
-
-
-def _own(content: dict) -> dict:
-    """The content of a checkpoint of this project, whoever published it."""
-    if "format" in content:
-        return content
-    published = from_published(content.get("model_state", content))
-    return {**published, "mel": asdict(MelFormat()), "symbols": SYMBOLS, "training": {"cleaner": "english"}}

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 from synthesizer.model import Tacotron, TacotronConfig
+from synthesizer.text import SYMBOLS
+from utils.audio import MelFormat
 from utils.cli import UserError
 
 RENAMED = (  # in order; each is applied once to a name
@@ -38,6 +40,15 @@ RENAMED = (  # in order; each is applied once to a name
     (r"\.mel_proj\.", ".frames."),
     (r"\.stop_proj\.", ".stop."),
 )
+
+
+def own_content(content: dict[str, Any]) -> dict[str, Any]:
+    """The content of any synthesizer's file -> that of a checkpoint of this project, as far as the file has it."""
+    if "format" in content:
+        return content
+    published = from_published(content.get("model_state", content))
+    mel = dataclasses.asdict(MelFormat())
+    return {**published, "mel": mel, "symbols": SYMBOLS, "training": {"cleaner": "english"}}
 
 
 def from_published(state: dict[str, Tensor], config: TacotronConfig | None = None) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from synthesizer.dataset import Utterances, collate, read_rows, split_rows
 from synthesizer.evaluation import HeldOut
 from synthesizer.loss import tacotron_losses
 from synthesizer.model import Tacotron, TacotronConfig
+from synthesizer.published import own_content
 from synthesizer.schedule import StagedPlan, parse_schedule, stage_at
 from synthesizer.text import CLEANERS, SYMBOLS
 from utils import manifest
@@ -45,7 +46,7 @@ class SynthesizerTraining:
 
 def train(data_dir: Path, options: dict[str, Any], hparams: str = "") -> None:
     """Train on what the two preprocessing scripts of the synthesizer wrote to data_dir, until max_steps or a signal."""
-    with Run("synthesizer", RunOptions(**options)) as run:
+    with Run("synthesizer", RunOptions(**options), own_content) as run:
         config, settings = run.configure(parse_overrides(hparams), TacotronConfig(), SynthesizerTraining())
         stages = parse_schedule(settings.schedule)
         data = SynthesizerData(data_dir)

@@ -1,5 +1,6 @@
 """Checkpoints: plain containers, written so that only a finished one is ever seen, read without running code from them."""
 
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,11 +25,17 @@ def save(path: Path, content: dict[str, Any]) -> None:
         torch.save(content, temporary)
 
 
+def sha256(path: Path) -> str:
+    """Tells one file of weights from another, whatever it is called."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def load(path: Path, stage: str, device: str | torch.device = "cpu", published: bool = False) -> dict[str, Any]:
     """The content of a checkpoint of "encoder", "synthesizer" or "vocoder".
 
     With `published`, a file that does not carry this project's format (the weights that others published) is returned as it
-    is, for the package's from_published. Raises UserError when it is missing, cut short, no checkpoint or of another stage.
+    is, for the package's own_content. Raises UserError when it is missing, cut short, no checkpoint or of another stage.
     """
     path = Path(path)
     if not path.is_file():

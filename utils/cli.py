@@ -110,6 +110,10 @@ def add_training_arguments(to: argparse.ArgumentParser, stage: str, save_every: 
                     help="train until this step, counted from the start of the run; without it, until interrupted")  # fmt: skip
     to.add_argument("-f", "--force_restart", action="store_true",
                     help=f"start from step 0; the previous {stage}.pt is kept beside under another name")  # fmt: skip
+    to.add_argument("--init_from", type=Path, metavar="FILE",
+                    help=f"weights to start a new run from, instead of random ones: any {stage}.pt, of this project or "
+                    "published before it. The model's settings are the file's; optimizer and step are new. A run that "
+                    "continues ignores it")  # fmt: skip
     to.add_argument("--seed", type=SEED, default=0,
                     help="number that weights, batches and dropout follow from; the same number repeats a run")  # fmt: skip
     to.add_argument("--precision", choices=["auto", "fp32", "bf16", "fp16"], default="auto",
@@ -125,7 +129,7 @@ def add_training_arguments(to: argparse.ArgumentParser, stage: str, save_every: 
 
 RUN_ARGUMENTS = (
     *("run_id", "models_dir", "save_every", "backup_every", "eval_every", "max_steps", "force_restart"),
-    *("seed", "precision", "cpu", "n_workers", "visdom_server"),
+    *("init_from", "seed", "precision", "cpu", "n_workers", "visdom_server"),
 )
 
 

@@ -45,6 +45,7 @@ class RunOptions:
     precision: str = "auto"
     cpu: bool = False
     n_workers: int | None = None
+    init_from: Path | None = None
     visdom: bool = False
     visdom_server: str = "http://localhost"
 
@@ -60,7 +61,8 @@ class RunOptions:
 class Run:
     """One training run: `with Run("encoder", options) as run:`, `run.configure`, `run.start`, `for step in run.steps():`."""
 
-    def __init__(self, stage: str, options: RunOptions) -> None:
+    def __init__(self, stage: str, options: RunOptions, own_content: Callable[[dict], dict] = lambda content: content) -> None:
+        """own_content(content of a published file) -> what a checkpoint of this project would hold, for init_from."""
         self.stage, self.options = stage, options
         self.rank, self.world_size, self.device = join_ranks(options.cpu)
         self.is_main = self.rank == 0
@@ -71,6 +73,7 @@ class Run:
             remove_leftovers(self.dir, f"{stage}*")  # of other stages there may be a run now
         is_resumed = self.path.exists() and not options.force_restart
         self.checkpoint = checkpoint.load(self.path, stage) if is_resumed else None
+        self.initial = self._load_initial(own_content) if options.init_from else None
         self.step, self.seed = 0, options.seed
         if self.checkpoint:
             with checkpoint.restoring(self.path, stage):
@@ -90,17 +93,21 @@ class Run:
     def configure(self, overrides: dict[str, str], model_config: Any, *settings: Any) -> tuple[Any, ...]:
         """The model's configuration and the training settings, after --hparams and what the checkpoint says.
 
-        A resumed run keeps its own unless told otherwise. Raises UserError when --hparams contradicts the checkpoint's model.
+        A resumed run keeps its own unless told otherwise, one that starts from other weights takes their model. Raises
+        UserError when --hparams contradicts the model of the file.
         """
-        if self.checkpoint:
-            with checkpoint.restoring(self.path, self.stage):
-                model_config = type(model_config)(**self.checkpoint["model"])
-                settings = tuple(_with_values(s, self.checkpoint["training"]) for s in settings)
+        path, saved = (self.options.init_from, self.initial) if self.initial else (self.path, self.checkpoint)
+        if saved:
+            with checkpoint.restoring(path, self.stage):
+                model_config = type(model_config)(**saved["model"])
+                if self.checkpoint:
+                    settings = tuple(_with_values(s, saved["training"]) for s in settings)
         chosen = override(overrides, model_config, *settings)
-        if self.checkpoint and chosen[0] != model_config:
+        if saved and chosen[0] != model_config:
             old, new = dataclasses.asdict(model_config), dataclasses.asdict(chosen[0])
             differing = ", ".join(f"{name} is {old[name]}, asked for {new[name]}" for name in old if old[name] != new[name])
-            raise UserError(f"{self.path}: was trained with another model ({differing}); choose another run_id, or pass -f")
+            remedy = "leave that out, or take another file" if self.initial else "choose another run_id, or pass -f"
+            raise UserError(f"{path}: was trained with another model ({differing}); {remedy}")
         return chosen
 
     def start(
@@ -112,7 +119,8 @@ class Run:
         mel: dict[str, Any] | None = None,
         symbols: str | None = None,
     ) -> nn.Module:
-        """Load what the checkpoint holds, or start afresh; returns the module to call (wrapped if there are several ranks).
+        """Load what the checkpoint holds, or the weights of init_from, or start afresh; returns the module to call (wrapped if
+        there are several ranks).
 
         The model must be on run.device already.
         """
@@ -121,6 +129,8 @@ class Run:
         self._content["training"] = {k: v for s in settings for k, v in dataclasses.asdict(s).items()}
         if self.checkpoint:
             self._restore(self.checkpoint)
+        elif self.initial:
+            self._initialize(self.options.init_from, self.initial)
         self._buffers = list(model.buffers())
         if self.is_main:
             if self.options.force_restart:  # only now, when nothing is left that the user might have mistaken
@@ -132,11 +142,35 @@ class Run:
             return model
         return DistributedDataParallel(model, device_ids=[self.device.index] if self.device.type == "cuda" else None)
 
-    def _restore(self, saved: dict[str, Any]) -> None:
+    def _load_initial(self, own_content: Callable[[dict], dict]) -> dict[str, Any] | None:
+        """The content of init_from; None for a resumed run, which has weights of its own."""
+        path = Path(self.options.init_from)
+        if self.checkpoint:
+            if self.is_main:
+                print(f"{self.stage}: --init_from is ignored, as the run continues from {self.path}; -f starts it anew")
+            return None
+        content = checkpoint.load(path, self.stage, published=True)
+        with checkpoint.restoring(path, self.stage):
+            return own_content(content)
+
+    def _initialize(self, path: Path, initial: dict[str, Any]) -> None:
+        """Take the weights alone: the optimizer and the step are new."""
+        self._check_formats(path, initial)
+        with checkpoint.restoring(path, self.stage):
+            self.model.load_state_dict(initial["model_state"])
+            origin = {"file": Path(path).name, "sha256": checkpoint.sha256(path), "step": int(initial["step"])}
+        self._content["init_from"] = origin
+        self.initial = None  # its memory is not needed any more
+
+    def _check_formats(self, path: Path, saved: dict[str, Any]) -> None:
         for name in ("mel", "symbols"):
             if saved.get(name) != self._content[name]:
-                raise UserError(f"{self.path}: was trained on another {name} format ({saved.get(name)}) than this data's "
-                                f"({self._content[name]}); choose another run_id, or preprocess again")  # fmt: skip
+                raise UserError(f"{path}: was trained on another {name} format ({saved.get(name)}) than this data's "
+                                f"({self._content[name]}); choose another run_id or file, or preprocess again")  # fmt: skip
+
+    def _restore(self, saved: dict[str, Any]) -> None:
+        self._check_formats(self.path, saved)
+        self._content["init_from"] = saved.get("init_from")
         with checkpoint.restoring(self.path, self.stage):
             self.model.load_state_dict(saved["model_state"])
             self.optimizer.load_state_dict(saved["optimizer_state"])
@@ -149,10 +183,13 @@ class Run:
     def _announce(self) -> None:
         n_parameters = sum(p.numel() for p in self.model.parameters())
         where = f"{self.device}" + (f" x {self.world_size} ranks" if self.world_size > 1 else "")
-        how = f"resuming at step {self.step}" if self.step else "starting"
+        origin = self._content.get("init_from")
+        how = f"resuming at step {self.step}" if self.step else f"starting from {origin['file']}" if origin else "starting"
         precision = next((name for name, dtype in DTYPES.items() if dtype == self._dtype), "fp32")
         print(f"{self.stage}: {how} in {self.dir}; {n_parameters / 1e6:.2f} M parameters, {precision} on {where}")
         parameters = {**self._content["model"], **self._content["training"], "seed": self.seed, "precision": precision}
+        if origin:
+            parameters["init_from"] = f"{origin['file']} at step {origin['step']}"
         self.board.parameters(parameters)
 
     # ---- the loop

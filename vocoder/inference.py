@@ -11,7 +11,7 @@ from utils.audio import MelFormat
 from utils.cli import UserError
 from vocoder.generate import Progress, generate_wave
 from vocoder.model import WaveRNN, WaveRNNConfig, check_sizes
-from vocoder.published import from_published
+from vocoder.published import own_content
 
 
 class Vocoder:
@@ -23,13 +23,10 @@ class Vocoder:
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         content = checkpoint.load(self.path, "vocoder", published=True)
         with checkpoint.restoring(self.path, "vocoder"):
-            if "format" in content:
-                self.model, self.step = WaveRNN(WaveRNNConfig(**content["model"])), content["step"]
-                self.model.load_state_dict(content["model_state"])
-                self.mel_format = MelFormat(**content["mel"])
-            else:
-                self.model, self.step = from_published(content.get("model_state", content))
-                self.mel_format = MelFormat()
+            content = own_content(content)
+            self.model, self.step = WaveRNN(WaveRNNConfig(**content["model"])), content["step"]
+            self.model.load_state_dict(content["model_state"])
+            self.mel_format = MelFormat(**content["mel"])
             check_sizes(self.model.config, self.mel_format)
         self.model.to(self.device).eval()
 

@@ -1,10 +1,13 @@
 """Weights published before this project, turned into its own; nothing else knows of their names."""
 
+import dataclasses
 import re
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from utils.audio import MelFormat
 from vocoder.model import WaveRNN, WaveRNNConfig
 
 # Names of the published layout -> ours, in order; a name goes through all of them.
@@ -19,6 +22,18 @@ _RENAMED = (
     (r"^upsample\.resnet\.", "upsample.context."),
 )
 _SMOOTH = re.compile(r"^upsample\.up_layers\.(\d+)\.weight$")
+
+
+def own_content(content: dict[str, Any]) -> dict[str, Any]:
+    """The content of any vocoder's file -> that of a checkpoint of this project, as far as the file has it.
+
+    KeyError or RuntimeError when the weights are not a WaveRNN's.
+    """
+    if "format" in content:
+        return content
+    model, step = from_published(content.get("model_state", content))
+    mel = dataclasses.asdict(MelFormat())
+    return {"model": dataclasses.asdict(model.config), "mel": mel, "model_state": model.state_dict(), "step": step}
 
 
 def from_published(state: dict[str, Tensor]) -> tuple[WaveRNN, int]:

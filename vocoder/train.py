@@ -15,6 +15,7 @@ from utils.training import Run, RunOptions
 from vocoder.dataset import Batch, CropDataset, CropPlan, Sources, collate, even_windows, find_sources
 from vocoder.generate import generate_wave
 from vocoder.model import WaveRNN, WaveRNNConfig, check_sizes
+from vocoder.published import own_content
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +48,7 @@ def train(
     hparams: str = "",
 ) -> None:
     """Train on ground-truth-aligned mels, or (`ground_truth`) on true ones, until max_steps or a signal."""
-    with Run("vocoder", RunOptions(**options)) as run:
+    with Run("vocoder", RunOptions(**options), own_content) as run:
         config, settings = run.configure(parse_overrides(hparams), WaveRNNConfig(), VocoderTraining())
         data = SynthesizerData(synthesizer_dir)
         mel_format = manifest.read_mel_format(data)
