@@ -20,6 +20,16 @@ def expected() -> dict[str, np.ndarray]:
         return dict(arrays)
 
 
+@pytest.fixture(scope="session")
+def preprocessed(samples, tmp_path_factory) -> Path:
+    """The ten training speakers of the samples as the encoder's preprocessing writes them."""
+    from encoder.preprocess import preprocess
+
+    out = tmp_path_factory.mktemp("encoder")
+    preprocess(samples, out, ["LibriSpeech/train-clean-100"], n_processes=1)
+    return out
+
+
 @pytest.fixture(autouse=True)
 def one_thread_and_seed():
     """Small models are fastest on one thread, and tests do not depend on each other's random numbers."""

@@ -56,13 +56,6 @@ def contents(folder):
     return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-@pytest.fixture(scope="session")
-def preprocessed(samples, tmp_path_factory):
-    out = tmp_path_factory.mktemp("encoder")
-    preprocess(samples, out, [SUBSET], n_processes=1)
-    return out
-
-
 # ---- model and loss
 
 
