@@ -1,5 +1,6 @@
 """Preprocessed speakers: an index that stays small, batches of distinct speakers, crops read from disk as they are needed."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -103,8 +104,12 @@ def _read_utterances(path: Path, mels: Path) -> np.ndarray:
 
 
 def split_speakers(index: SpeakerIndex, fraction: float) -> tuple[np.ndarray, np.ndarray]:
-    """(speakers to train on, about `fraction` held out): positions in the index. The choice depends on the names alone."""
-    chosen = held_out(index.names, fraction, HELD_OUT_AT_LEAST)
+    """(speakers to train on, held out): positions in the index. The choice depends on the names alone.
+
+    Held out are about `fraction` and no fewer, HELD_OUT_AT_LEAST at least, and half of the speakers at most.
+    """
+    at_least = max(HELD_OUT_AT_LEAST, math.ceil(fraction * len(index.names)))
+    chosen = held_out(index.names, fraction, at_least)
     is_held_out = np.array([name in chosen for name in index.names])
     return np.flatnonzero(~is_held_out), np.flatnonzero(is_held_out)
 

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 
 from encoder.dataset import SpeakerBatches, SpeakerDataset, SpeakerIndex, collate, read_index, split_speakers
-from encoder.evaluate import Embedded, embed_speakers, verify
 from encoder.model import MEL_FORMAT, EncoderConfig, EncoderWithLoss, SpeakerEncoder
 from encoder.published import own_content
+from encoder.verification import Embedded, choose_speakers, choose_utterances, embed_utterances, verify
 from encoder.visualize import draw_embeddings
 from utils import audio
 from utils.batching import batches
@@ -55,7 +55,7 @@ def train(data_dir: Path, options: dict[str, Any], hparams: str = "", umap_every
         config, settings = run.configure(parse_overrides(hparams), EncoderConfig(), EncoderTraining())
         index = read_index(data_dir, settings.partial_frames)
         speakers, held_out = split_speakers(index, settings.held_out_fraction)
-        held_out = held_out[: settings.eval_speakers]
+        held_out = choose_speakers(held_out, settings.eval_speakers)
         plan = SpeakerBatches(
             index,
             speakers,
@@ -111,8 +111,9 @@ def _embed_held_out(
     n_utterances: int,
     n_speakers: int | None = None,
 ) -> Embedded:
+    chosen = choose_utterances(index, choose_speakers(held_out, n_speakers or len(held_out)), n_utterances)
     with run.evaluating(encoder), run.autocast():
-        return embed_speakers(encoder, index, held_out[:n_speakers], n_utterances, settings.partial_frames)
+        return embed_utterances(encoder, index, chosen, settings.partial_frames)
 
 
 def _draw(embedded: Embedded, index: SpeakerIndex, step: int) -> "Figure":

@@ -19,8 +19,8 @@ ACROSS = {  # the only arrows between packages
 }
 SCRIPT_MAY_CALL = {f"{package}.{module}" for package in PACKAGES for module in ("preprocess", "train")} | {"demo.cloner"}
 # Inside a package, what writes disk or steps a model stands above what reads and computes; nothing below imports these.
-TOPS = ("preprocess", "train", "inference", "evaluate", "visualize")
-MAY_USE_INFERENCE = ("preprocess", "evaluate", "visualize")
+TOPS = ("preprocess", "train", "inference", "trials", "evaluate", "visualize")
+MAY_USE_INFERENCE = ("preprocess", "trials", "evaluate", "visualize")
 # From what is read first to what is read last: a module of one of these names imports none that comes later.
 LAYERS = ("layers", "model", "dataset", "train")
 HEAVY = {"torch", "numpy", "scipy", "librosa", "umap", "matplotlib", "tqdm", "soundfile"}

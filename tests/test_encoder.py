@@ -15,13 +15,13 @@ import torch
 
 from encoder import inference
 from encoder.dataset import SpeakerBatches, SpeakerDataset, SpeakerIndex, collate, read_index, split_speakers
-from encoder.evaluate import Embedded, equal_error_rate, verify
 from encoder.ge2e import GE2ELoss
 from encoder.model import EncoderConfig, EncoderWithLoss, SpeakerEncoder
 from encoder.partials import compute_partial_slices
 from encoder.preprocess import preprocess
 from encoder.published import from_published
 from encoder.train import train
+from encoder.verification import Embedded, equal_error_rate, verify
 from encoder.visualize import project
 from tests.published_state import published_state
 from utils import audio
