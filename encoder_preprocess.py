@@ -13,7 +13,8 @@ def main() -> None:
     parser.add_argument(
         "datasets_root",
         type=Path,
-        help="folder that holds the corpora: LibriSpeech/<subset>, VoxCeleb1 (wav, vox1_meta.csv), VoxCeleb2 (dev/aac)",
+        help="folder that holds the corpora: LibriSpeech/<subset>, LibriTTS/<subset>, VoxCeleb1 (wav, vox1_meta.csv), "
+        "VoxCeleb2 (dev/aac), VCTK-Corpus*, M-AILABS/<locale>, folders of your own (docs/data.md)",
     )
     parser.add_argument("-o", "--out_dir", type=Path, help="folder to write to (default: <datasets_root>/SV2TTS/encoder)")
     parser.add_argument(
@@ -22,7 +23,9 @@ def main() -> None:
         type=cli.names,
         metavar="NAME,NAME",
         help="corpora to use, separated by commas: LibriSpeech/<subset>, librispeech_other (train-other-500), "
-        "librispeech_clean (train-clean-100 and -360), voxceleb1 (anglophone speakers), voxceleb2 "
+        "librispeech_clean (train-clean-100 and -360), LibriTTS/<subset>, libritts_clean, voxceleb1 (anglophone speakers), "
+        "voxceleb1/all (those of all nationalities), voxceleb2, vctk, M-AILABS/<locale>, any folder whose sub-folders are "
+        "speakers, or a manifest: a file of lines audio|speaker, with or without |text "
         "(default: librispeech_other,voxceleb1,voxceleb2, as far as they are there)",
     )
     parser.add_argument(
@@ -43,6 +46,11 @@ def main() -> None:
         metavar="N",
         help="speakers worked on at once, each by a process of its own (default: one per CPU core)",
     )
+    parser.add_argument(
+        "--ignore_space",
+        action="store_true",
+        help="start even where the disk seems too small for what will be written (told before the work begins)",
+    )
     cli.add_hparams(
         parser,
         "volume_dbfs (-30 dB of full scale; quieter audio is raised to this level), min_frames (160 of 10 ms; utterances "
@@ -60,6 +68,7 @@ def main() -> None:
         trim=not args.no_trim,
         n_processes=args.n_processes,
         hparams=args.hparams,
+        ignore_space=args.ignore_space,
     )
 
 

@@ -52,11 +52,13 @@ def preprocess(
     trim: bool = True,
     n_processes: int | None = None,
     hparams: str = "",
+    ignore_space: bool = False,
 ) -> None:
     """Write each speaker's mels, utterances and skipped files, and a log per corpus.
 
     datasets None does those of DEFAULT_CORPORA that are there. UserError where nothing is found or nothing is usable,
-    and where skip_existing meets speakers that were made with other settings.
+    where skip_existing meets speakers that were made with other settings, and, unless ignore_space, where the output will
+    not fit on its disk.
     """
     (settings,) = override(parse_overrides(hparams), PreprocessSettings(trim_silences=trim))
     data = EncoderData(out_dir or default_out_dir(datasets_root, "encoder"))
@@ -65,6 +67,8 @@ def preprocess(
     todo = [speaker for speaker in speakers if not (skip_existing and _is_finished(data, speaker, settings))]
     if len(todo) < len(speakers):
         print(f"{len(speakers) - len(todo)} of {len(speakers)} speakers are finished already and skipped")
+    need = corpora.Need(per_second=audio.SAMPLE_RATE / audio.ENCODER_HOP * audio.ENCODER_N_MELS * 4)
+    corpora.preflight(datasets_root, todo, data.root, need, ignore_space=ignore_space)
 
     task = partial(preprocess_speaker, datasets_root=Path(datasets_root), data=data, settings=settings)
     n_processes = n_processes or os.cpu_count() or 1
@@ -118,7 +122,7 @@ def preprocess_speaker(speaker: Speaker, datasets_root: Path, data: EncoderData,
                 skipped.append(str(error))
                 continue
             writer.append(mel)
-            source = utterance.path.relative_to(datasets_root).as_posix()
+            source = corpora.relative(utterance.path, datasets_root)
             rows.append(f"{_printable(utterance.name)}\t{start}\t{len(mel)}\t{_printable(source)}")
             start += len(mel)
     if skipped:

@@ -37,10 +37,15 @@ def imports(path: Path, anywhere: bool) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
             inner = {f"{node.module}.{alias.name}" for alias in node.names}
-            modules = {name for name in inner if (ROOT / (name.replace(".", "/") + ".py")).exists()}
+            modules = {name for name in inner if _file(name)}
             found |= modules or {node.module}
     assert not found & {"importlib", "runpy"}, f"{path}: imports that cannot be told from the text"
     return found
+
+
+def _file(module: str) -> Path | None:
+    path = ROOT / module.replace(".", "/")
+    return next((file for file in (path.with_suffix(".py"), path / "__init__.py") if file.exists()), None)
 
 
 def statements(tree: ast.AST, anywhere: bool) -> Iterator[ast.AST]:
@@ -54,7 +59,7 @@ def statements(tree: ast.AST, anywhere: bool) -> Iterator[ast.AST]:
 
 
 def modules(package: str) -> list[Path]:
-    return sorted((ROOT / package).glob("*.py"))
+    return sorted((ROOT / package).rglob("*.py"))
 
 
 @pytest.mark.parametrize(
@@ -79,7 +84,7 @@ def test_packages_meet_where_the_design_says(path):
 
 def test_no_module_imports_itself_in_a_circle():
     paths = [path for name in (*PACKAGES, "utils") for path in modules(name)]
-    names = {f"{path.parent.name}.{path.stem}": path for path in paths}
+    names = {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in paths}
     arrows = {name: imports(path, anywhere=True) & names.keys() for name, path in names.items()}
     while leaves := {name for name, below in arrows.items() if not below}:
         arrows = {name: below - leaves for name, below in arrows.items() if name not in leaves}

@@ -1,0 +1,37 @@
+"""Any folder of speakers: <speaker>/**/*.{wav,flac,mp3,ogg,opus,m4a,aac}, each with its text in a .txt beside it."""
+
+from pathlib import Path
+
+from utils.cli import UserError
+from utils.corpora.layout import (
+    AUDIO_SUFFIXES,
+    Corpus,
+    Speaker,
+    audio_below,
+    folders_in,
+    relative_name,
+    texts_in_files_of_their_own,
+)
+
+
+def folders(folder: Path, subset: str) -> list[tuple[str, Path]]:
+    """A speaker per sub-folder; a folder of audio files alone is one speaker."""
+    inner = folders_in(folder)
+    direct = [path.name for path in folder.iterdir() if path.suffix.lower() in AUDIO_SUFFIXES and path.name[0] != "."]
+    if inner and direct:
+        raise UserError(
+            f"{folder / min(direct)}: stands beside folders; put each speaker's audio into a folder of its own, "
+            f"{folder}/<speaker>/..."
+        )
+    return [(path.name, path) for path in ([folder] if direct else inner)]
+
+
+def audio(speaker: Speaker, problems: list[str]) -> list[tuple[str, Path]]:
+    return [(relative_name(path, speaker.folder), path) for path in audio_below(speaker.folder)]
+
+
+def transcripts(speaker: Speaker, path: Path) -> list[Path]:
+    return [path.with_suffix(".txt")]
+
+
+FOLDER = Corpus("<speaker>/.../*.wav", folders, audio, texts_in_files_of_their_own(transcripts), transcripts)

@@ -1,0 +1,183 @@
+"""What a corpus is to the rest of the project, and the reading of folders and texts that several layouts share."""
+
+import hashlib
+import os
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+AUDIO_SUFFIXES = {".flac", ".wav", ".mp3", ".ogg", ".opus", ".m4a", ".aac"}
+UNSAFE = re.compile(r"[^\w.+=,~@()&' -]|\s{2,}|[^\S ]|^ | $")  # in the name of a file that tables list
+MAX_NAME_BYTES = 180  # file systems take 255; prefixes and suffixes come on top
+N_NAMED = 5  # utterances named in one line, of those that lack something
+
+
+class Utterance(NamedTuple):
+    """One audio file. words hold "" for silence and end at ends (s); None where not asked for or not known."""
+
+    name: str  # unique within the speaker
+    path: Path
+    text: str | None = None
+    words: tuple[str, ...] | None = None
+    ends: tuple[float, ...] | None = None
+
+
+class Speaker(NamedTuple):
+    """One person of a corpus such as "LibriSpeech_train-clean-100", with all audio below one folder, or in one manifest."""
+
+    corpus: str
+    name: str
+    folder: Path
+    layout: str  # key of CORPORA
+    source: Path  # the corpus's folder, or the manifest
+
+    @property
+    def id(self) -> str:
+        """Unique over all corpora; names the speaker on disk."""
+        return disk_name(f"{self.corpus}_{self.name}")
+
+    @property
+    def top(self) -> Path:
+        """The folder under which all of the corpus lies."""
+        return self.source if self.source.is_dir() else self.source.parent
+
+
+class Listing(NamedTuple):
+    """A speaker's utterances in a fixed order, and one line (file, what is wrong) for everything that was unusable."""
+
+    utterances: list[Utterance]
+    problems: list[str]
+    chapters_without_alignments: list[str]  # folders, kept apart from the problems: a missing download, not damage
+
+
+def no_subsets(folder: Path) -> list[str]:
+    return []
+
+
+def no_texts(speaker: Speaker, found: dict[str, Utterance], problems: list[str]) -> None:
+    """For corpora without transcripts."""
+
+
+def no_transcripts(speaker: Speaker, path: Path) -> list[Path]:
+    return []
+
+
+class Corpus(NamedTuple):
+    """How one corpus lies on disk."""
+
+    expects: str  # what is looked for below the corpus folder, for messages
+    folders: Callable[[Path, str], list[tuple[str, Path]]]  # corpus folder, subset ("" for none) -> (speaker, folder)
+    audio: Callable[[Speaker, list[str]], list[tuple[str, Path]]]  # -> (utterance, file) in a fixed order; adds to problems
+    texts: Callable[[Speaker, dict[str, Utterance], list[str]], None] = no_texts  # puts them in; adds to problems
+    transcripts: Callable[[Speaker, Path], list[Path]] = no_transcripts  # audio file -> where its text may be, best first
+    subsets: Callable[[Path], list[str]] = no_subsets  # corpus folder -> subsets that exist; [] where it has none
+    selections: tuple[str, ...] = ()  # what may stand for a subset but is a choice among the same speakers
+    folder_name: str = ""  # pattern of the corpus folder's name, where that is not the corpus's own
+    passages: bool = False  # files are passages to be cut by word times, whose words are the text; else utterances
+    has_texts: bool = True
+
+
+def disk_name(name: str) -> str:
+    """A name that any table and file system takes. What has to be changed or cut gets a digest, so that names stay apart."""
+    cleaned = UNSAFE.sub("_", name)
+    if cleaned == name and len(name.encode()) <= MAX_NAME_BYTES:
+        return name
+    digest = hashlib.sha256(os.fsencode(name)).hexdigest()[:10]
+    return f"{cleaned.encode()[:MAX_NAME_BYTES].decode(errors='ignore').rstrip()}~{digest}"
+
+
+def folders_in(folder: Path) -> list[Path]:
+    """Sub-folders, sorted, without the hidden ones; [] where there is no such folder."""
+    try:
+        with os.scandir(folder) as entries:
+            names = [entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir()]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return [folder / name for name in sorted(names)]
+
+
+def audio_below(folder: Path) -> list[Path]:
+    """All audio files in a folder and its sub-folders, sorted. Lists directories only."""
+    return sorted(_audio_below(folder))
+
+
+def _audio_below(folder: Path) -> Iterable[Path]:
+    inner = []
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.name.startswith("."):
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    inner.append(entry.name)
+                elif os.path.splitext(entry.name)[1].lower() in AUDIO_SUFFIXES and entry.is_file():
+                    yield folder / entry.name
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    for name in inner:
+        yield from _audio_below(folder / name)
+
+
+def audio_named_by_stem(speaker: Speaker, problems: list[str]) -> list[tuple[str, Path]]:
+    """For corpora whose file names are unique within a speaker."""
+    return [(path.stem, path) for path in audio_below(speaker.folder)]
+
+
+def relative_name(path: Path, folder: Path, joint: str = "+") -> str:
+    """Names a file by its path below the folder, without the suffix."""
+    return joint.join(path.relative_to(folder).with_suffix("").parts)
+
+
+# ---- texts
+
+
+def read_text(path: Path, problems: list[str]) -> str | None:
+    """The whole of a UTF-8 file; None, with a line in problems, where that cannot be had."""
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        problems.append(f"{path}: {error.strerror}")
+    except UnicodeDecodeError as error:
+        problems.append(f"{path}: not UTF-8 (byte {error.start}); save it as UTF-8")
+    return None
+
+
+def numbered_lines(path: Path, problems: list[str]) -> list[tuple[int, str]]:
+    """(number from 1, line) of each line that is not empty."""
+    lines = ((number, line.strip()) for number, line in enumerate((read_text(path, problems) or "").split("\n"), start=1))
+    return [(number, line) for number, line in lines if line]
+
+
+def enumerate_names(names: Iterable[str]) -> str:
+    return ", ".join(names) or "none"
+
+
+def some_of(names: list[str]) -> str:
+    """The first few of many names, and how many more there are."""
+    more = f" and {len(names) - N_NAMED} more" if len(names) > N_NAMED else ""
+    return ", ".join(names[:N_NAMED]) + more
+
+
+def texts_in_files_of_their_own(
+    candidates: Callable[[Speaker, Path], list[Path]],
+) -> Callable[[Speaker, dict[str, Utterance], list[str]], None]:
+    """A Corpus.texts for one text file per utterance: the first of the candidates that exists."""
+
+    def put_in(speaker: Speaker, found: dict[str, Utterance], problems: list[str]) -> None:
+        without = []
+        for name, utterance in found.items():
+            places = candidates(speaker, utterance.path)
+            path = next((place for place in places if place.is_file()), None)
+            if path is None:
+                without.append(places[0].name)
+                continue
+            text = read_text(path, problems)
+            if text is not None and not text.strip():
+                problems.append(f"{path}: is empty")
+            elif text is not None:
+                found[name] = utterance._replace(text=" ".join(text.split()))
+        if without:
+            problems.append(f"{speaker.folder}: {len(without)} of {len(found)} audio files have no text: {some_of(without)}")
+
+    return put_in

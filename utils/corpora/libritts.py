@@ -1,0 +1,21 @@
+"""LibriTTS: <subset>/<speaker>/<chapter>/*.wav with *.normalized.txt, or else *.original.txt. Speakers are LibriSpeech's."""
+
+from pathlib import Path
+
+from utils.corpora.layout import Corpus, Speaker, texts_in_files_of_their_own
+from utils.corpora.librispeech import audio_in_chapters, numbered_speakers, subset_names
+
+
+def transcripts(speaker: Speaker, path: Path) -> list[Path]:
+    """The text with numbers written out, and the one as printed."""
+    return [path.with_name(f"{path.stem}.{kind}.txt") for kind in ("normalized", "original")]
+
+
+LIBRITTS = Corpus(
+    "<speaker number>/<chapter>/*.wav",
+    numbered_speakers,
+    audio_in_chapters,
+    texts_in_files_of_their_own(transcripts),
+    transcripts,
+    subset_names,
+)

@@ -1,0 +1,53 @@
+"""Lines of a long text file by key, without holding the file in memory: 16 bytes a line."""
+
+from array import array
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+
+class LineIndex:
+    """find(key) -> the lines that have the key. keys holds all of them where the maker asked for it, else nothing."""
+
+    def __init__(self, path: Path, key: Callable[[bytes], bytes], keep_keys: bool = False) -> None:
+        self.path, self._key = path, key
+        hashes, offsets, keys, offset = array("q"), array("q"), set(), 0
+        with path.open("rb") as file:
+            for line in file:
+                found = key(line)
+                hashes.append(hash(found))  # differs from process to process, and so does this index
+                offsets.append(offset)
+                offset += len(line)
+                if keep_keys:
+                    keys.add(found)
+        self.keys = frozenset(keys)
+        hashes = np.array(hashes, dtype=np.int64)
+        self._order = np.argsort(hashes, kind="stable")
+        self._hashes, self._offsets = hashes[self._order], np.array(offsets, dtype=np.int64)
+
+    def find(self, key: bytes) -> list[tuple[int, bytes]]:
+        """(number from 1, line without its newline) in the file's order."""
+        first, past = np.searchsorted(self._hashes, hash(key)), np.searchsorted(self._hashes, hash(key), side="right")
+        if first == past:
+            return []
+        found = []
+        with self.path.open("rb") as file:
+            for number in self._order[first:past]:
+                file.seek(self._offsets[number])
+                line = file.readline()
+                if self._key(line) == key:
+                    found.append((int(number) + 1, line.rstrip(b"\r\n")))
+        return found
+
+
+def index_of(path: Path, key: Callable[[bytes], bytes], keep_keys: bool = False) -> LineIndex:
+    """The index of a file as it is now; made once per process."""
+    status = path.stat()
+    return _index_of(path, key, keep_keys, status.st_mtime_ns, status.st_size)
+
+
+@lru_cache(maxsize=8)
+def _index_of(path: Path, key: Callable[[bytes], bytes], keep_keys: bool, changed: int, size: int) -> LineIndex:
+    return LineIndex(path, key, keep_keys)

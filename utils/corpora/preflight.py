@@ -1,0 +1,183 @@
+"""What a preprocessing is about to do, told before hours are spent: what was found, what is missing, whether it will fit.
+
+Speakers are counted, files and hours estimated from a fixed sample of folders and headers, so that millions of files on a
+slow disk cost seconds: the sample grows with neither the speakers nor their files.
+"""
+
+import os
+import shutil
+from collections.abc import Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import NamedTuple
+
+from utils.cli import UserError
+from utils.corpora.layout import Speaker
+from utils.corpora.registry import CORPORA, relative
+from utils.corpora.wordtimes import time_files
+
+N_SPEAKERS = 64  # of a corpus, whose folders are listed
+N_HEADERS = 64  # of a corpus's audio files, that are opened
+
+
+class Need(NamedTuple):
+    """Bytes that a preprocessing writes."""
+
+    per_second: float  # of audio
+    per_file: float = 0.0  # of audio files
+
+
+class _Found(NamedTuple):
+    """Of one corpus. Numbers of files are estimates where not all speakers were looked at."""
+
+    corpus: str
+    n_speakers: int
+    n_files: int
+    is_exact: bool
+    seconds: float | None  # None where no header could be read
+    n_textless: int
+    textless: str  # one of these
+    n_untimed: int
+
+    @property
+    def about(self) -> str:
+        return "" if self.is_exact else "about "
+
+
+def preflight(
+    datasets_root: Path,
+    speakers: Sequence[Speaker],
+    out_dir: Path,
+    need: Need,
+    texts: bool = False,
+    alignments: bool = False,
+    ignore_space: bool = False,
+) -> None:
+    """Print what is found of each corpus, what is missing, and the disk space. speakers: those still to be done.
+
+    texts, alignments: whether these are wanted. UserError where there is no audio at all, where a corpus has no transcripts
+    and these are wanted, and, unless ignore_space, where the output will not fit on its disk.
+    """
+    if not speakers:
+        return
+    groups = [list(members) for _, members in groupby(speakers, key=lambda speaker: speaker.corpus)]
+    if texts and (mute := [members[0].corpus for members in groups if not CORPORA[members[0].layout].has_texts]):
+        raise UserError(f"{', '.join(mute)}: has no transcripts, and so can train the encoder alone; leave it out of -d")
+    found = [_look_at(members, datasets_root, texts, alignments) for members in groups]
+    if not any(each.n_files for each in found):
+        folders = relative(speakers[0].folder, datasets_root)
+        raise UserError(f"{datasets_root}: no audio file below the folders of the {len(speakers)} speakers ({folders}, ...)")
+    print(f"Found in {datasets_root}:")
+    for each in found:
+        print(f"    {each.corpus}: {each.n_speakers:,} speakers, {each.about}{_rounded(each)} files, {_hours(each.seconds)}")
+    for line in _missing(found, groups):
+        print(f"    {line}")
+    _check_space(found, Path(out_dir), need, ignore_space)
+
+
+def _look_at(speakers: list[Speaker], root: Path, texts: bool, alignments: bool) -> _Found:
+    corpus = CORPORA[speakers[0].layout]
+    sample = _evenly(speakers, N_SPEAKERS)
+    listed = [(speaker, path) for speaker in sample for _, path in corpus.audio(speaker, [])]
+    names = _Directories()
+    textless = [(speaker, path) for speaker, path in listed if texts and not names.hold(corpus.transcripts(speaker, path))]
+    untimed = 0
+    if alignments:
+        folders = {(speaker.top, path.parent) for speaker, path in listed}
+        without = {key for key in folders if not time_files(key[1], key[0])}
+        untimed = sum((speaker.top, path.parent) in without for speaker, path in listed)
+    lengths = [seconds for _, path in _evenly(listed, N_HEADERS) if (seconds := _seconds(path))]
+    scale = len(speakers) / len(sample)
+    n_files = round(scale * len(listed))
+    return _Found(
+        speakers[0].corpus,
+        len(speakers),
+        n_files,
+        len(sample) == len(speakers),
+        sum(lengths) / len(lengths) * n_files if lengths else None,
+        round(scale * len(textless)),
+        relative(textless[0][1], root) if textless else "",
+        round(scale * untimed),
+    )
+
+
+def _evenly(items: list, n: int) -> list:
+    """At most n of them, spread over all."""
+    return items if len(items) <= n else [items[i * len(items) // n] for i in range(n)]
+
+
+class _Directories:
+    """Whether files exist, each folder being listed once."""
+
+    def __init__(self) -> None:
+        self._names: dict[Path, set[str]] = {}
+
+    def hold(self, candidates: list[Path]) -> bool:
+        return any(path.name in self._listed(path.parent) for path in candidates)
+
+    def _listed(self, folder: Path) -> set[str]:
+        if folder not in self._names:
+            try:
+                self._names[folder] = set(os.listdir(folder))
+            except OSError:
+                self._names[folder] = set()
+        return self._names[folder]
+
+
+def _seconds(path: Path) -> float | None:
+    """Told by a file's header; None where it cannot be read."""
+    import soundfile
+
+    try:
+        return soundfile.info(str(path)).duration
+    except (soundfile.LibsndfileError, OSError):
+        pass
+    import av
+
+    try:
+        with av.open(str(path)) as container:
+            return container.duration / av.time_base if container.duration else None
+    except (av.FFmpegError, OSError, ValueError):
+        return None
+
+
+def _missing(found: list[_Found], groups: list[list[Speaker]]) -> list[str]:
+    lines = []
+    for each, members in zip(found, groups, strict=True):
+        if each.n_textless:
+            lines.append(f"missing: {each.about}{each.n_textless:,} files of {each.corpus} have no text, e.g. {each.textless}")
+        if each.n_untimed:
+            told = f"{each.about}{each.n_untimed:,} files of {each.corpus} are without word times"
+            passages = CORPORA[members[0].layout].passages
+            lines.append(f"missing: {told}; " + ("they are left out" if passages else "they are used whole, as one utterance"))
+        if each.n_files and each.seconds is None:
+            lines.append(f"missing: audio that can be read, in a sample of the files of {each.corpus}")
+    return lines
+
+
+def _rounded(found: _Found) -> str:
+    n = found.n_files
+    return f"{n if found.is_exact else round(n, 2 - len(str(n))):,}"
+
+
+def _hours(seconds: float | None) -> str:
+    if seconds is None:
+        return "hours unknown"
+    hours = seconds / 3600
+    return f"about {hours:,.0f} h" if hours >= 10 else f"about {hours:.2g} h"
+
+
+def _check_space(found: list[_Found], out_dir: Path, need: Need, ignore: bool) -> None:
+    n_bytes = sum(need.per_second * (each.seconds or 0) + need.per_file * each.n_files for each in found)
+    existing = next(folder for folder in (out_dir, *out_dir.absolute().parents) if folder.is_dir())
+    free = shutil.disk_usage(existing).free
+    print(f"Disk: about {_size(n_bytes)} needed in {out_dir}, {_size(free)} free", flush=True)
+    if n_bytes > free and not ignore:
+        raise UserError(
+            f"{out_dir}: about {_size(n_bytes)} will be written, but only {_size(free)} are free there; make room, choose "
+            "another disk with --out_dir, or go on all the same with --ignore_space"
+        )
+
+
+def _size(n_bytes: float) -> str:
+    return f"{n_bytes / 1e9:,.1f} GB" if n_bytes >= 1e8 else f"{n_bytes / 1e6:,.1f} MB"
