@@ -21,7 +21,6 @@ from encoder.partials import compute_partial_slices
 from encoder.preprocess import preprocess
 from encoder.published import from_published
 from encoder.train import train
-from encoder.verification import Embedded, equal_error_rate, verify
 from encoder.visualize import project
 from tests.published_state import published_state
 from utils import audio
@@ -189,44 +188,7 @@ def test_crops_are_what_lies_in_the_files(preprocessed):
             np.testing.assert_array_equal(whole[offset : offset + 160], crop)
 
 
-# ---- evaluation
-
-
-@pytest.mark.parametrize(
-    ("same", "different", "eer"),
-    [
-        ([0.9, 0.8], [0.1, 0.2], 0.0),
-        ([0.1, 0.2], [0.9, 0.8], 1.0),
-        ([0.5, 0.5], [0.5, 0.5], 0.5),
-        ([0.9, 0.3], [0.4, 0.1], 0.5),  # between 0.3 and 0.4 one of two is wrong on both sides
-        ([0.9, 0.8, 0.7, 0.2], [0.6, 0.3, 0.1, 0.0], 0.25),  # at 0.5: 0.2 is rejected, 0.6 accepted
-        ([0.9, 0.6], [0.7, 0.1, 0.1, 0.1], 0.25),  # false acceptances stay 1/4 while 0.6 is passed
-    ],
-)
-def test_equal_error_rate_by_hand(same, different, eer):
-    scores = np.array(same + different)
-    assert equal_error_rate(scores, np.arange(len(scores)) < len(same)) == pytest.approx(eer)
-
-
-def test_equal_error_rate_of_the_published_embeddings(expected):
-    embeddings = torch.from_numpy(expected["ge2e_embeds"])
-    from encoder.ge2e import similarities
-
-    own = np.repeat(np.eye(4, dtype=bool), 5, axis=0)
-    assert equal_error_rate(similarities(embeddings).numpy().ravel(), own.ravel()) == pytest.approx(0.6)
-
-
-def test_verification_of_separate_and_of_random_speakers():
-    draw = np.random.default_rng(0)
-    speakers = np.repeat(np.arange(12), 8)
-    apart = np.eye(12)[speakers]
-    result = verify(Embedded(apart, speakers))
-    assert (result.eer, result.same_cosine, result.different_cosine) == (0, 1, 0)
-    noise = draw.standard_normal((96, 64))
-    noise /= np.linalg.norm(noise, axis=1, keepdims=True)
-    result = verify(Embedded(noise, speakers))
-    assert 0.4 < result.eer < 0.6 and result.eer_low < result.eer < result.eer_high
-    assert "eer_low" not in verify(Embedded(apart[:16], speakers[:16])).figures()  # two speakers: no interval
+# ---- pictures
 
 
 @pytest.mark.parametrize("n", [1, 2, 9])
