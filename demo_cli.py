@@ -5,8 +5,6 @@ from pathlib import Path
 
 from utils import cli
 
-DEFAULT = Path("saved_models/default")
-
 
 def parse_arguments() -> argparse.Namespace:
     parser = cli.parser(
@@ -14,11 +12,11 @@ def parse_arguments() -> argparse.Namespace:
         "the input ends, and writes demo_output_01.wav, demo_output_02.wav, ... With --reference, does it once and leaves."
     )
     add = parser.add_argument
-    add("-e", "--enc_model_fpath", dest="encoder", type=Path, default=DEFAULT / "encoder.pt", metavar="FILE",
-        help="speaker encoder: makes a voice out of speech")  # fmt: skip
-    add("-s", "--syn_model_fpath", dest="synthesizer", type=Path, default=DEFAULT / "synthesizer.pt", metavar="FILE",
+    add("-e", "--enc_model_fpath", dest="encoder", type=Path, default=cli.DEFAULT_MODELS / "encoder.pt", metavar="FILE",
+        help="speaker encoder: makes a voice out of speech (`make weights` fetches the default)")  # fmt: skip
+    add("-s", "--syn_model_fpath", dest="synthesizer", type=Path, default=cli.DEFAULT_MODELS / "synthesizer.pt", metavar="FILE",
         help="makes a mel spectrogram of text and voice")  # fmt: skip
-    add("-v", "--voc_model_fpath", dest="vocoder", type=Path, default=DEFAULT / "vocoder.pt", metavar="FILE",
+    add("-v", "--voc_model_fpath", dest="vocoder", type=Path, default=cli.DEFAULT_MODELS / "vocoder.pt", metavar="FILE",
         help="makes sound of the mel spectrogram")  # fmt: skip
     add("--griffin_lim", action="store_true", help="make sound without a vocoder: at once, but metallic")
     add("--reference", type=Path, nargs="+", metavar="FILE", help="speech of one voice, 0.5 s to an hour each, any format and "

@@ -10,8 +10,9 @@ def main() -> None:
     parser = cli.parser(__doc__)
     parser.add_argument("synthesizer_root", type=Path,
                         help="folder with train.txt and audio/, mostly <datasets_root>/SV2TTS/synthesizer")
-    parser.add_argument("-e", "--encoder_model_fpath", type=Path, default=Path("saved_models/default/encoder.pt"),
-                        metavar="FILE", help="speaker encoder that makes the embeddings; the demo must use the same one")
+    parser.add_argument("-e", "--encoder_model_fpath", type=Path, default=cli.DEFAULT_MODELS / "encoder.pt",
+                        metavar="FILE", help="speaker encoder that makes the embeddings; the demo must use the same one "
+                        "(`make weights` fetches the default)")
     parser.add_argument("-n", "--n_processes", type=cli.whole_number(at_least=1), default=4, metavar="N",
                         help="utterances that are loaded and have their pauses cut at a time, while the encoder works")
     parser.add_argument("-s", "--skip_existing", action="store_true",

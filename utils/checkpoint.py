@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from utils.cli import UserError
+from utils.cli import DEFAULT_MODELS, UserError
 from utils.paths import write_atomically
 
 STAGES = ("encoder", "synthesizer", "vocoder")
@@ -39,7 +39,8 @@ def load(path: Path, stage: str, device: str | torch.device = "cpu", published: 
     """
     path = Path(path)
     if not path.is_file():
-        raise UserError(f"{path}: no such {stage} checkpoint; train one with {stage}_train.py or name another file")
+        fetched = "`make weights` fetches it; or " if path == DEFAULT_MODELS / "encoder.pt" else ""
+        raise UserError(f"{path}: no such {stage} checkpoint; {fetched}train one with {stage}_train.py or name another file")
     try:
         content = torch.load(path, map_location=device, weights_only=True)
     except Exception as error:  # on a file of another kind the unpickler fails in every way there is

@@ -16,6 +16,8 @@ from typing import Any
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
+DEFAULT_MODELS = Path("saved_models/default")  # what the scripts take where no model is named
+
 
 class UserError(Exception):
     """A mistake the user can mend, in one line: the file, what is wrong, what to do. Never shown as a traceback."""

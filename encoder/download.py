@@ -1,0 +1,71 @@
+"""`python -m encoder.download`: fetch the default encoder, published by others (see NOTICE), once."""
+
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+
+from utils import cli
+
+# The wheel that holds the weights; pip takes no other file than the one with this checksum.
+REQUIREMENT = "resemblyzer==0.1.4 --hash=sha256:8f12eb2f1a9982d32e8db7856de754709b59c93a77bcf0ff536584b619a9dd1f"
+MEMBER = "resemblyzer/pretrained.pt"
+PIP = ("-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--require-hashes", "--no-input", "--quiet",
+       "--disable-pip-version-check", "--retries=1", "--timeout=15")  # fmt: skip
+
+
+def fetch(path: Path, requirement: str = REQUIREMENT) -> bool:
+    """Write the weights to `path`; False, and nothing done, where a file is there already.
+
+    UserError, and no file, when the package index is not reached or what it gives is not the expected file.
+    """
+    from utils.paths import write_atomically
+
+    path = Path(path)
+    if path.exists():
+        return False
+    with tempfile.TemporaryDirectory() as folder:
+        wheel = _download(requirement, Path(folder), path)
+        with write_atomically(path) as temporary, zipfile.ZipFile(wheel) as archive:
+            temporary.write_bytes(archive.read(MEMBER))
+    return True
+
+
+def _download(requirement: str, folder: Path, path: Path) -> Path:
+    requirements = folder / "requirements.txt"
+    requirements.write_text(f"{requirement}\n", encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, *PIP, "--requirement", str(requirements), "--dest", str(folder)], capture_output=True, text=True
+    )
+    if done.returncode:
+        raise cli.UserError(f"{path}: was not fetched: {_reason(done.stderr)}; `make weights` tries again, and until then "
+                            "the scripts take any other encoder that is named")  # fmt: skip
+    return next(folder.glob("*.whl"))
+
+
+def _reason(errors: str) -> str:
+    """What pip's many lines come down to."""
+    if "DO NOT MATCH THE HASHES" in errors:
+        return "what the package index gave has another checksum than the file that is known"
+    if "No matching distribution" in errors:
+        return "the package index was not reached, or lacks the file"
+    lines = [line.removeprefix("ERROR: ") for line in errors.splitlines() if line.strip()]
+    return f"pip failed ({lines[-1][:150] if lines else 'without a word'})"
+
+
+def main() -> None:
+    parser = cli.parser(
+        "Fetch the default encoder, which the demo and synthesizer_preprocess_embeds.py take unless another is named: the "
+        "weights that Resemble AI published with Resemblyzer 0.1.4, 17 MB, from the package index that pip uses. They are "
+        "fetched once; a file that is there already is never replaced."
+    )
+    parser.add_argument(
+        "path", nargs="?", type=Path, default=cli.DEFAULT_MODELS / "encoder.pt", metavar="FILE", help="where to write"
+    )
+    path = parser.parse_args().path
+    print(f"{path}: {'fetched' if fetch(path) else 'is there already'}")
+
+
+if __name__ == "__main__":
+    cli.run(main)
