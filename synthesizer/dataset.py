@@ -10,8 +10,10 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 
-from synthesizer.text import text_to_ids
+from synthesizer import word_times
+from synthesizer.text import ids_to_text, text_to_ids
 from utils import manifest
+from utils.audio import MelFormat
 from utils.batching import held_out
 from utils.cli import UserError
 from utils.paths import SynthesizerData
@@ -24,6 +26,7 @@ class Item(NamedTuple):
     text: np.ndarray  # int64 (T,) ids
     mel: np.ndarray  # float32 (F, n_mels)
     speaker: np.ndarray  # float32 (E,)
+    ends: np.ndarray | None = None  # float32 (T,) the frame at which each symbol ends, where word times tell
 
 
 class Batch(NamedTuple):
@@ -32,37 +35,69 @@ class Batch(NamedTuple):
     mels: Tensor  # float32 (B, F, n_mels)
     mel_lengths: Tensor  # int64 (B,)
     speakers: Tensor  # float32 (B, E)
+    ends: Tensor  # float32 (B, T) the frame at which each symbol ends; 0 where it is not known, infinite in the padding
+
+    @property
+    def inputs(self) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """What the model is called with."""
+        return self[:5]
 
 
 class Utterances(Dataset):
-    """dataset[index] -> Item, read from disk."""
+    """dataset[index] -> Item, read from disk. With `use_times`, word times come with it where alignments.txt has them."""
 
     def __init__(
-        self, data: SynthesizerData, rows: Sequence[manifest.Row], symbols: str, cleaner: str, n_mels: int, speaker_size: int
+        self,
+        data: SynthesizerData,
+        rows: Sequence[manifest.Row],
+        symbols: str,
+        cleaner: str,
+        mel_format: MelFormat,
+        speaker_size: int,
+        use_times: bool = False,
     ) -> None:
         self.data, self.rows, self.symbols, self.cleaner = data, list(rows), symbols, cleaner
-        self.n_mels, self.speaker_size = n_mels, speaker_size
+        self.mel_format, self.speaker_size = mel_format, speaker_size
+        self.frames_per_second = mel_format.sample_rate / mel_format.hop_length
+        self.times = word_times.read_lines(data.alignments, {row.mel for row in rows}) if use_times else {}
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getitem__(self, index: int) -> Item:
         row = self.rows[index]
-        text = np.array(text_to_ids(row.text, self.symbols, self.cleaner))
-        mel = _load(self.data.mels_dir / row.mel, (row.n_frames, self.n_mels))
-        return Item(text, mel, _load(self.data.embeds_dir / row.embed, (self.speaker_size,)))
+        ids = text_to_ids(row.text, self.symbols, self.cleaner)
+        mel = _load(self.data.mels_dir / row.mel, (row.n_frames, self.mel_format.n_mels))
+        return Item(np.array(ids), mel, _load(self.data.embeds_dir / row.embed, (self.speaker_size,)), self._ends(row, ids))
+
+    def fitting_times(self, n_rows: int) -> tuple[int, int]:
+        """How many of the first n_rows utterances with word times there are, and of how many of them the words fit the text."""
+        looked_at = [row for row in self.rows if row.mel in self.times][:n_rows]
+        fitting = [row for row in looked_at if self._ends(row, text_to_ids(row.text, self.symbols, self.cleaner)) is not None]
+        return len(looked_at), len(fitting)
+
+    def _ends(self, row: manifest.Row, ids: Sequence[int]) -> np.ndarray | None:
+        """float32 (T,) the frame at which each symbol ends; None where the words are not timed, or differ from the text."""
+        times = word_times.parse(self.times[row.mel]) if row.mel in self.times else None
+        if times is None:
+            return None
+        text, duration = ids_to_text(ids, self.symbols), row.n_frames / self.frames_per_second
+        ends = word_times.symbol_ends(text, times, duration, self.cleaner)
+        return None if ends is None else ends * np.float32(self.frames_per_second)
 
 
 def collate(items: list[Item]) -> Batch:
     """Pad to the longest of the batch; what the padding holds has no influence."""
     texts = [torch.from_numpy(item.text) for item in items]
     mels = [torch.from_numpy(item.mel) for item in items]
+    ends = [torch.zeros(len(item.text)) if item.ends is None else torch.from_numpy(item.ends) for item in items]
     return Batch(
         pad_sequence(texts, batch_first=True),
         torch.tensor([len(text) for text in texts]),
         pad_sequence(mels, batch_first=True, padding_value=-4.0),
         torch.tensor([len(mel) for mel in mels]),
         torch.from_numpy(np.stack([item.speaker for item in items])),
+        pad_sequence(ends, batch_first=True, padding_value=torch.inf),
     )
 
 
@@ -85,5 +120,5 @@ def _load(path: Path, shape: tuple[int, ...]) -> np.ndarray:
         raise UserError(f"{path}: is missing or damaged; delete it to leave its row out, or preprocess again") from error
     if array.shape != shape:
         raise UserError(f"{path}: has the shape {array.shape} where {shape} is expected; preprocess again, or set "
-                        "--hparams n_mels or speaker_size")  # fmt: skip
+                        "--hparams speaker_size")  # fmt: skip
     return np.array(array, dtype=np.float32)

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from synthesizer.attention import AttentionState, LocationSensitiveAttention, Memory
+from synthesizer.attention import AttentionState, Memory
 from synthesizer.layers import PreNet
 from synthesizer.recurrence import ResidualLSTM
 
@@ -40,9 +40,8 @@ class Decoder(nn.Module):
         n_context: int,
         prenet_sizes: tuple[int, int],
         prenet_dropout: float,
+        attention: nn.Module,
         attention_size: int,
-        attention_filters: int,
-        attention_kernel: int,
         size: int,
         zoneout: float,
         max_r: int,
@@ -54,9 +53,7 @@ class Decoder(nn.Module):
         self.query_prenet = nn.Linear(prenet_sizes[1], 3 * attention_size)
         self.query_context = nn.Linear(n_context, 3 * attention_size, bias=False)
         self.query_hidden = nn.Linear(attention_size, 3 * attention_size)
-        self.attention = LocationSensitiveAttention(
-            n_context, attention_size, attention_size, attention_filters, attention_kernel
-        )
+        self.attention = attention
         self.join = nn.Linear(n_context + attention_size, size)
         self.lstm1 = ResidualLSTM(size, zoneout)
         self.lstm2 = ResidualLSTM(size, zoneout)

@@ -18,7 +18,6 @@ from utils.audio import MelFormat
 from utils.cli import UserError
 
 MAX_BATCH = 16  # texts spoken at once
-CAP_FRAMES, CAP_FRAMES_PER_SYMBOL = 100, 15  # a text is cut at three times the length of slow speech
 
 
 class Synthesizer:
@@ -26,8 +25,17 @@ class Synthesizer:
 
     sample_rate = MelFormat().sample_rate  # on the class too, as griffin_lim and make_spectrogram: notebooks use them so
 
-    def __init__(self, path: str | Path, device: str | torch.device | None = None, verbose: bool = False) -> None:
-        """device: a GPU if there is one. UserError if the file is missing, cut short or of another stage."""
+    def __init__(
+        self,
+        path: str | Path,
+        device: str | torch.device | None = None,
+        verbose: bool = False,
+        cap_frames: tuple[int, int] | None = None,
+    ) -> None:
+        """device: a GPU if there is one. cap_frames: see TacotronConfig; those of the file if not given.
+
+        UserError if the file is missing, cut short or of another stage.
+        """
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.verbose = verbose
         content = checkpoint.load(Path(path), "synthesizer", published=True)
@@ -37,6 +45,8 @@ class Synthesizer:
             self.model.load_state_dict(content["model_state"])
             self.symbols, self.cleaner = content["symbols"], content["training"]["cleaner"]
             self.mel_format = MelFormat(**content["mel"])
+        self.cap_frames = cap_frames or self.model.config.cap_frames
+        self.unfinished: list[int] = []  # of the texts last spoken, those that were cut at the cap
         self.model.to(self.device).eval()
         self.sample_rate = self.mel_format.sample_rate
         self.griffin_lim = partial(self.griffin_lim, mel_format=self.mel_format)
@@ -61,12 +71,14 @@ class Synthesizer:
         speakers = self._speakers(embeddings, len(texts))
         mels, alignments = [np.empty(0)] * len(texts), [np.empty(0)] * len(texts)
         order = sorted(range(len(texts)), key=lambda i: len(ids[i]))
+        self.unfinished = []
         with self._repeatable(seed):
             for chosen in (order[start : start + MAX_BATCH] for start in range(0, len(order), MAX_BATCH)):
                 spoken = self._generate([ids[i] for i in chosen], speakers[chosen])
                 for row, i in enumerate(chosen):
                     mels[i], alignments[i] = self._cut(spoken, row, len(ids[i]))
                     if not spoken.stopped[row]:
+                        self.unfinished.append(i)
                         seconds = int(spoken.lengths[row]) * self.mel_format.hop_length / self.sample_rate
                         print(f"cut at {seconds:.1f} s, the model did not end by itself: {texts[i][:60]!r}")
                 if self.verbose:
@@ -110,7 +122,8 @@ class Synthesizer:
     def _generate(self, ids: list[Tensor], speakers: Tensor) -> Generated:
         text, lengths = self._padded(ids)
         r = int(self.model.r)
-        caps = CAP_FRAMES + CAP_FRAMES_PER_SYMBOL * lengths
+        cap, cap_per_symbol = self.cap_frames
+        caps = cap + cap_per_symbol * lengths
         spoken = self.model.generate(text, lengths, speakers, -(-caps // r) * r)
         return Generated(*(tensor.cpu() for tensor in spoken))
 

@@ -21,3 +21,13 @@ def coverage(attention: np.ndarray) -> float:
     peaks = attention.argmax(axis=1)
     near = np.concatenate([peaks - 1, peaks, peaks + 1])
     return len(np.unique(near[(near >= 0) & (near < attention.shape[1])])) / attention.shape[1]
+
+
+def alignment_score(attention: np.ndarray, furthest: int = 3) -> float:
+    """(S, T) -> peak times monotonicity times coverage: near 0 where one of them is, 1 where every symbol has its turn."""
+    return attention_peak(attention) * monotonicity(attention, furthest) * coverage(attention)
+
+
+def position_error(attention: np.ndarray, spoken: np.ndarray) -> float:
+    """(S, T) and the symbol that is spoken at each step (S,) -> how many symbols the peak is off, the mean over the steps."""
+    return float(np.abs(attention.argmax(axis=1) - spoken).mean())

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from synthesizer.attention import Memory
+from synthesizer.attention import ATTENTIONS, Memory, make_attention
 from synthesizer.decoder import Decoder
 from synthesizer.layers import CBHG, PreNet, sequence_mask
 from utils.cli import check_at_least
@@ -30,6 +30,7 @@ class TacotronConfig:
     encoder_size: int = 256
     encoder_kernels: int = 5  # the CBHG's bank holds kernels of 1 to this many characters
     decoder_prenet: tuple[int, int] = (256, 256)
+    attention: str = "location"  # one of synthesizer.attention.ATTENTIONS; this one is the published one
     attention_size: int = 128
     attention_filters: int = 32
     attention_kernel: int = 31  # characters; odd
@@ -41,12 +42,17 @@ class TacotronConfig:
     prenet_dropout: float = 0.5
     zoneout: float = 0.1
     silence_level: float = -3.4  # trailing frames that stay under it are cut from generated speech
+    arrival_frames: int = 20  # speech ends when the attention has been on the text's end for so long, too; 0: it does not
+    cap_frames: tuple[int, int] = (100, 15)  # a text that does not end is cut at so many, and so many more for each symbol
 
     def __post_init__(self) -> None:
         sizes = ("n_symbols", "n_mels", "speaker_size", "embedding_size", "encoder_prenet", "encoder_size", "encoder_kernels")
         check_at_least(self, 1, *sizes, "decoder_prenet", "attention_size", "attention_filters", "attention_kernel")
         check_at_least(self, 1, "decoder_size", "postnet_size", "postnet_kernels", "max_r")
-        check_at_least(self, 0, "n_highways", "prenet_dropout", "zoneout")
+        check_at_least(self, 0, "n_highways", "prenet_dropout", "zoneout", "arrival_frames")
+        check_at_least(self, 1, "cap_frames")
+        if self.attention not in ATTENTIONS:
+            raise ValueError(f"attention must be one of {', '.join(ATTENTIONS)}")
         if self.attention_kernel % 2 == 0:
             raise ValueError("attention_kernel must be odd")
         if self.encoder_size % 2 or self.postnet_size % 2:
@@ -71,7 +77,40 @@ class Generated(NamedTuple):
     after: Tensor  # (B, F, n_mels)
     attention: Tensor  # (B, S, T)
     lengths: Tensor  # (B,) frames of each item
-    stopped: Tensor  # (B,) bool: the stop output ended it, not its cap
+    stopped: Tensor  # (B,) bool: the stop output or the attention's arrival ended it, not its cap
+    arrived: Tensor  # (B,) bool: the attention had arrived at the text's end, and the stop output had not ended it
+
+
+class _Ends:
+    """Where each item of a batch that is generated ends."""
+
+    def __init__(self, text_lengths: Tensor, max_frames: Tensor, arrival_frames: int, r: int) -> None:
+        self.last_symbol, self.max_frames, self.arrival_frames, self.r = (
+            text_lengths[:, None] - 1,
+            max_frames,
+            arrival_frames,
+            r,
+        )
+        self.n_frames = 0  # generated so far
+        self.lengths = max_frames.clone()
+        self.stopped = torch.zeros_like(max_frames, dtype=torch.bool)
+        self.arrived = self.stopped
+        self.frames_at_end = torch.zeros_like(max_frames)  # for how long the attention has been there
+        self.all_reached = False
+
+    def update(self, stop_logits: Tensor, attention: Tensor) -> None:
+        """After a step, with its stop logits (B,) and its attention (B, T)."""
+        begin, self.n_frames = self.n_frames, self.n_frames + self.r
+        at_end = attention.gather(1, self.last_symbol).squeeze(1) > 0.5
+        self.frames_at_end = (self.frames_at_end + self.r) * at_end
+        if begin > MIN_FRAMES:
+            stops = stop_logits > 0
+            arrives = (self.frames_at_end >= self.arrival_frames) & ~stops if self.arrival_frames else torch.zeros_like(stops)
+            goes_on = ~self.stopped & (self.n_frames <= self.max_frames)
+            ends_now = (stops | arrives) & goes_on
+            self.lengths = torch.where(ends_now, self.n_frames, self.lengths)
+            self.stopped, self.arrived = self.stopped | ends_now, self.arrived | (arrives & goes_on)
+        self.all_reached = bool((self.lengths <= self.n_frames).all())
 
 
 class TextEncoder(nn.Module):
@@ -97,14 +136,17 @@ class Tacotron(nn.Module):
         self.encoder = TextEncoder(
             c.n_symbols, c.embedding_size, encoder_prenet, c.encoder_prenet[1], c.encoder_size, c.encoder_kernels, c.n_highways
         )
+        n_context = c.encoder_size + c.speaker_size
+        attention = make_attention(
+            c.attention, n_context, c.attention_size, c.attention_size, c.attention_filters, c.attention_kernel
+        )
         self.decoder = Decoder(
             n_mels=c.n_mels,
-            n_context=c.encoder_size + c.speaker_size,
+            n_context=n_context,
             prenet_sizes=c.decoder_prenet,
             prenet_dropout=c.prenet_dropout,
+            attention=attention,
             attention_size=c.attention_size,
-            attention_filters=c.attention_filters,
-            attention_kernel=c.attention_kernel,
             size=c.decoder_size,
             zoneout=c.zoneout,
             max_r=c.max_r,
@@ -131,32 +173,36 @@ class Tacotron(nn.Module):
         before = before[:, :n_frames]
         return Prediction(before, self._refine(before, mel_lengths), stop_logits, attention)
 
+    def attention_parameters(self) -> list[nn.Parameter]:
+        """What decides where the attention goes: all that a loss of the attention alone gives a gradient."""
+        d = self.decoder
+        modules = (self.encoder, d.prenet, d.query_prenet, d.query_context, d.query_hidden, d.attention)
+        return [parameter for module in modules for parameter in module.parameters()]
+
     @torch.no_grad()
     def generate(
         self, text: Tensor, text_lengths: Tensor, speakers: Tensor, max_frames: Tensor, r: int | None = None
     ) -> Generated:
         """Free running: ids (B, T), (B,), speakers (B, speaker_size), most frames of each item (B,) -> Generated
 
-        An item ends with the first step whose stop output passes 0.5, or at its cap, whatever the others do.
+        An item ends with the first step whose stop output passes 0.5, or when most of the attention has been on its last
+        symbol for arrival_frames, or at its cap, whatever the others do.
         """
         r = r or int(self.r)
         memory = self._read(text, text_lengths, speakers)
         state, weights = self.decoder.start(memory), self.decoder.frame_weights(r)
         frame = memory.values.new_zeros(text.size(0), self.config.n_mels)
-        lengths, stopped = max_frames.clone(), torch.zeros_like(max_frames, dtype=torch.bool)
+        ends = _Ends(text_lengths, max_frames, self.config.arrival_frames, r)
         mels, attention = [], []
-        for begin in range(0, int(max_frames.max()), r):
+        while not ends.all_reached:
             mel, stop_logits, state = self.decoder.step(frame, state, memory, weights)
             frame = mel[:, -1]
             mels.append(mel)
             attention.append(state.attended.attention.weights)
-            if begin > MIN_FRAMES:
-                ends_now = (stop_logits > 0) & ~stopped & (begin + r <= max_frames)
-                lengths, stopped = torch.where(ends_now, begin + r, lengths), stopped | ends_now
-                if bool((lengths <= begin + r).all()):
-                    break
+            ends.update(stop_logits, attention[-1])
         before = torch.cat(mels, dim=1)  # (B, F, n_mels)
-        return Generated(before, self._refine(before, lengths), torch.stack(attention, dim=1), lengths, stopped)
+        refined = self._refine(before, ends.lengths)
+        return Generated(before, refined, torch.stack(attention, dim=1), ends.lengths, ends.stopped, ends.arrived)
 
     def _read(self, text: Tensor, lengths: Tensor, speakers: Tensor) -> Memory:
         mask = sequence_mask(lengths, text.size(1))  # (B, T)

@@ -34,6 +34,11 @@ def stage_at(stages: Sequence[Stage], step: int) -> Stage:
     return next((stage for stage in stages if step <= stage.until), stages[-1])
 
 
+def fade(step: int, start: int, end: int) -> float:
+    """1 until the step `start`, then in a straight line to 0 at `end`."""
+    return 1.0 if step <= start else max(0.0, (end - step) / (end - start)) if end > start else 0.0
+
+
 class StagedPlan:
     """plan(step) -> [index, ...]: an EpochPlan for each stage, beginning with its first step."""
 

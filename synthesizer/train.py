@@ -8,10 +8,10 @@ import torch
 
 from synthesizer.dataset import Utterances, collate, read_rows, split_rows
 from synthesizer.evaluation import HeldOut
-from synthesizer.loss import tacotron_losses
+from synthesizer.loss import attention_loss, tacotron_losses
 from synthesizer.model import Tacotron, TacotronConfig
 from synthesizer.published import own_content
-from synthesizer.schedule import StagedPlan, parse_schedule, stage_at
+from synthesizer.schedule import StagedPlan, fade, parse_schedule, stage_at
 from synthesizer.text import CLEANERS, SYMBOLS
 from utils import manifest
 from utils.audio import MelFormat
@@ -20,6 +20,8 @@ from utils.cli import UserError, check_at_least, parse_overrides
 from utils.paths import SynthesizerData
 from utils.training import Run, RunOptions
 
+ATTENTION = "location_both"  # of a new model, unless --hparams says otherwise
+LOOKED_AT = 200  # utterances whose word times are compared with their text before the training
 PUBLISHED_SCHEDULE = "2:1e-3:20000:12;2:5e-4:40000:12;2:2e-4:80000:12;2:1e-4:160000:12;2:3e-5:320000:12;2:1e-5:640000:12"
 
 
@@ -30,6 +32,11 @@ class SynthesizerTraining:
     schedule: str = PUBLISHED_SCHEDULE  # r:learning_rate:until_step:batch_size, stages parted by ";"
     clip: float = 1.0  # gradient norm
     stop_weight: float = 5.0  # factor on the stop loss of the last step, one among hundreds
+    word_times: bool = True  # teach the attention where alignments.txt has them
+    attention_weight: float = 1.0  # of the attention's loss
+    attention_width: float = 2.0  # symbols beside the expected one, the Gaussian's standard deviation
+    diagonal_weight: float = 1.0  # of the guided attention loss of utterances without word times
+    attention_fade: tuple[int, int] = (20000, 40000)  # steps between which the attention's loss goes to nothing
     cleaner: str = "english"
     eval_utterances: int = 16  # held-out utterances evaluated, at most
     eval_shown: int = 2  # how many of them are drawn and heard
@@ -38,8 +45,11 @@ class SynthesizerTraining:
         parse_schedule(self.schedule)
         check_at_least(self, 1, "eval_utterances")
         check_at_least(self, 0, "eval_shown")
-        if self.clip <= 0 or self.stop_weight <= 0:
-            raise ValueError("clip and stop_weight must be positive")
+        check_at_least(self, 0, "attention_weight", "diagonal_weight", "attention_fade")
+        if min(self.clip, self.stop_weight, self.attention_width) <= 0:
+            raise ValueError("clip, stop_weight and attention_width must be positive")
+        if self.attention_fade[0] > self.attention_fade[1]:
+            raise ValueError("attention_fade: its first step must not come after its last one")
         if self.cleaner not in CLEANERS:
             raise ValueError(f"cleaner must be one of {', '.join(CLEANERS)}")
 
@@ -47,22 +57,22 @@ class SynthesizerTraining:
 def train(data_dir: Path, options: dict[str, Any], hparams: str = "") -> None:
     """Train on what the two preprocessing scripts of the synthesizer wrote to data_dir, until max_steps or a signal."""
     with Run("synthesizer", RunOptions(**options), own_content) as run:
-        config, settings = run.configure(parse_overrides(hparams), TacotronConfig(), SynthesizerTraining())
+        config, settings = run.configure(parse_overrides(hparams), TacotronConfig(attention=ATTENTION), SynthesizerTraining())
         stages = parse_schedule(settings.schedule)
         data = SynthesizerData(data_dir)
         mel_format = manifest.read_mel_format(data)
         _check(config, mel_format, max(stage.r for stage in stages))
         training, held_out = (
-            Utterances(data, rows, SYMBOLS, settings.cleaner, config.n_mels, config.speaker_size)
+            Utterances(data, rows, SYMBOLS, settings.cleaner, mel_format, config.speaker_size, settings.word_times)
             for rows in split_rows(read_rows(data))
         )
-        watched = HeldOut(held_out, settings.eval_utterances, settings.eval_shown, mel_format)
+        watched = HeldOut(held_out, settings.eval_utterances, settings.eval_shown, settings.attention_fade[0])
 
         model = Tacotron(config).to(run.device)
         optimizer = torch.optim.Adam(model.parameters())
         wrapped = run.start(model, optimizer, config, settings, mel=dataclasses.asdict(mel_format), symbols=SYMBOLS)
         if run.is_main:
-            _announce(training, len(watched.items), mel_format)
+            _announce(training, len(watched.items))
         plan = StagedPlan(stages, [row.n_frames for row in training.rows], run.seed, run.rank, run.world_size)
         feed = batches(plan, run.step + 1, training, collate, run.device, run.n_workers)
 
@@ -71,14 +81,21 @@ def train(data_dir: Path, options: dict[str, Any], hparams: str = "") -> None:
             optimizer.param_groups[0]["lr"] = stage.learning_rate
             model.r.fill_(stage.r)
             batch = next(feed)
+            weight = settings.attention_weight * fade(step, *settings.attention_fade)
             with run.autocast():
-                prediction = wrapped(*batch, stage.r)
+                prediction = wrapped(*batch.inputs, stage.r)
             losses = tacotron_losses(prediction, batch.mels, batch.mel_lengths, stage.r, settings.stop_weight)
-            grad_norm = run.optimize(losses.total, settings.clip)
+            taught = attention_loss(
+                prediction.attention, batch, stage.r, width=settings.attention_width, diagonal_weight=settings.diagonal_weight
+            )
+            # Clipped apart, so that the gradient of the attention's loss does not make that of what it does not reach smaller.
+            reached = model.attention_parameters() if weight else ()
+            grad_norm = run.optimize(losses.total + weight * taught, settings.clip, clipped_apart=reached)
             run.log(
                 loss=losses.total.item(),
                 mel_loss=losses.mel.item(),
                 stop_loss=losses.stop.item(),
+                attention_loss=taught.item(),
                 learning_rate=stage.learning_rate,
                 r=stage.r,
                 grad_norm=grad_norm,
@@ -96,6 +113,10 @@ def _check(config: TacotronConfig, mel_format: MelFormat, largest_r: int) -> Non
         raise UserError(f"--hparams: schedule has r = {largest_r}, over max_r = {config.max_r}", exit_code=2)
 
 
-def _announce(training: Utterances, n_watched: int, mel_format: MelFormat) -> None:
-    hours = sum(row.n_frames for row in training.rows) * mel_format.hop_length / mel_format.sample_rate / 3600
+def _announce(training: Utterances, n_watched: int) -> None:
+    hours = sum(row.n_frames for row in training.rows) / training.frames_per_second / 3600
     print(f"training on {len(training)} utterances, {hours:.2f} h; evaluating on {n_watched} held-out utterances")
+    if training.times:
+        looked_at, n_fitting = training.fitting_times(LOOKED_AT)
+        share = "" if n_fitting == looked_at else f" ({looked_at - n_fitting} of {looked_at} looked at do not fit their text)"
+        print(f"the word times of {len(training.times)} of them teach the attention{share}")

@@ -5,10 +5,11 @@ import pytest
 import torch
 from torch import nn
 
+from synthesizer.attention import ATTENTIONS, AttentionState
 from synthesizer.dataset import Item, collate
 from synthesizer.inference import Synthesizer
 from synthesizer.layers import MaskedBatchNorm
-from synthesizer.loss import tacotron_losses
+from synthesizer.loss import attention_loss, tacotron_losses
 from synthesizer.measures import attention_peak, coverage, monotonicity
 from synthesizer.model import Tacotron, TacotronConfig
 from synthesizer.published import from_published
@@ -108,13 +109,14 @@ def test_published_size_and_nothing_dropped_silently(published):
 # ---- padding
 
 
+@pytest.mark.parametrize("attention", ATTENTIONS)
 @torch.no_grad()
-def test_teacher_forced_batch_equals_its_items():
-    model = tiny_model().eval()
+def test_teacher_forced_batch_equals_its_items(attention):
+    model = tiny_model(attention=attention).eval()
     several = items([9, 23, 14], [31, 40, 17])
-    together = model(*collate(several), 3)
+    together = model(*collate(several).inputs, 3)
     for row, item in enumerate(several):
-        alone = model(*collate([item]), 3)
+        alone = model(*collate([item]).inputs, 3)
         n_frames, n_steps, n_symbols = len(item.mel), alone.stop_logits.size(1), len(item.text)
         torch.testing.assert_close(together.after[row, :n_frames], alone.after[0], atol=1e-5, rtol=0)
         torch.testing.assert_close(together.before[row, :n_frames], alone.before[0], atol=1e-5, rtol=0)
@@ -125,8 +127,9 @@ def test_teacher_forced_batch_equals_its_items():
         torch.testing.assert_close(attention.sum(1), torch.ones(n_steps))
 
 
-def test_free_running_batch_equals_its_items():
-    model = tiny_model().eval()
+@pytest.mark.parametrize("attention", ATTENTIONS)
+def test_free_running_batch_equals_its_items(attention):
+    model = tiny_model(attention=attention).eval()
     nn.init.normal_(model.decoder.stop.weight, 0, 2.0)  # so that the items end apart from each other
     model.decoder.stop.bias.data.fill_(-2.0)
     batch = collate(items([9, 30, 14, 21], [10, 10, 10, 10]))
@@ -141,21 +144,26 @@ def test_free_running_batch_equals_its_items():
         torch.testing.assert_close(together.after[row, :n_frames], alone.after[0, :n_frames], atol=1e-5, rtol=0)
 
 
-def test_padding_changes_neither_losses_nor_gradients_in_training():
-    """Batch norm's statistics, its running ones, every loss and every gradient."""
-    several = collate(items([9, 12], [20, 16]))
+@pytest.mark.parametrize("attention", ATTENTIONS)
+def test_padding_changes_neither_losses_nor_gradients_in_training(attention):
+    """Batch norm's statistics, its running ones, every loss and every gradient; of two utterances one has word times."""
+    timed, plain = items([9, 12], [20, 16])
+    several = collate([timed._replace(ends=np.linspace(2, 20, 9, dtype=np.float32)), plain])
     padded = several._replace(
         text=nn.functional.pad(several.text, (0, 7), value=5),
+        ends=nn.functional.pad(several.ends, (0, 7), value=torch.inf),
         mels=nn.functional.pad(several.mels, (0, 0, 0, 12), value=3.0),
     )
     models = []
     for batch in (several, padded):
-        model = tiny_model().train()
-        losses = tacotron_losses(model(*batch, 2), batch.mels, batch.mel_lengths, 2, stop_weight=5.0)
-        losses.total.backward()
-        models.append((model, losses))
+        model = tiny_model(attention=attention).train()
+        prediction = model(*batch.inputs, 2)
+        losses = tacotron_losses(prediction, batch.mels, batch.mel_lengths, 2, stop_weight=5.0)
+        taught = attention_loss(prediction.attention, batch, 2, width=2.0, diagonal_weight=1.0)
+        (losses.total + taught).backward()
+        models.append((model, (*losses, taught)))
     (first, plain), (second, longer) = models
-    torch.testing.assert_close((plain.mel, plain.stop), (longer.mel, longer.stop), atol=1e-5, rtol=0)
+    torch.testing.assert_close(plain, longer, atol=1e-5, rtol=0)
     for (name, buffer), other in zip(first.named_buffers(), second.buffers(), strict=True):
         torch.testing.assert_close(buffer, other, msg=name)
     for (name, weight), other in zip(first.named_parameters(), second.parameters(), strict=True):
@@ -212,6 +220,25 @@ def test_stop_output_and_cap(bias, lengths, stopped):
     batch = collate(items([9, 12], [10, 10]))
     spoken = model.generate(batch.text, batch.text_lengths, batch.speakers, torch.tensor([20, 30]), 2)
     assert spoken.lengths.tolist() == lengths and spoken.stopped.tolist() == [stopped, stopped]
+    assert not spoken.arrived.any()
+
+
+@pytest.mark.parametrize(("arrival_frames", "lengths"), [(9, [28, 44]), (0, [60, 60])])
+def test_speech_ends_when_the_attention_stays_on_the_end_of_the_text(arrival_frames, lengths, monkeypatch):
+    """Texts of 5 and 9 symbols, one symbol a step of 4 frames: at the end after 4 and 8 steps, and 3 steps make 9 frames."""
+    model = tiny_model(arrival_frames=arrival_frames).eval()
+    model.decoder.stop.bias.data.fill_(-50.0)
+    steps = iter(range(100))
+
+    def one_symbol_a_step(query, state, memory):
+        at = (~memory.padding).sum(1).sub(1).clamp(max=next(steps))
+        return AttentionState(nn.functional.one_hot(at, 9).float(), state.cumulative)
+
+    monkeypatch.setattr(model.decoder.attention, "forward", one_symbol_a_step)
+    batch = collate(items([5, 9], [10, 10]))
+    spoken = model.generate(batch.text, batch.text_lengths, batch.speakers, torch.tensor([60, 60]), 4)
+    assert spoken.lengths.tolist() == lengths
+    assert spoken.arrived.tolist() == spoken.stopped.tolist() == [arrival_frames > 0] * 2
 
 
 @pytest.mark.parametrize("autocast", [False, True])
@@ -224,7 +251,7 @@ def test_overfits_one_batch(autocast):
     losses = []
     for _ in range(60):
         with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
-            prediction = model(*batch, 2)
+            prediction = model(*batch.inputs, 2)
         loss = tacotron_losses(prediction, batch.mels, batch.mel_lengths, 2)
         assert loss.total.dtype == torch.float32
         optimizer.zero_grad()

@@ -30,13 +30,14 @@ SIZES = (
     "embedding_size=8,encoder_prenet=8:8,encoder_size=8,encoder_kernels=2,decoder_prenet=8:8,attention_size=8,"
     "attention_filters=4,attention_kernel=5,decoder_size=12,postnet_size=8,postnet_kernels=2,n_highways=1,speaker_size=8"
 )
-HPARAMS = f"{SIZES},schedule=5:1e-3:4:3;4:5e-4:100:4,eval_utterances=3,eval_shown=1"
+HPARAMS = f"{SIZES},schedule=5:1e-3:4:3;4:5e-4:100:4,attention_fade=2:6,eval_utterances=3,eval_shown=1"
+UNSEEN = HPARAMS.replace("eval_shown=1", "eval_shown=0")  # evaluates without pictures and audio, which take seconds
 
 
 def write_data(root: Path, samples: Path) -> SynthesizerData:
-    """The first 0.5 to 1 s of a dozen sample utterances, as preprocessing would write them."""
+    """The first 0.5 to 1 s of a dozen sample utterances, as preprocessing would write them, every second with word times."""
     data = SynthesizerData(root)
-    rows = []
+    rows, times = [], []
     for number, path in enumerate(sorted(samples.glob("LibriSpeech/train-clean-100/*/*/*.flac"))[::7]):
         wav = load(path)[: 8000 + 700 * number]
         mel = mel_spectrogram(wav, MelFormat()).astype(np.float16)
@@ -44,6 +45,11 @@ def write_data(root: Path, samples: Path) -> SynthesizerData:
         save_npy(data.embed(path.stem), np.random.default_rng(number).normal(size=8).astype(np.float32))
         names = (data.audio(path.stem).name, data.mel(path.stem).name, data.embed(path.stem).name)
         rows.append(manifest.Row(*names, len(wav), len(mel), "some words, " * (1 + number % 3)))
+        if number % 2:
+            words = ["SOME", "WORDS", ""] * (1 + number % 3)
+            ends = np.linspace(0, len(wav) / 16000, len(words) + 1)[1:]
+            times.append(f"{names[1]}|{','.join(words)}|{','.join(f'{end:.3f}' for end in ends)}\n")
+    save_text(data.alignments, "".join(times))
     manifest.write(data.manifest, rows)
     save_text(data.parameters, json.dumps({"mel": asdict(MelFormat())}))
     return data
@@ -86,16 +92,18 @@ def assert_same(a, b, where="checkpoint"):
 
 
 def test_resumed_equals_uninterrupted_with_evaluations_between_and_r_changing(data, tmp_path):
-    whole = run(data, tmp_path / "whole", 8)
-    run(data, tmp_path / "parts", 3, eval_every=2)
-    parts = run(data, tmp_path / "parts", 8, hparams="", eval_every=3)  # the run keeps its own settings
+    whole = run(data, tmp_path / "whole", 8, UNSEEN)
+    run(data, tmp_path / "parts", 2, UNSEEN, eval_every=2)
+    run(data, tmp_path / "parts", 4, hparams="", eval_every=0)  # the run keeps its own settings
+    parts = run(data, tmp_path / "parts", 8, hparams="", eval_every=3)  # the first step has another r than the checkpoint
     assert_same(whole, parts)
     assert int(whole["model_state"]["r"]) == 4 and whole["optimizer_state"]["param_groups"][0]["lr"] == 5e-4
     rows = [json.loads(line) for line in (tmp_path / "parts" / "r" / "metrics.jsonl").read_text().splitlines()]
     assert [row["r"] for row in rows if "r" in row] == [5, 5, 5, 5, 4, 4, 4, 4]
     measured = [row for row in rows if "eval_mel_loss" in row]
     assert [row["step"] for row in measured] == [2, 6]
-    assert all(0 < row["alignment_peak"] <= 1 and 0 < row["free_length_ratio"] <= 2 for row in measured)
+    assert all(0 < row["alignment_score"] <= 1 and row["position_error"] >= 0 for row in measured)
+    assert all(0 < row["free_length_ratio"] <= 2 for row in measured)
 
 
 def test_killed_and_terminated_script_continues_bit_for_bit(data, tmp_path):
@@ -143,6 +151,33 @@ def test_held_out_utterances_are_never_trained_on(data):
     rows = read_rows(data)
     training, watched = split_rows(rows)
     assert len(watched) == 4 and len(training) == len(rows) - 4 and not set(training) & set(watched)
+
+
+# ---- word times
+
+
+def test_word_times_teach_and_without_them_training_is_as_usual(data, own_data, tmp_path, capsys):
+    taught = run(data, tmp_path / "taught", 3)
+    assert "the word times of 5 of them teach the attention" in capsys.readouterr().out
+    usual = run(data, tmp_path / "usual", 3, f"{HPARAMS},word_times=false")
+    own_data.alignments.unlink()
+    without = run(own_data, tmp_path / "without", 3)
+    assert "word times" not in capsys.readouterr().out
+    assert_same(usual["model_state"], without["model_state"])
+    name = "decoder.attention.query.weight"
+    assert not torch.equal(taught["model_state"][name], usual["model_state"][name])
+    assert taught["training"]["attention_fade"] == (2, 6)
+
+
+def test_alignment_is_told_when_it_forms_and_missed_when_it_should_have(data, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("synthesizer.evaluation.FORMED", 0.0)
+    run(data, tmp_path, 2, UNSEEN, eval_every=1)
+    said = capsys.readouterr().out
+    assert said.count("the alignment has formed") == 1 and "step 2: the attention follows the text" in said
+    assert "held-out texts come to an end" in said
+    monkeypatch.setattr("synthesizer.evaluation.FORMED", 2.0)
+    run(data, tmp_path, 3, UNSEEN, eval_every=3)
+    assert "WARNING: no alignment has formed" in capsys.readouterr().out
 
 
 # ---- what it writes
@@ -218,6 +253,9 @@ def test_missing_folder_format_and_damaged_files(own_data, tmp_path):
         ("attention_kernel=4", "odd"),
         ("cleaner=none", "cleaner"),
         ("n_mels=40", "80 mel bands"),
+        ("attention=forward", "location_both, dynamic"),
+        ("attention_fade=9:3", "attention_fade"),
+        ("attention_width=0", "attention_width"),
     ],
 )
 def test_settings_that_cannot_be(data, tmp_path, hparams, message):

@@ -10,7 +10,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -170,7 +170,8 @@ class Run:
 
     def _restore(self, saved: dict[str, Any]) -> None:
         self._check_formats(self.path, saved)
-        self._content["init_from"] = saved.get("init_from")
+        if "init_from" in saved:
+            self._content["init_from"] = saved["init_from"]
         with checkpoint.restoring(self.path, self.stage):
             self.model.load_state_dict(saved["model_state"])
             self.optimizer.load_state_dict(saved["optimizer_state"])
@@ -223,17 +224,26 @@ class Run:
             return contextlib.nullcontext()
         return torch.autocast(self.device.type, self._dtype)
 
-    def optimize(self, loss: torch.Tensor, clip: float, scale_gradients: Callable[[], None] | None = None) -> float:
+    def optimize(
+        self,
+        loss: torch.Tensor,
+        clip: float,
+        scale_gradients: Callable[[], None] | None = None,
+        clipped_apart: Collection[nn.Parameter] = (),
+    ) -> float:
         """Backward, clip the gradient's norm at `clip`, step. Returns the norm before clipping, nan if the step was skipped.
 
         A loss or gradient that is not finite changes nothing: weights stay, running statistics are put back. Raises
-        UserError after many in a row. `scale_gradients` runs before clipping.
+        UserError after many in a row. `scale_gradients` runs before clipping. The gradient of `clipped_apart`, some of the
+        model's parameters, has a norm of its own, so that it does not make the others' smaller.
         """
         self._scaler.scale(loss).backward()
         self._scaler.unscale_(self.optimizer)
         if scale_gradients:
             scale_gradients()
-        norm = float(nn.utils.clip_grad_norm_(self.model.parameters(), clip))
+        apart = set(clipped_apart)
+        groups = [parameter for parameter in self.model.parameters() if parameter not in apart], list(clipped_apart)
+        norm = math.hypot(*(float(nn.utils.clip_grad_norm_(group, clip)) for group in groups))
         # With several ranks the gradient is the same on all of them, the loss is not: all must decide alike.
         if math.isfinite(norm) and (self.world_size > 1 or bool(torch.isfinite(loss))):
             self._scaler.step(self.optimizer)
