@@ -7,6 +7,7 @@ at the end, so that they do not tell in how many runs the corpus was done.
 import hashlib
 import json
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -17,7 +18,9 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from synthesizer.speakers import Part, PreprocessSettings, preprocess_speaker, read_part
+from synthesizer.folder import begin_anew, check_names, check_replaceable, empty, is_continuation
+from synthesizer.parts import Part, read_part
+from synthesizer.speakers import PreprocessSettings, is_finished, preprocess_speaker
 from synthesizer.summary import indented, report
 from utils import corpora, manifest
 from utils.audio import SAMPLE_RATE, MelFormat, from_int16
@@ -25,6 +28,9 @@ from utils.cli import UserError, check_at_least, override, parse_overrides
 from utils.manifest import Row, format_row
 from utils.parallel import run_tasks
 from utils.paths import SynthesizerData, default_out_dir, remove_leftovers, save_npy, save_text, write_atomically
+
+DISK_BLOCK = 4096  # bytes
+EMBEDDING_SIZE = 256
 
 
 @dataclass(frozen=True)
@@ -48,12 +54,13 @@ def preprocess_audio(
     denoise: bool = True,
     n_processes: int | None = None,
     hparams: str = "",
+    ignore_space: bool = False,
 ) -> None:
     """Write waves, mels, train.txt, alignments.txt, parameters.json and Log.txt.
 
     datasets None does those of corpora's "librispeech_clean" that are there. UserError where nothing is found or nothing
-    is usable, where skip_existing meets a folder that was made with other parameters, and where without it data of other
-    speakers would be deleted.
+    is usable, where skip_existing meets a folder that was made with other parameters, where without it data of other
+    speakers would be deleted, and, unless ignore_space, where the output will not fit on its disk.
     """
     settings = PreprocessSettings(alignments=alignments, denoise=denoise and alignments)
     settings, mel_format = override(parse_overrides(hparams), settings, MelFormat())
@@ -61,12 +68,19 @@ def preprocess_audio(
         raise UserError(f"--hparams: sample_rate={mel_format.sample_rate}: only {SAMPLE_RATE} Hz is supported", exit_code=2)
     data = SynthesizerData(Path(out_dir or default_out_dir(datasets_root, "synthesizer")))
     speakers = corpora.find_speakers(datasets_root, datasets or _present_defaults(datasets_root))
+    check_names(speakers)
     if not skip_existing:
-        _check_replaceable(data, {speaker.id for speaker in speakers})
-    _prepare(data, {"mel": asdict(mel_format), "preprocess": asdict(settings)}, skip_existing)
-    todo = [speaker for speaker in speakers if not _is_finished(data, speaker.id)]
+        check_replaceable(data, {speaker.id for speaker in speakers})
+    parameters = json.dumps({"mel": asdict(mel_format), "preprocess": asdict(settings)}, indent=2) + "\n"
+    skip_existing = skip_existing and is_continuation(data, parameters)
+    todo = [s for s in speakers if not (skip_existing and is_finished(data, s, Path(datasets_root), settings))]
     if len(todo) < len(speakers):
         print(f"{len(speakers) - len(todo)} of {len(speakers)} speakers are finished already and skipped")
+    corpora.preflight(datasets_root, todo, data.root, _need(mel_format), texts=True, alignments=alignments,
+                      ignore_space=ignore_space)  # fmt: skip
+    remove_leftovers(data.root)
+    if not skip_existing:
+        begin_anew(data, parameters)
 
     task = partial(preprocess_speaker, datasets_root=Path(datasets_root), data=data, settings=settings, mel_format=mel_format)
     n_processes = n_processes or os.cpu_count() or 1
@@ -85,62 +99,19 @@ def _present_defaults(datasets_root: Path) -> list[str]:
     return present or absent
 
 
-def _check_replaceable(data: SynthesizerData, speakers: set[str]) -> None:
-    """Making everything anew must not delete what this run would not make again."""
-    others = {path.stem for path in data.parts_dir.glob("*.tsv")} - speakers
-    if others:
-        raise UserError(
-            f"{data.root}: holds {len(others)} speakers ({min(others)}, ...) that would not be made again; add to them "
-            "with --skip_existing, choose another folder with --out_dir, or delete this one"
-        )
-
-
-def _prepare(data: SynthesizerData, parameters: dict, skip_existing: bool) -> None:
-    """Forget what an earlier run finished, or with skip_existing make sure that it had the same parameters."""
-    remove_leftovers(data.root)
-    text = json.dumps(parameters, indent=2) + "\n"
-    if skip_existing and data.parameters.is_file():
-        if (found := data.parameters.read_text(encoding="utf-8")) != text:
-            raise UserError(
-                f"{data.parameters}: an earlier run had other parameters ({_differences(found, parameters)}); "
-                "take those again, or leave --skip_existing out to make everything anew"
-            )
-        return
-    data.parameters.unlink(missing_ok=True)  # first: without it the parts count for nothing
-    for stale in (data.manifest, data.alignments, data.log):
-        stale.unlink(missing_ok=True)
-    # embeddings too: those of other waves would pass for those of the new ones
-    for folder, pattern in {data.parts_dir: "*.tsv", data.audio_dir: "audio-*.npy", data.mels_dir: "mel-*.npy",
-                            data.embeds_dir: "embed-*.npy"}.items():  # fmt: skip
-        _empty(folder, pattern)
-    save_text(data.parameters, text)
-
-
-def _empty(folder: Path, pattern: str) -> None:
-    """Make a folder without files of this pattern; others in it are not ours to delete."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for stale in folder.glob(pattern):
-        stale.unlink()
-
-
-def _differences(found: str, wanted: dict) -> str:
-    try:
-        values = {name: value for group in json.loads(found).values() for name, value in group.items()}
-    except (ValueError, AttributeError):
-        return "the file is damaged"
-    wanted = {name: value for group in wanted.values() for name, value in group.items()}
-    changed = [name for name in wanted if values.get(name) != wanted[name]]
-    return ", ".join(f"{name}={values.get(name)} there, {wanted[name]} here" for name in changed)
-
-
-def _is_finished(data: SynthesizerData, speaker_id: str) -> bool:
-    """Speakers with folders that had no alignments are done again: these may have been downloaded since."""
-    path = data.part(speaker_id)
-    return path.is_file() and not read_part(path).unaligned
+def _need(f: MelFormat) -> corpora.Need:
+    """int16 waves, float16 mels, float32 embeddings; three files per utterance, each on whole blocks of the disk."""
+    per_second = 2 * f.sample_rate + 2 * f.n_mels * f.sample_rate / f.hop_length
+    return corpora.Need(per_second, per_file=3 * DISK_BLOCK + 4 * EMBEDDING_SIZE)
 
 
 def _assemble(data: SynthesizerData, parts: list[Part]) -> None:
     """alignments.txt and then train.txt, whose presence says that all is there."""
+    names = Counter(row.mel for part in parts for row in part.rows)
+    if twice := [name for name, n in names.items() if n > 1]:
+        raise UserError(
+            f"{data.mels_dir / min(twice)}: is of two utterances ({len(twice)} such); rename their speakers' folders"
+        )
     with write_atomically(data.alignments) as path, path.open("w", encoding="utf-8", newline="\n") as file:
         file.writelines(f"{line}\n" for part in parts for line in part.alignments)
     with write_atomically(data.manifest) as path, path.open("w", encoding="utf-8", newline="\n") as file:
@@ -210,7 +181,7 @@ def _prepare_embeds(data: SynthesizerData, encoder_path: Path, skip_existing: bo
             )
         return
     made_with.unlink(missing_ok=True)  # first: without it the embeddings count for nothing
-    _empty(data.embeds_dir, "embed-*.npy")
+    empty(data.embeds_dir, "embed-*.npy")
     save_text(made_with, digest + "\n")
 
 

@@ -1,26 +1,22 @@
-"""One speaker's utterances -> waves, mels and the part file that says that the speaker is finished.
+"""One speaker's utterances -> waves, mels and the part file that says that the speaker is finished."""
 
-A part file has one tab-separated line per fact: source (seconds of audio read, audio files, those in folders without
-word times), row (of train.txt), alignment (of alignments.txt), skipped (reason, what), note (what is odd, where),
-unaligned (folder without word times).
-"""
-
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from synthesizer.denoise import denoise
+from synthesizer.parts import Part, one_field, read_part
 from synthesizer.segment import Segment, disagreement, noise_spans, split
 from synthesizer.text import TextError, text_to_ids
+from synthesizer.transcript import onto_text, spoken
 from utils import audio, corpora, vad
 from utils.audio import AudioError, MelFormat
-from utils.cli import check_at_least
+from utils.cli import UserError, check_at_least
 from utils.corpora import Speaker, Utterance
-from utils.manifest import Row, format_row, parse_row
-from utils.paths import SynthesizerData, save_npy, save_text
+from utils.manifest import Row
+from utils.paths import SynthesizerData, save_npy
 
 SILENCE_PEAK = 1e-3  # a file that never exceeds this amplitude, -60 dB of full scale, holds no speech
 
@@ -29,17 +25,22 @@ SILENCE_PEAK = 1e-3  # a file that never exceeds this amplitude, -60 dB of full 
 class PreprocessSettings:
     """What makes utterances of audio files; with the mel format, all that the output depends on."""
 
-    alignments: bool = True  # split by word times; else whole files with the text beside them, trimmed by voice activity
+    alignments: bool = True  # cut by word times where known; else whole files with their texts, trimmed by voice activity
     denoise: bool = True  # where word times tell which stretches are silence
     silence_min_duration_split: float = 0.4  # s; utterances are split at silences from this length on
-    utterance_min_duration: float = 1.6  # s; shorter pieces are joined to a neighbour, or else skipped
-    max_mel_frames: int = 900  # longer utterances are skipped
+    utterance_min_duration: float = 1.6  # s; shorter pieces of a file are joined to a neighbour, or else skipped
+    min_mel_frames: int = 40  # shorter utterances are skipped
+    max_mel_frames: int = 900  # longer ones too
+    min_chars_per_second: float = 4.0  # of the text as read; what is slower has more in its audio than in its text
+    max_chars_per_second: float = 28.0  # what is faster has words in its text that are not in its audio
 
     def __post_init__(self) -> None:
-        check_at_least(self, 1, "max_mel_frames")
-        check_at_least(self, 0, "utterance_min_duration")
+        check_at_least(self, 1, "min_mel_frames", "max_mel_frames")
+        check_at_least(self, 0, "utterance_min_duration", "min_chars_per_second")
         if self.silence_min_duration_split <= 0:
             raise ValueError("silence_min_duration_split must be positive")
+        if self.min_mel_frames > self.max_mel_frames or self.min_chars_per_second >= self.max_chars_per_second:
+            raise ValueError("min_mel_frames and min_chars_per_second must not be over their max_ counterparts")
 
 
 class Piece(NamedTuple):
@@ -48,54 +49,35 @@ class Piece(NamedTuple):
     wav: np.ndarray
     text: str
     segment: Segment | None = None
+    is_cut: bool = False  # whether it is a part of its file
 
 
-@dataclass
-class Part:
-    """What came of one speaker."""
-
-    rows: list[Row] = field(default_factory=list)
-    alignments: list[str] = field(default_factory=list)
-    skipped: list[tuple[str, str]] = field(default_factory=list)  # (reason, file or line)
-    notes: list[tuple[str, str]] = field(default_factory=list)
-    unaligned: list[str] = field(default_factory=list)
-    seconds: float = 0.0  # of audio read
-    n_utterances: int = 0  # audio files found
-    n_unaligned: int = 0  # those of them in folders without word times
-
-    def save(self, path: Path) -> None:
-        lines = [("source", f"{self.seconds:.3f}", str(self.n_utterances), str(self.n_unaligned))]
-        lines += [("row", format_row(row)) for row in self.rows]
-        lines += [("alignment", line) for line in self.alignments]
-        lines += [("skipped", *reason) for reason in self.skipped]
-        lines += [("note", *note) for note in self.notes]
-        lines += [("unaligned", folder) for folder in self.unaligned]
-        save_text(path, "".join("\t".join(" ".join(f.split()) for f in line) + "\n" for line in lines))
+def is_finished(data: SynthesizerData, speaker: Speaker, datasets_root: Path, settings: PreprocessSettings) -> bool:
+    """Whether the speaker's part is there and word times have not come since. UserError if it is of another folder."""
+    path = data.part(speaker.id)
+    if not path.is_file():
+        return False
+    part = read_part(path)
+    if part.folder != (folder := one_field(corpora.relative(speaker.folder, datasets_root))):
+        raise UserError(
+            f"{path}: was made of {part.folder}, and now {folder} would go by the same name; preprocess it into another "
+            "folder with --out_dir"
+        )
+    return not part.unaligned and part.timed == _time_files(speaker, datasets_root, settings)
 
 
-def read_part(path: Path) -> Part:
-    """Inverse of Part.save."""
-    part = Part()
-    for line in path.read_text(encoding="utf-8").split("\n")[:-1]:
-        kind, *values = line.split("\t")
-        if kind == "source":
-            part.seconds, part.n_utterances, part.n_unaligned = float(values[0]), int(values[1]), int(values[2])
-        elif kind == "row":
-            part.rows.append(parse_row(values[0]))
-        elif kind == "alignment":
-            part.alignments.append(values[0])
-        elif kind == "unaligned":
-            part.unaligned.append(values[0])
-        else:
-            {"skipped": part.skipped, "note": part.notes}[kind].append((values[0], values[1]))
-    return part
+def _time_files(speaker: Speaker, datasets_root: Path, settings: PreprocessSettings) -> list[str]:
+    files = corpora.time_files(speaker.folder, speaker.top) if settings.alignments else []
+    return [one_field(corpora.relative(path, datasets_root)) for path in files]
 
 
 def preprocess_speaker(
     speaker: Speaker, datasets_root: Path, data: SynthesizerData, settings: PreprocessSettings, mel_format: MelFormat
 ) -> float:
     """Write the speaker's waves and mels, and last the part file. Returns hours of audio read."""
-    listing = corpora.list_utterances(speaker, texts=not settings.alignments, alignments=settings.alignments)
+    _forget(data, speaker)
+    passages = corpora.is_passages(speaker)
+    listing = corpora.list_utterances(speaker, not (passages and settings.alignments), settings.alignments)
     part = Part(unaligned=listing.chapters_without_alignments, n_utterances=len(listing.utterances))
     part.notes += [("problem in the corpus's files", problem) for problem in listing.problems]
     if not listing.utterances:
@@ -106,46 +88,63 @@ def preprocess_speaker(
             part.n_unaligned += 1
             continue
         try:
-            _add_utterance(part, speaker, utterance, data, settings, mel_format)
+            pieces = _pieces(part, utterance, passages, settings, mel_format)
         except AudioError as error:
             part.skipped.append(("unusable audio", str(error)))
+            continue
+        for i, piece in enumerate(pieces):
+            _add_piece(part, f"{corpora.stem(speaker, utterance.name)}_{i:02d}", piece, data, settings, mel_format)
     prefix = f"{datasets_root}/"
     part.skipped = [(reason, what.replace(prefix, "")) for reason, what in part.skipped]
     part.notes = [(reason, what.replace(prefix, "")) for reason, what in part.notes]
     part.unaligned = [folder.replace(prefix, "") for folder in part.unaligned]
+    part.timed = _time_files(speaker, datasets_root, settings)
+    part.folder = corpora.relative(speaker.folder, datasets_root)
     part.save(data.part(speaker.id))
     return part.seconds / 3600
 
 
-def _add_utterance(
-    part: Part, speaker: Speaker, utterance: Utterance, data: SynthesizerData, settings: PreprocessSettings, f: MelFormat
-) -> None:
-    words, text = utterance.words, utterance.text
-    if (words if settings.alignments else text) is None:
-        missing = "word times" if settings.alignments else "text"
+def _forget(data: SynthesizerData, speaker: Speaker) -> None:
+    """Delete what an earlier run made of a speaker who is done again: its pieces need not be those of this run."""
+    path = data.part(speaker.id)
+    if path.is_file():
+        for row in read_part(path).rows:
+            for file in (data.audio_dir / row.audio, data.mels_dir / row.mel, data.embeds_dir / row.embed):
+                file.unlink(missing_ok=True)
+        path.unlink()
+
+
+def _pieces(part: Part, utterance: Utterance, passages: bool, settings: PreprocessSettings, f: MelFormat) -> list[Piece]:
+    """What becomes of one audio file: its parts between long pauses where word times are known, else the whole.
+
+    The words of a passage are its text; other texts keep their punctuation, and must be spelt as the words are.
+    """
+    has_times = utterance.words is not None
+    if not has_times and (utterance.text is None or (passages and settings.alignments)):
+        missing = "word times" if passages and settings.alignments else "text"
         part.skipped.append((f"without {missing}", str(utterance.path)))
-        return
+        return []
     wav = audio.load(utterance.path, f.sample_rate)
     part.seconds += len(wav) / f.sample_rate
     if np.abs(wav).max() < SILENCE_PEAK:
         raise AudioError(f"{utterance.path}: is silent")
     wav = audio.rescale(wav, f.rescale_peak)
-    if settings.alignments:
+    if has_times:
         if problem := disagreement(utterance.ends, len(wav) / f.sample_rate):
             part.skipped.append(("alignment disagrees with audio", f"{utterance.path}: {problem}"))
-            return
-        pieces = aligned_pieces(wav, words, utterance.ends, settings, f)
-    else:
-        pieces = iter([Piece(vad.trim_silences(wav), text)])
-    # names as published: <speaker>-<chapter>-<utterance>_<piece>, the speaker first in any corpus
-    stem = utterance.name if utterance.name.startswith(f"{speaker.name}-") else f"{speaker.name}-{utterance.name}"
-    for i, piece in enumerate(pieces):
-        _add_piece(part, f"{stem}_{i:02d}", piece, data, settings, f)
+            return []
+        times = (utterance.words, utterance.ends)
+        if not passages and utterance.text is not None:
+            times = onto_text(utterance.text, *times)
+        if times:
+            return aligned_pieces(wav, *times, settings, f)
+        part.notes.append(("text and timed words differ, used whole", f"{utterance.path}: {utterance.text[:80]}"))
+    return [Piece(vad.trim_silences(wav), utterance.text)]
 
 
 def aligned_pieces(
     wav: np.ndarray, words: tuple[str, ...], ends: tuple[float, ...], settings: PreprocessSettings, f: MelFormat
-) -> Iterator[Piece]:
+) -> list[Piece]:
     """The pieces of a wave (n,) between its long pauses, denoised by what is heard in all of its pauses."""
     duration = len(wav) / f.sample_rate
     longest = settings.max_mel_frames * f.hop_length / f.sample_rate
@@ -153,24 +152,18 @@ def aligned_pieces(
     if settings.denoise and segments:
         spans = noise_spans(words, ends, duration)
         wav = denoise(wav, [(round(start * f.sample_rate), round(end * f.sample_rate)) for start, end in spans])
+    pieces = []
     for segment in segments:
         first, past = round(segment.start * f.sample_rate), round(segment.end * f.sample_rate)
-        yield Piece(wav[first:past], segment.text, segment)
+        pieces.append(Piece(wav[first:past], segment.text, segment, is_cut=len(segments) > 1))
+    return pieces
 
 
 def _add_piece(part: Part, name: str, piece: Piece, data: SynthesizerData, settings: PreprocessSettings, f: MelFormat) -> None:
-    seconds, n_frames = len(piece.wav) / f.sample_rate, 1 + len(piece.wav) // f.hop_length
-    text = _one_line(piece.text)
-    try:
-        text_to_ids(text)
-    except TextError:
-        part.skipped.append(("text without a readable letter", f"{name}: {text[:80]}"))
-        return
-    if seconds < settings.utterance_min_duration:
-        part.skipped.append(("too short", f"{name}: {seconds:.2f} s"))
-        return
-    if n_frames > settings.max_mel_frames:
-        part.skipped.append(("too long", f"{name}: {n_frames} frames"))
+    n_frames, text = 1 + len(piece.wav) // f.hop_length, _one_line(piece.text)
+    if misfit := _misfit(piece, text, n_frames, settings, f):
+        reason, what = misfit
+        part.skipped.append((reason, f"{name}: {what}"))
         return
     if "|" in piece.text:
         part.notes.append(("a | in the text was replaced by a space", name))
@@ -182,8 +175,28 @@ def _add_piece(part: Part, name: str, piece: Piece, data: SynthesizerData, setti
     row = Row(data.audio(name).name, data.mel(name).name, data.embed(name).name, len(stored), len(mel), text)
     part.rows.append(row)
     if piece.segment:
-        spoken = ",".join(_one_line(word) for word in piece.segment.words)
-        part.alignments.append(f"{row.mel}|{spoken}|{','.join(f'{end:.3f}' for end in piece.segment.ends)}")
+        words = ",".join(_one_line(spoken(word)) for word in piece.segment.words)
+        part.alignments.append(f"{row.mel}|{words}|{','.join(f'{end:.3f}' for end in piece.segment.ends)}")
+
+
+def _misfit(piece: Piece, text: str, n_frames: int, settings: PreprocessSettings, f: MelFormat) -> tuple[str, str] | None:
+    """(reason, detail) why a piece is not to be trained on; None if it is."""
+    try:
+        n_characters = len(text_to_ids(text)) - 1
+    except TextError:
+        return "text without a readable letter", text[:80]
+    seconds = len(piece.wav) / f.sample_rate
+    if piece.is_cut and seconds < settings.utterance_min_duration:
+        return "too short a piece", f"{seconds:.2f} s"
+    if n_frames < settings.min_mel_frames:
+        return "too short", f"{n_frames} frames"
+    if n_frames > settings.max_mel_frames:
+        return "too long", f"{n_frames} frames"
+    if n_characters < settings.min_chars_per_second * seconds:
+        return "too few characters per second", f"{n_characters / seconds:.1f}, {text[:80]}"
+    if n_characters > settings.max_chars_per_second * seconds:
+        return "too many characters per second", f"{n_characters / seconds:.1f}, {text[:80]}"
+    return None
 
 
 def _one_line(text: str) -> str:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from synthesizer.speakers import Part, PreprocessSettings
+from synthesizer.parts import Part
+from synthesizer.speakers import PreprocessSettings
 from utils.audio import MelFormat
 from utils.cli import UserError
 from utils.paths import SynthesizerData, save_text
@@ -78,7 +79,11 @@ def _log(parts: dict[str, Part], settings: PreprocessSettings, mel_format: MelFo
     lines += ["", "Counts", f"    speakers: {len(parts)}, of which {n_without} without a usable utterance"]
     lines += [f"    audio files found: {sum(part.n_utterances for part in parts.values())}"]
     lines += [f"    hours read: {sum(part.seconds for part in parts.values()) / 3600:.3f}"]
-    lines += [f"    utterances written: {len(rows)}", f"    hours written: {seconds.sum() / 3600:.3f}"]
+    n_timed = sum(len(part.alignments) for part in parts.values())
+    lines += [
+        f"    utterances written: {len(rows)}, of which with word times: {n_timed}",
+        f"    hours written: {seconds.sum() / 3600:.3f}",
+    ]
     lines += [f"    skipped, {reason}: {n}" for reason, n in sorted(_counts(parts).items())]
     if rows:
         characters = np.array([len(row.text) for row in rows])
