@@ -1,10 +1,23 @@
 """Corpora as users have them on disk, whole and damaged; cutting of pauses."""
 
+import itertools
+import os
+import re
+import shutil
+from collections import namedtuple
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from encoder.preprocess import preprocess
+from tests import layouts
+from tests.layouts import TEXTS, write_audio, write_text
 from utils import audio, corpora, vad
 from utils.cli import UserError
+from utils.corpora.layout import MAX_NAME_BYTES, disk_name
+from utils.corpora.lines import LineIndex
+from utils.corpora.preflight import N_HEADERS, N_SPEAKERS, Need, preflight
 
 
 def utterance(folder, name, text=None):
@@ -95,23 +108,6 @@ def test_what_is_missing_is_named(tmp_path, samples):
         corpora.find_speakers(tmp_path, ["LibriSpeech/dev"])
 
 
-def test_voxceleb_keeps_anglophone_speakers(tmp_path):
-    for speaker in ("id10001", "id10002", "id10003"):
-        utterance(tmp_path / "VoxCeleb1" / "wav" / speaker / "video", "00001")
-        utterance(tmp_path / "VoxCeleb2" / "dev" / "aac" / speaker / "video", "00002")
-    with pytest.raises(UserError, match="vox1_meta.csv"):
-        corpora.find_speakers(tmp_path, ["voxceleb1"])
-    table = ["VoxCeleb1 ID\tVGGFace1 ID\tGender\tNationality\tSet"]
-    table += ["id10001\tA\tm\tNew Zealand\tdev", "id10002\tB\tf\tNorway\tdev", "broken", "id10009\tC\tm\tUSA\tdev"]
-    (tmp_path / "VoxCeleb1" / "vox1_meta.csv").write_text("\r\n".join(table))
-    (kept,) = corpora.find_speakers(tmp_path, ["voxceleb1"])
-    assert kept.id == "VoxCeleb1_id10001"
-    assert [u.name for u in corpora.list_utterances(kept).utterances] == ["video_00001"]
-    assert len(corpora.find_speakers(tmp_path, ["voxceleb2"])) == 3
-    present, absent = corpora.split_present(tmp_path, ["voxceleb1", "librispeech_other"])
-    assert (present, absent) == (["VoxCeleb1"], ["LibriSpeech/train-other-500"])
-
-
 def test_pauses_are_cut_and_speech_is_kept(samples):
     wav = audio.load(next((samples / "LibriSpeech").rglob("*.flac")))
     pause = np.zeros(3 * 16000, dtype=np.float32)
@@ -120,3 +116,311 @@ def test_pauses_are_cut_and_speech_is_kept(samples):
     assert abs(len(between) - 2 * len(alone)) < 0.5 * 16000
     for silent in (pause, pause[:100], pause[:0]):
         assert vad.trim_silences(silent).shape == (0,)
+
+
+# ---- other corpora
+
+
+@pytest.fixture(scope="module")
+def waves(samples):
+    return layouts.sample_waves(samples, 3)
+
+
+@pytest.fixture
+def silence():
+    """For tests that list and do not listen."""
+    return [np.zeros(160, np.float32)] * 3
+
+
+def listings(root, name):
+    """{speaker: {utterance: text}} and all problems."""
+    listed = {s.id: corpora.list_utterances(s, texts=True) for s in corpora.find_speakers(root, [name])}
+    texts = {speaker: {u.name: u.text for u in listing.utterances} for speaker, listing in listed.items()}
+    return texts, [problem for listing in listed.values() for problem in listing.problems]
+
+
+def test_published_layouts_give_speakers_names_and_texts_with_punctuation(tmp_path, silence):
+    stems = {"libritts": "90001_100010_00000{}_000000", "vctk_080": "{speaker}_00{}", "vctk_092": "{speaker}_00{}",
+             "mailabs": "emma+emma_01_f00000{}", "folder": "day{}+0001", "manifest": "clips+{speaker}{}"}  # fmt: skip
+    expected = {
+        "libritts": ["LibriTTS_dev-clean_90001"],
+        "vctk_080": ["VCTK-Corpus_p225", "VCTK-Corpus_p315", "VCTK-Corpus_s5"],
+        "vctk_092": ["VCTK-Corpus-0.92_p225"],
+        "mailabs": [f"M-AILABS_en_US_{name}" for name in ("elliot_miller", "judy_bieber", "mix_judy_bieber")],
+        "folder": ["own+voices_anna", "own+voices_bo"],
+        "manifest": ["listed_anna", "listed_bo"],
+    }
+    for build in layouts.WITH_TEXTS:
+        texts, problems = listings(tmp_path, build(tmp_path, silence))
+        assert list(texts) == expected[build.__name__]
+        for speaker, told in texts.items():
+            names = [stems[build.__name__].format(i, speaker=speaker.split("_")[-1]) for i in range(3)]
+            assert told == dict.fromkeys(names) if speaker.endswith("p315") else dict(zip(names, TEXTS, strict=True))
+        assert len(problems) == (build is layouts.vctk_080) and all("3 of 3 audio files have no text" in p for p in problems)
+
+
+def test_voxceleb_keeps_anglophone_speakers_unless_all_are_asked_for(tmp_path, silence):
+    write_audio(tmp_path / "VoxCeleb1/wav/id10001/a_b-c/00001.wav", silence[0])
+    with pytest.raises(UserError, match="vox1_meta.csv.*-d VoxCeleb1/all"):
+        corpora.find_speakers(tmp_path, ["voxceleb1"])
+    assert len(corpora.find_speakers(tmp_path, ["voxceleb1/all"])) == 1
+    layouts.voxceleb1(tmp_path, silence)
+    (kept,) = corpora.find_speakers(tmp_path, ["voxceleb1"])
+    assert kept.id == "VoxCeleb1_id10001"
+    assert [u.name for u in corpora.list_utterances(kept).utterances] == ["a_b-c_00000", "a_b-c_00001", "a_b-c_00002"]
+    everyone = corpora.find_speakers(tmp_path, ["voxceleb1/all", "voxceleb1"])
+    assert [s.id for s in everyone] == ["VoxCeleb1_id10001", "VoxCeleb1_id10002"] and everyone[0] == kept
+    layouts.voxceleb2(tmp_path, silence)
+    assert [s.id for s in corpora.find_speakers(tmp_path, ["voxceleb2"])] == ["VoxCeleb2_id00012"]
+    present, absent = corpora.split_present(tmp_path, ["voxceleb1/all", "librispeech_other"])
+    assert (present, absent) == (["VoxCeleb1/all"], ["LibriSpeech/train-other-500"])
+    with pytest.raises(UserError, match="no subset 'some'; those that exist: all"):
+        corpora.find_speakers(tmp_path, ["voxceleb1/some"])
+
+
+def test_two_releases_of_vctk_are_told_apart(tmp_path, silence):
+    layouts.vctk_080(tmp_path, silence)
+    assert {s.corpus for s in corpora.find_speakers(tmp_path, ["vctk"])} == {"VCTK-Corpus"}
+    layouts.vctk_092(tmp_path, silence)
+    with pytest.raises(UserError, match="which of VCTK-Corpus, VCTK-Corpus-0.92 is meant"):
+        corpora.find_speakers(tmp_path, ["vctk"])
+    assert [s.id for s in corpora.find_speakers(tmp_path, ["vctk-corpus-0.92"])] == ["VCTK-Corpus-0.92_p225"]
+
+
+def test_damaged_transcripts_cost_their_own_utterances_and_are_told(tmp_path, silence):
+    names = [build(tmp_path, silence) for build in (layouts.libritts, layouts.mailabs, layouts.folder)]
+    first = tmp_path / "LibriTTS/dev-clean/90001/100010/90001_100010_000000_000000.normalized.txt"
+    first.write_text(" \n")
+    first.with_name("90001_100010_000001_000000.original.txt").unlink()
+    table = tmp_path / "M-AILABS/en_US/by_book/female/judy_bieber/emma/metadata.csv"
+    table.write_text(f"emma_01_f000000;{TEXTS[0]}\nemma_01_f000001|{TEXTS[1]}|{TEXTS[1]}\n", encoding="utf-8")
+    anna = tmp_path / "own/voices/anna"
+    (anna / "day1/0001.txt").write_bytes("Zoë".encode("latin-1"))
+    shutil.copy(anna / "day2/0001.wav", anna / "day2/0001.flac")
+    texts, problems = listings(tmp_path, names[0])
+    assert [*texts["LibriTTS_dev-clean_90001"].values()] == [None, None, TEXTS[2]]
+    assert f"{first}: is empty" in problems and "1 of 3 audio files have no text" in problems[-1]
+    texts, problems = listings(tmp_path, names[1])
+    assert [*texts["M-AILABS_en_US_judy_bieber"].values()] == [None, TEXTS[1], None]
+    assert f"{table}, line 1: 1 columns" in problems[0] and "emma_01_f000000.wav, emma_01_f000002.wav" in problems[1]
+    texts, problems = listings(tmp_path, names[2])
+    assert texts["own+voices_anna"] == {"day0+0001": TEXTS[0], "day1+0001": None, "day2+0001": TEXTS[2]}
+    assert "0001.wav: another file is called day2+0001 too" in problems[0] and "0001.txt: not UTF-8 (byte 2)" in problems[1]
+
+
+def test_one_folder_of_audio_is_one_speaker(tmp_path, silence):
+    write_audio(tmp_path / "me" / "1.wav", silence[0])
+    (speaker,) = corpora.find_speakers(tmp_path, ["me"])
+    assert speaker.id == "me_me" and [u.name for u in corpora.list_utterances(speaker).utterances] == ["1"]
+    (tmp_path / "me" / "other").mkdir()
+    with pytest.raises(UserError, match="put each speaker's audio into a folder of its own"):
+        corpora.find_speakers(tmp_path, ["me"])
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        (["x/1.wav|a|One, | two.", "2.wav|b|", "/3.wav|a|3"], {"a": {"x+1": "One, | two.", "3": "3"}, "b": {"2": None}}),
+        (["1.wav|a", "2.wav|b"], {"a": {"1": None}, "b": {"2": None}}),
+        (["1.wav\ta\t1.25\tOne | 1.", "2.wav\ta\t3\tTwo"], {"a": {"1": "One | 1.", "2": "Two"}}),
+        (["Text\tid\tSpeaker\tPath", "A.\t7\ta\t1.wav", "B\t8\tspeaker\t2.wav"], {"a": {"1": "A."}, "speaker": {"2": "B"}}),
+        (["file|speaker", "1.wav|speaker"], {"speaker": {"1": None}}),
+    ],
+)  # fmt: skip
+def test_manifests_of_all_shapes(tmp_path, lines, expected):
+    path = tmp_path / "in" / "list.tsv"
+    path.parent.mkdir()
+    for newline, mark in itertools.product(("\n", "\r\n"), ("", "\ufeff")):
+        path.write_bytes((mark + newline.join([*lines, ""])).encode())
+        texts, problems = listings(tmp_path, "in/list.tsv")
+        assert {speaker.removeprefix("in+list_"): told for speaker, told in texts.items()} == expected and not problems
+
+
+def test_unusable_lines_of_a_manifest_are_told_once(tmp_path, monkeypatch):
+    path = tmp_path / "m.txt"
+    path.write_bytes(
+        "1.wav|b|One\n2.wav|a\n\n|a|no file\n3.wav||nobody\n4.wav|a|Zwölf\n5.wav|ä|Fü".encode("latin-1") + b"\n1.wav|b|again\n"
+    )
+    texts, problems = listings(tmp_path.parent, f"{tmp_path.name}/m.txt")
+    assert texts == {f"{tmp_path.name}+m_b": {"1": "One"}}
+    assert [p.split(":")[0].split(" ")[-1] for p in problems[:-1]] == ["2", "4", "5", "6", "7"] and "called 1 too" in problems[
+        -1
+    ]
+    monkeypatch.chdir(tmp_path)  # a manifest may also be named by its path from here
+    assert len(corpora.find_speakers(tmp_path.parent, ["m.txt"])) == 1
+    for wrong, message in (("1.wav\n", "m.txt: its first line"), ("audio|text\n1|a\n", "its first line"), ("", "first line"),
+                           ("audio|speaker|text\n", "no speaker found")):  # fmt: skip
+        path.write_text(wrong)
+        with pytest.raises(UserError, match=message):
+            corpora.find_speakers(tmp_path, ["m.txt"])
+    with pytest.raises(UserError, match="n.txt: no such manifest"):
+        corpora.find_speakers(tmp_path, ["n.txt"])
+
+
+# ---- names on disk
+
+
+def test_no_two_utterances_share_a_name_and_librispeech_keeps_its_own(tmp_path, samples, silence):
+    shutil.copytree(samples / layouts.LIBRISPEECH / "90001", tmp_path / layouts.LIBRISPEECH / "90001")
+    shutil.copytree(samples / layouts.LIBRISPEECH / "90001", tmp_path / "LibriSpeech/mine/90001")
+    names = [layouts.LIBRISPEECH, "LibriSpeech/mine"]
+    names += [build(tmp_path, silence) for build in (*layouts.WITH_TEXTS, layouts.voxceleb1, layouts.voxceleb2)]
+    names += [layouts.folder(tmp_path, silence, "90001"), layouts.manifest(tmp_path, silence, "listed/more.txt")]
+    speakers = corpora.find_speakers(tmp_path, names)
+    stems = [corpora.stem(speaker, u.name) for speaker in speakers for u in corpora.list_utterances(speaker).utterances]
+    assert len(stems) == len(set(stems)) > 60 and len({speaker.id for speaker in speakers}) == len(speakers)
+    published = {path.stem for path in (tmp_path / layouts.LIBRISPEECH).rglob("*.flac")}
+    assert {stem for stem in stems if stem.split("-")[0] == "90001"} == published
+
+
+def test_speakers_of_one_name_are_refused(tmp_path, silence):
+    layouts.folder(tmp_path, silence, "en")
+    layouts.manifest(tmp_path, silence, "en/manifest.txt")
+    with pytest.raises(UserError, match="both would be called en_anna"):
+        corpora.find_speakers(tmp_path, ["en/manifest.txt", "en"])
+
+
+def test_names_fit_every_table_and_file_system_and_stay_apart():
+    rng = np.random.default_rng(0)
+    alphabet = ["a", "b", "_", "-", " ", "|", "\t", "\n", "/", "é", "\udcff", "漢", ".", "+"]
+    names = {"".join(rng.choice(alphabet, rng.integers(1, 8))) for _ in range(3000)} | {"x" * 300, "x" * 301, "漢" * 100}
+    safe = [disk_name(name) for name in names]
+    assert len(set(safe)) == len(names)
+    for name, changed in zip(names, safe, strict=True):
+        assert not set(changed) & set("|\t\n/\udcff") and changed == " ".join(changed.split())
+        assert len(changed.encode()) <= MAX_NAME_BYTES + 11
+        assert changed == name or "~" in changed
+    assert disk_name("90001-100010-0000") == "90001-100010-0000" and disk_name("M. Müller+1") == "M. Müller+1"
+
+
+# ---- word times
+
+
+def test_lines_are_found_by_their_keys(tmp_path):
+    rng = np.random.default_rng(0)
+    path = tmp_path / "lines"
+    lines = [f"{rng.integers(50)} {i}" for i in range(400)]
+    path.write_text("\n".join(lines))
+    index = LineIndex(path, lambda line: line.split(b" ")[0], keep_keys=True)
+    assert index.keys == {line.split(" ")[0].encode() for line in lines}
+    for key in range(60):
+        expected = [(i + 1, line.encode()) for i, line in enumerate(lines) if line.split(" ")[0] == str(key)]
+        assert index.find(str(key).encode()) == expected
+
+
+def test_the_nearest_word_times_count_and_what_is_wrong_with_them_is_told(tmp_path, silence):
+    name = layouts.folder(tmp_path, silence)
+    top = tmp_path / name
+    for i in range(3):  # two files of a speaker may have one stem: their paths tell them apart
+        write_audio(top / "anna" / f"0{i}.wav", silence[0])
+    write_text(top / "alignment.txt", "\n".join([
+        'anna/day0/0001 "TOP" "1"', '00 "TOP" "1"', '01 "TOP" "1"', 'anna/02 "A" "1"', '02 "B" "1"', '02 "C" "1"',
+        'bo/day0/0001 "A" "2,1"', 'bo/day1/0001 "A" "1"', 'bo/day1/0001 "A" "1"']))  # fmt: skip
+    write_text(top / "anna" / "alignment.txt", '00 "NEAR" "1"\nday1/0001 "NEAR" "1"\n')
+    write_text(top / "anna" / "day1" / "alignment.txt", '0001 "NEAREST" "1"\n')
+    (top / "bo" / "alignment.txt").write_bytes('day2/0001 "Ä" "1"'.encode("latin-1"))
+    anna, bo = (corpora.list_utterances(speaker, alignments=True) for speaker in corpora.find_speakers(tmp_path, [name]))
+    words = {u.name: u.words and u.words[0] for u in anna.utterances}
+    assert words == {"day0+0001": "TOP", "day1+0001": "NEAREST", "day2+0001": None, "00": "NEAR", "01": "TOP", "02": "A"}
+    assert anna.problems == [f"{top / 'anna/alignment.txt'}: no line for day2+0001"]
+    assert [u.words for u in bo.utterances] == [None] * 3
+    reasons = ("line 7: 1 words but 2 times", "line 8: line 9 is of the same", "line 1: not UTF-8")
+    assert len(bo.problems) == 3 and all(reason in told for reason, told in zip(reasons, bo.problems, strict=True))
+
+
+# ---- preflight
+
+
+def test_preflight_tells_what_is_there_and_what_is_missing(tmp_path, samples, waves, capsys):
+    names = [build(tmp_path, waves) for build in layouts.WITH_TEXTS]
+    shutil.copytree(samples / layouts.LIBRISPEECH / "90001", tmp_path / layouts.LIBRISPEECH / "90001")
+    next((tmp_path / "LibriSpeech").rglob("*.alignment.txt")).unlink()
+    (tmp_path / "listed/alignment.txt").touch()
+    speakers = corpora.find_speakers(tmp_path, [*names, layouts.LIBRISPEECH])
+    preflight(tmp_path, speakers, tmp_path / "SV2TTS" / "x", Need(3600, 100), texts=True, alignments=True)
+    out = capsys.readouterr().out
+    assert "LibriTTS_dev-clean: 1 speakers, 3 files, about 0.0017 h" in out
+    assert "VCTK-Corpus: 3 speakers, 9 files, about 0.005 h" in out
+    assert "missing: 3 files of VCTK-Corpus have no text, e.g. VCTK-Corpus/wav48/p315/p315_000.wav" in out
+    assert "missing: 4 files of LibriSpeech_train-clean-100 are without word times; they are left out" in out
+    assert "missing: 6 files of own+voices are without word times; they are used whole" in out
+    assert out.count("missing") == 7 and "of listed" not in out
+    seconds = 36 * 2 + sum(len(audio.load(path)) for path in (tmp_path / "LibriSpeech").rglob("*.flac")) / 16000
+    assert f"{(3600 * seconds + 44 * 100) / 1e6:.1f} MB needed" in out
+
+
+def test_preflight_stops_what_cannot_end_well(tmp_path, silence, monkeypatch, capsys):
+    layouts.voxceleb1(tmp_path, [np.zeros(160000, np.float32)])
+    speakers = corpora.find_speakers(tmp_path, ["voxceleb1"])
+    with pytest.raises(UserError, match="VoxCeleb1: has no transcripts"):
+        preflight(tmp_path, speakers, tmp_path, Need(1), texts=True)
+    usage = namedtuple("usage", "free")
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: usage(5_000_000))
+    with pytest.raises(UserError, match="10.0 MB will be written, but only 5.0 MB are free there.*--ignore_space"):
+        preflight(tmp_path, speakers, tmp_path / "out", Need(1e6))
+    preflight(tmp_path, speakers, tmp_path / "out", Need(1e6), ignore_space=True)
+    preflight(tmp_path, speakers, tmp_path / "out", Need(1e5))
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: usage(100_000))
+    for directory, _, files in os.walk(tmp_path / "VoxCeleb1/wav"):
+        for file in files:
+            write_audio(Path(directory) / file, np.zeros(160000, np.float32))
+    with pytest.raises(UserError, match="0.2 MB will be written.*--ignore_space"):
+        preprocess(tmp_path, datasets=["voxceleb1"], n_processes=1)
+    assert not (tmp_path / "SV2TTS").exists()
+    for path in (tmp_path / "VoxCeleb1/wav").rglob("*.wav"):
+        path.unlink()
+    with pytest.raises(UserError, match="no audio file below the folders of the 1 speakers"):
+        preflight(tmp_path, speakers, tmp_path, Need(1), ignore_space=True)
+
+
+def test_preflight_of_many_speakers_looks_at_a_sample_alone(tmp_path, waves, monkeypatch, capsys):
+    source = write_audio(tmp_path / "source.wav", waves[0])
+    for i in range(500):
+        folder = tmp_path / "many" / f"speaker{i}"
+        folder.mkdir(parents=True)
+        for k in range(1 + i % 3):
+            os.link(source, folder / f"{k}.wav")
+    speakers = corpora.find_speakers(tmp_path, ["many"])
+    listed, scan = [], os.scandir
+    monkeypatch.setattr("os.scandir", lambda folder: listed.append(folder) or scan(folder))
+    opened, load = [], __import__("soundfile").info
+    monkeypatch.setattr("soundfile.info", lambda path: opened.append(path) or load(path))
+    preflight(tmp_path, speakers, tmp_path, Need(1))
+    assert len(listed) == N_SPEAKERS and len(opened) == N_HEADERS
+    found = re.search(r"many: 500 speakers, about ([\d,]+) files, about ([\d.]+) h", capsys.readouterr().out)
+    assert float(found[1].replace(",", "")) == pytest.approx(1000, rel=0.1) and float(found[2]) == pytest.approx(
+        2000 / 3600, rel=0.1
+    )
+
+
+# ---- real files
+
+
+@pytest.mark.parametrize(("suffix", "rate", "channels"), [
+    ("m4a", 44100, 2), ("m4a", 16000, 1), ("wav", 44100, 2), ("wav", 8000, 1), ("flac", 48000, 1), ("ogg", 44100, 1),
+    ("mp3", 44100, 2),
+])  # fmt: skip
+def test_files_of_all_kinds_hold_the_same_speech(tmp_path, waves, suffix, rate, channels):
+    decoded = audio.load(write_audio(tmp_path / f"a.{suffix}", waves[0], rate, channels))
+    n = len(waves[0])
+    assert decoded.dtype == np.float32 and n - 1 <= len(decoded) <= n + 4096  # AAC and MP3 come in whole blocks
+    cepstra = [np.log(audio.encoder_mel(audio.normalize_volume(wav, -30.0)) + 1e-6)[:, :30] for wav in (waves[0], decoded)]
+    corr = [np.corrcoef(cepstra[0].ravel(), cepstra[1][i : i + len(cepstra[0])].ravel())[0, 1] for i in range(12)
+            if i + len(cepstra[0]) <= len(cepstra[1])]  # fmt: skip
+    assert max(corr) > 0.97
+
+
+def test_the_encoder_takes_every_corpus(tmp_path, waves):
+    builders = (*layouts.WITH_TEXTS, layouts.voxceleb1, layouts.voxceleb2)
+    names = [build(tmp_path / "in", waves) for build in builders]
+    away = tmp_path / "away"  # a manifest may lie outside datasets_root
+    names.append(str(away / layouts.manifest(away, waves)))
+    names = [name for name in names if name != "listed/manifest.txt"]
+    preprocess(tmp_path / "in", tmp_path / "out", names, n_processes=1, hparams="min_frames=50")
+    rows = {p.parent.name: p.read_text().splitlines()[2:] for p in (tmp_path / "out").glob("*/utterances.tsv")}
+    assert len(rows) == 14 and {len(lines) for lines in rows.values()} == {3}
+    lengths = {speaker: [int(line.split("\t")[2]) for line in lines] for speaker, lines in rows.items()}
+    reference = lengths["M-AILABS_en_US_judy_bieber"]
+    assert all(np.allclose(each, reference, rtol=0.2) for each in lengths.values())
+    source = rows["listed_anna"][0].split("\t")[-1]
+    assert source.startswith("../away/") and (tmp_path / "in" / source).is_file()
