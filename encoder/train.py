@@ -70,7 +70,7 @@ def train(data_dir: Path, options: dict[str, Any], hparams: str = "", umap_every
             _announce(index, plan, len(held_out), settings)
 
         model = EncoderWithLoss(config).to(run.device)
-        optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate)
+        optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate, fused=True)
         wrapped = run.start(model, optimizer, config, settings, mel=MEL_FORMAT)
         dataset = SpeakerDataset(index, settings.partial_frames)
         feed = batches(plan, run.step + 1, dataset, collate, run.device, run.n_workers)
@@ -83,7 +83,7 @@ def train(data_dir: Path, options: dict[str, Any], hparams: str = "", umap_every
             with run.autocast():
                 loss = wrapped(batch.mels)
             grad_norm = run.optimize(loss, settings.clip, scale_similarity)
-            run.log(loss=loss.item(), learning_rate=settings.learning_rate, grad_norm=grad_norm)
+            run.log(loss=loss, learning_rate=settings.learning_rate, grad_norm=grad_norm)
 
             if run.is_main and run.due(run.options.eval_every):
                 run.report(**verify(evaluate(settings.eval_utterances)).figures())

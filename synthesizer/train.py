@@ -69,7 +69,7 @@ def train(data_dir: Path, options: dict[str, Any], hparams: str = "") -> None:
         watched = HeldOut(held_out, settings.eval_utterances, settings.eval_shown, settings.attention_fade[0])
 
         model = Tacotron(config).to(run.device)
-        optimizer = torch.optim.Adam(model.parameters())
+        optimizer = torch.optim.Adam(model.parameters(), fused=True)
         wrapped = run.start(model, optimizer, config, settings, mel=dataclasses.asdict(mel_format), symbols=SYMBOLS)
         if run.is_main:
             _announce(training, len(watched.items))
@@ -92,10 +92,10 @@ def train(data_dir: Path, options: dict[str, Any], hparams: str = "") -> None:
             reached = model.attention_parameters() if weight else ()
             grad_norm = run.optimize(losses.total + weight * taught, settings.clip, clipped_apart=reached)
             run.log(
-                loss=losses.total.item(),
-                mel_loss=losses.mel.item(),
-                stop_loss=losses.stop.item(),
-                attention_loss=taught.item(),
+                loss=losses.total,
+                mel_loss=losses.mel,
+                stop_loss=losses.stop,
+                attention_loss=taught,
                 learning_rate=stage.learning_rate,
                 r=stage.r,
                 grad_norm=grad_norm,

@@ -4,7 +4,6 @@ train.py writes its own loop."""
 import contextlib
 import dataclasses
 import itertools
-import math
 import re
 import shutil
 import signal
@@ -25,8 +24,11 @@ from utils.board import Board, NoBoard
 from utils.cli import UserError, override
 from utils.device import DTYPES, choose_dtype, join_ranks, rng_state, set_rng_state
 from utils.paths import remove_leftovers, write_atomically
+from utils.stepping import Readback, Stepper
 
 SKIPS_TO_GIVE_UP = 25  # steps in a row whose loss or gradient is not finite
+IN_A_ROW = "skipped_in_a_row"
+HIDDEN = ("steps_per_second", "skipped_steps")  # of the progress bar, which shows the speed itself
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,8 +81,7 @@ class Run:
             with checkpoint.restoring(self.path, stage):
                 self.step, self.seed = self.checkpoint["step"], self.checkpoint["sampler_state"]["seed"]
         self.board: Board | NoBoard = NoBoard()
-        self.skipped = 0  # steps without an update, because the loss or the gradient was not finite
-        self._skipped_in_a_row = 0
+        self._readback = Readback()
         self._saved_step = self.step
         self._dtype = choose_dtype(options.precision, self.device)
         self._scaler = torch.amp.GradScaler(self.device.type, enabled=self._dtype == torch.float16)
@@ -122,16 +123,16 @@ class Run:
         """Load what the checkpoint holds, or the weights of init_from, or start afresh; returns the module to call (wrapped if
         there are several ranks).
 
-        The model must be on run.device already.
+        The model must be on run.device already, and the optimizer be a fused one (see Stepper).
         """
         self.model, self.optimizer = model, optimizer
+        self._stepper = Stepper(model, optimizer, self._scaler, loss_is_alike=self.world_size == 1)
         self._content = {"model": dataclasses.asdict(config), "mel": mel, "symbols": symbols}
         self._content["training"] = {k: v for s in settings for k, v in dataclasses.asdict(s).items()}
         if self.checkpoint:
             self._restore(self.checkpoint)
         elif self.initial:
             self._initialize(self.options.init_from, self.initial)
-        self._buffers = list(model.buffers())
         if self.is_main:
             if self.options.force_restart:  # only now, when nothing is left that the user might have mistaken
                 self._put_aside()
@@ -175,9 +176,11 @@ class Run:
         with checkpoint.restoring(self.path, self.stage):
             self.model.load_state_dict(saved["model_state"])
             self.optimizer.load_state_dict(saved["optimizer_state"])
+            for group in self.optimizer.param_groups:
+                group["fused"] = True  # whatever it was saved as
             if saved["scaler_state"]:  # there is none of a run that was not in fp16 before
                 self._scaler.load_state_dict(saved["scaler_state"])
-            self.skipped = saved["sampler_state"]["skipped"]
+            self._stepper.skipped.fill_(saved["sampler_state"]["skipped"])
             set_rng_state(saved["rng_state"], self.device)
         self.checkpoint = None  # its memory is not needed any more
 
@@ -206,10 +209,10 @@ class Run:
             desc=self.stage, total=total, initial=self.step, unit="step", disable=not self.is_main, mininterval=interval,
             dynamic_ncols=True, smoothing=0.05,
         ) as self._bar:  # fmt: skip
+            self._logged = time.perf_counter()
             while self.step < last and not self._must_stop():
                 self.step += 1
-                self._before = [buffer.clone() for buffer in self._buffers]
-                self._started = time.perf_counter()
+                self._stepper.remember()
                 if self.rank:  # dropout differs between ranks; the checkpoint holds the random numbers of the first alone
                     torch.manual_seed(self.seed + self.rank + 1009 * self.step)
                 yield self.step
@@ -230,46 +233,34 @@ class Run:
         clip: float,
         scale_gradients: Callable[[], None] | None = None,
         clipped_apart: Collection[nn.Parameter] = (),
-    ) -> float:
-        """Backward, clip the gradient's norm at `clip`, step. Returns the norm before clipping, nan if the step was skipped.
+    ) -> torch.Tensor:
+        """Backward, clip the gradient's norm at `clip`, step. Returns the norm before clipping (), nan if the step was skipped.
 
-        A loss or gradient that is not finite changes nothing: weights stay, running statistics are put back. Raises
-        UserError after many in a row. `scale_gradients` runs before clipping. The gradient of `clipped_apart`, some of the
-        model's parameters, has a norm of its own, so that it does not make the others' smaller.
+        A loss or gradient that is not finite changes nothing: weights stay, running statistics are put back; many in a row
+        end the run. `scale_gradients` runs before clipping. The gradient of `clipped_apart`, some of the model's parameters,
+        has a norm of its own, so that it does not make the others' smaller.
         """
-        self._scaler.scale(loss).backward()
-        self._scaler.unscale_(self.optimizer)
-        if scale_gradients:
-            scale_gradients()
-        apart = set(clipped_apart)
-        groups = [parameter for parameter in self.model.parameters() if parameter not in apart], list(clipped_apart)
-        norm = math.hypot(*(float(nn.utils.clip_grad_norm_(group, clip)) for group in groups))
-        # With several ranks the gradient is the same on all of them, the loss is not: all must decide alike.
-        if math.isfinite(norm) and (self.world_size > 1 or bool(torch.isfinite(loss))):
-            self._scaler.step(self.optimizer)
-            self._skipped_in_a_row = 0
-        else:
-            norm = math.nan
-            self._skip()
-        self._scaler.update()
-        self.optimizer.zero_grad(set_to_none=True)
-        return norm
+        return self._stepper.step(loss, clip, scale_gradients, clipped_apart)
 
-    def _skip(self) -> None:
-        self.skipped += 1
-        self._skipped_in_a_row += 1
-        for buffer, before in zip(self._buffers, self._before, strict=True):
-            buffer.copy_(before)
-        if self._skipped_in_a_row >= SKIPS_TO_GIVE_UP:
-            raise UserError(f"step {self.step}: loss or gradient not finite for {SKIPS_TO_GIVE_UP} steps in a row; {self.path} "
-                            f"holds step {self._saved_step}; lower the learning rate or look at the data")  # fmt: skip
+    def log(self, **values: float | torch.Tensor) -> None:
+        """The numbers of this step, each a float or a tensor of one: for progress bar, metrics.jsonl, and every n-th time the
+        dashboards. Shown when they have arrived from the device, in order."""
+        now = time.perf_counter()
+        speed, self._logged = 1 / max(1e-9, now - self._logged), now
+        counts = {"skipped_steps": self._stepper.skipped.clone(), IN_A_ROW: self._stepper.skipped_in_a_row.clone()}
+        self._readback.put(self.step, {**values, "steps_per_second": speed, **counts})
+        self._show()
 
-    def log(self, **values: float) -> None:
-        """The numbers of this step: progress bar, metrics.jsonl, and every n-th time the dashboards."""
-        speed = 1 / max(1e-9, time.perf_counter() - self._started)
-        values = {name: float(value) for name, value in values.items()}
-        self._bar.set_postfix({**values, "skipped": self.skipped} if self.skipped else values, refresh=False)
-        self.board.scalars(self.step, {**values, "steps_per_second": speed, "skipped_steps": self.skipped})
+    def _show(self, all_of_them: bool = False) -> None:
+        """Pass on what has arrived. UserError after many skipped steps in a row."""
+        for step, values in self._readback.take(all_of_them):
+            in_a_row = values.pop(IN_A_ROW)
+            self.board.scalars(step, values)
+            shown = {name: value for name, value in values.items() if name not in HIDDEN or (value and name == "skipped_steps")}
+            self._bar.set_postfix(shown, refresh=False)
+            if in_a_row >= SKIPS_TO_GIVE_UP:
+                raise UserError(f"step {step}: loss or gradient not finite for {SKIPS_TO_GIVE_UP} steps in a row; {self.path} "
+                                f"holds step {self._saved_step}; lower the learning rate or look at the data")  # fmt: skip
 
     def report(self, **values: float) -> None:
         """Numbers measured on held-out data: printed on a line of their own, and sent everywhere at once."""
@@ -299,6 +290,7 @@ class Run:
 
     def save(self) -> None:
         """Write the checkpoint, if this rank is the one that writes."""
+        self._show(all_of_them=True)  # it raises where the steps since then were good for nothing
         if self.is_main:
             content = {
                 "format": checkpoint.stage_format(self.stage),
@@ -307,7 +299,7 @@ class Run:
                 "model_state": self.model.state_dict(),
                 "optimizer_state": self.optimizer.state_dict(),
                 "scaler_state": self._scaler.state_dict(),
-                "sampler_state": {"seed": self.seed, "skipped": self.skipped},
+                "sampler_state": {"seed": self.seed, "skipped": int(self._stepper.skipped)},
                 "rng_state": rng_state(self.device),
             }
             checkpoint.save(self.path, content)

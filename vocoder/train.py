@@ -59,7 +59,7 @@ def train(
         sources = find_sources(data, VocoderData(vocoder_dir), ground_truth, crop, mel_format.hop_length)
 
         model = WaveRNN(config).to(run.device)
-        optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate)
+        optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate, fused=True)
         wrapped = run.start(model, optimizer, config, settings, mel=dataclasses.asdict(mel_format))
         training, watched = (
             CropDataset(part, mel_format, model.distribution, crop, config.pad) for part in split(sources, run.is_main)
@@ -74,7 +74,7 @@ def train(
             with run.autocast():
                 loss = model.distribution.loss(wrapped(batch.levels, batch.mel), batch.targets)
             grad_norm = run.optimize(loss, settings.clip)
-            run.log(loss=loss.item(), learning_rate=settings.learning_rate, grad_norm=grad_norm)
+            run.log(loss=loss, learning_rate=settings.learning_rate, grad_norm=grad_norm)
             if run.is_main and len(watched):
                 if run.due(run.options.eval_every):
                     run.report(held_out_loss=held_out_loss(run, model, watched, settings))
