@@ -18,7 +18,7 @@ def onto_text(text: str, words: Sequence[str], ends: Sequence[float]) -> tuple[t
         return None
     times, silences, start = [], {}, 0.0  # end of each letter; end of the silence before each letter
     for letters, end in zip(told, ends, strict=True):
-        times += [start + (end - start) * (i + 1) / len(letters) for i in range(len(letters))]
+        times += [end - (end - start) * left / len(letters) for left in reversed(range(len(letters)))]
         if not letters:
             silences[len(times)] = end
         start = end
