@@ -4,6 +4,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+EPSILON = 1e-5  # added to the length of a centroid before dividing by it, as published
+TINY = 1e-12  # the square root of 0 has no gradient
+
 
 class GE2ELoss(nn.Module):
     """Cross entropy of telling each utterance's speaker by scaled similarity to all speakers' centroids."""
@@ -30,17 +33,19 @@ class GE2ELoss(nn.Module):
 def similarities(embeddings: Tensor) -> Tensor:
     """(S, U, E) of length 1 -> cosine of each utterance with each speaker's centroid (S * U, S).
 
-    The centroid of an utterance's own speaker is that of the speaker's other utterances.
+    The centroid of an utterance's own speaker is that of the speaker's other utterances: (total - e) / (U - 1). Its cosine
+    and its length follow from e . total, |total|^2 and |e|^2, so that one product is all that is computed of E numbers.
     """
     n_speakers, n_utterances, _ = embeddings.shape
-    total = embeddings.sum(dim=1, keepdim=True)  # (S, 1, E)
-    others = _unit((total - embeddings) / (n_utterances - 1))  # (S, U, E)
     flat = embeddings.flatten(0, 1)  # (S * U, E)
-    to_centroids = flat @ _unit(total / n_utterances).squeeze(1).T  # (S * U, S)
-    to_others = (embeddings * others).sum(dim=2).flatten()  # (S * U,)
-    own = torch.eye(n_speakers, dtype=torch.bool, device=embeddings.device).repeat_interleave(n_utterances, dim=0)
-    return torch.where(own, to_others.unsqueeze(1), to_centroids)
+    totals = embeddings.sum(dim=1)  # (S, E)
+    with_totals = flat @ totals.T  # (S * U, S)
+    total_squared = totals.square().sum(dim=1)  # (S,)
+    to_centroids = with_totals / (total_squared.sqrt() + EPSILON * n_utterances)  # (S * U, S)
 
-
-def _unit(vectors: Tensor) -> Tensor:
-    return vectors / (vectors.norm(dim=-1, keepdim=True) + 1e-5)
+    speakers = torch.arange(n_speakers, device=embeddings.device).repeat_interleave(n_utterances)[:, None]  # (S * U, 1)
+    with_own = with_totals.gather(1, speakers)  # (S * U, 1)
+    squared = torch.linalg.vecdot(flat, flat)[:, None]  # (S * U, 1)
+    others_squared = total_squared[speakers] - 2 * with_own + squared  # |total - e|^2
+    to_others = (with_own - squared) / (others_squared.clamp(min=TINY).sqrt() + EPSILON * (n_utterances - 1))
+    return to_centroids.scatter(1, speakers, to_others)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from encoder.ge2e import GE2ELoss
+from encoder.recurrence import LSTM
 from utils import audio
 from utils.cli import check_at_least
 
@@ -42,14 +43,12 @@ class SpeakerEncoder(nn.Module):
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
         self.config = config
-        self.lstm = nn.LSTM(
-            config.n_mels, config.hidden_size, config.n_layers, proj_size=config.projection_size, batch_first=True
-        )
+        self.lstm = LSTM(config.n_mels, config.hidden_size, config.n_layers, proj_size=config.projection_size, batch_first=True)
         self.linear = nn.Linear(config.projection_size or config.hidden_size, config.embedding_size)
 
     def forward(self, mels: Tensor, lengths: Tensor | None = None) -> Tensor:
         """(B, T, n_mels), true frames of each (B,) if padded -> (B, E) of length 1, in float32."""
-        states, _ = self.lstm(mels)  # (B, T, hidden)
+        states = self.lstm(mels)  # (B, T, hidden)
         last = (
             states[:, -1] if lengths is None else states[torch.arange(len(mels), device=mels.device), lengths - 1]
         )  # (B, hidden)
