@@ -83,7 +83,7 @@ def train(data_dir: Path, options: dict[str, Any], hparams: str = "", umap_every
             with run.autocast():
                 loss = wrapped(batch.mels)
             grad_norm = run.optimize(loss, settings.clip, scale_similarity)
-            run.log(loss=loss, learning_rate=settings.learning_rate, grad_norm=grad_norm)
+            run.log(loss=loss, learning_rate=settings.learning_rate, grad_norm=grad_norm, data_seconds=feed.seconds_waited)
 
             if run.is_main and run.due(run.options.eval_every):
                 run.report(**verify(evaluate(settings.eval_utterances)).figures())

@@ -99,6 +99,7 @@ def train(data_dir: Path, options: dict[str, Any], hparams: str = "") -> None:
                 learning_rate=stage.learning_rate,
                 r=stage.r,
                 grad_norm=grad_norm,
+                data_seconds=feed.seconds_waited,
             )
             if run.is_main and run.due(run.options.eval_every) and watched.items:
                 watched.evaluate(run, model, stage.r)

@@ -5,6 +5,7 @@ import hashlib
 import itertools
 import re
 import signal
+import time
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing import resource_tracker
 from typing import Any
@@ -81,6 +82,23 @@ class _PlannedSteps:
         return map(self.plan, itertools.count(self.first_step))
 
 
+class Feed:
+    """Iterator over batches that tells how long the last one kept the training waiting (s)."""
+
+    def __init__(self, prepared: Iterator[Any]) -> None:
+        self._prepared = prepared
+        self.seconds_waited = 0.0
+
+    def __iter__(self) -> "Feed":
+        return self
+
+    def __next__(self) -> Any:
+        started = time.perf_counter()
+        batch = next(self._prepared)
+        self.seconds_waited = time.perf_counter() - started
+        return batch
+
+
 def batches(
     plan: Callable[[int], list[Any]],
     first_step: int,
@@ -88,7 +106,7 @@ def batches(
     collate: Callable[[list[Any]], Any],
     device: torch.device,
     n_workers: int,
-) -> Iterator[Any]:
+) -> Feed:
     """Batches of step first_step, first_step + 1, ... on `device`: collate([dataset[spec] for spec in plan(step)]).
 
     With workers, batches are prepared ahead and, for a GPU, pinned; which batches come does not depend on their number.
@@ -104,7 +122,11 @@ def batches(
         prefetch_factor=4 if n_workers else None,
         generator=torch.Generator(),  # else it draws from the run's random numbers, and a resumed run would differ
     )
-    with _signals_left_to_the_run() if n_workers else contextlib.nullcontext():
+    return Feed(_moved(loader, device))
+
+
+def _moved(loader: DataLoader, device: torch.device) -> Iterator[Any]:
+    with _signals_left_to_the_run() if loader.num_workers else contextlib.nullcontext():
         prepared = iter(loader)  # starts the workers
     try:
         for batch in prepared:

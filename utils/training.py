@@ -28,7 +28,7 @@ from utils.stepping import Readback, Stepper
 
 SKIPS_TO_GIVE_UP = 25  # steps in a row whose loss or gradient is not finite
 IN_A_ROW = "skipped_in_a_row"
-HIDDEN = ("steps_per_second", "skipped_steps")  # of the progress bar, which shows the speed itself
+HIDDEN = ("steps_per_second", "data_seconds", "skipped_steps")  # of the progress bar, which shows the speed itself
 
 
 @dataclasses.dataclass(frozen=True)

@@ -74,7 +74,7 @@ def train(
             with run.autocast():
                 loss = model.distribution.loss(wrapped(batch.levels, batch.mel), batch.targets)
             grad_norm = run.optimize(loss, settings.clip)
-            run.log(loss=loss, learning_rate=settings.learning_rate, grad_norm=grad_norm)
+            run.log(loss=loss, learning_rate=settings.learning_rate, grad_norm=grad_norm, data_seconds=feed.seconds_waited)
             if run.is_main and len(watched):
                 if run.due(run.options.eval_every):
                     run.report(held_out_loss=held_out_loss(run, model, watched, settings))
