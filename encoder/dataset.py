@@ -189,7 +189,6 @@ class SpeakerDataset(Dataset):
             raise _damaged(path) from error
         return crops
 
-
     def __getitems__(self, specs: list[CropSpec]) -> list[np.ndarray]:
         """What a DataLoader calls for a batch."""
         with ThreadPoolExecutor(READS_AT_ONCE) as pool:
