@@ -22,6 +22,10 @@ class Memory(NamedTuple):
     padding: Tensor  # (B, T) bool, True where there is no character
     location: Tensor  # (A, K) filters over the location
 
+    def float(self) -> "Memory":
+        """In fp32."""
+        return Memory(self.values.float(), self.keys.float(), self.padding, self.location.float())
+
 
 class AttentionState(NamedTuple):
     weights: Tensor  # (B, T) where the last step looked

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from synthesizer.attention import AttentionState, Memory
 from synthesizer.layers import PreNet
-from synthesizer.recurrence import ResidualLSTM
+from synthesizer.recurrence import Product, ResidualLSTM
 
 
 class Attended(NamedTuple):
@@ -24,6 +24,14 @@ class DecoderState(NamedTuple):
     attended: Attended
     lstm1: tuple[Tensor, Tensor]  # hidden and cell, (B, size) each
     lstm2: tuple[Tensor, Tensor]
+
+
+class StepWeights(NamedTuple):
+    """What a step that generates reads, prepared once for all of them."""
+
+    frames: Tensor  # (r n_mels, size)
+    lstm1: Product
+    lstm2: Product
 
 
 class Decoder(nn.Module):
@@ -80,15 +88,21 @@ class Decoder(nn.Module):
         attended = Attended(hidden, memory.values.new_zeros(batch, n_context), self.attention.start(memory))
         return DecoderState(attended, (rest, rest), (rest, rest))
 
-    def step(self, frame: Tensor, state: DecoderState, memory: Memory, weights: Tensor) -> tuple[Tensor, Tensor, DecoderState]:
-        """Last frame (B, n_mels), state, memory, frame_weights(r) -> r frames (B, r, n_mels), stop logits (B,), next state"""
+    def step(
+        self, frame: Tensor, state: DecoderState, memory: Memory, weights: StepWeights
+    ) -> tuple[Tensor, Tensor, DecoderState]:
+        """Last frame (B, n_mels), state, memory, step_weights(B, r) -> r frames (B, r, n_mels), stop logits (B,), next state"""
         attended = self.attend(self.query_prenet(self.prenet(frame)), state.attended, memory)
         x = self.join(torch.cat([attended.context, attended.hidden], dim=1))  # (B, size)
-        x, lstm1 = self.lstm1.step(x, state.lstm1)
-        x, lstm2 = self.lstm2.step(x, state.lstm2)
-        mel = F.linear(x, weights).unflatten(1, (-1, self.n_mels))  # (B, r, n_mels)
+        x, lstm1 = self.lstm1.step(x, state.lstm1, weights.lstm1)
+        x, lstm2 = self.lstm2.step(x, state.lstm2, weights.lstm2)
+        mel = F.linear(x, weights.frames).unflatten(1, (-1, self.n_mels))  # (B, r, n_mels)
         stop = self.stop(torch.cat([x, attended.context], dim=1)).squeeze(1)
         return mel, stop, DecoderState(attended, lstm1, lstm2)
+
+    def step_weights(self, n_rows: int, r: int, dtype: torch.dtype = torch.float32) -> StepWeights:
+        """For n_rows utterances. dtype: of the LSTMs' products, which are nearly all of a step's work."""
+        return StepWeights(self.frame_weights(r).contiguous(), self.lstm1.fused(n_rows, dtype), self.lstm2.fused(n_rows, dtype))
 
     def attend(self, query: Tensor, last: Attended, memory: Memory) -> Attended:
         """query_prenet's output at this step (B, 3 A) -> where the attention goes next, and what it reads there"""

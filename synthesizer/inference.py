@@ -16,6 +16,7 @@ from synthesizer.text import text_to_ids
 from utils import audio, checkpoint
 from utils.audio import MelFormat
 from utils.cli import UserError
+from utils.device import choose_dtype
 
 MAX_BATCH = 16  # texts spoken at once
 
@@ -31,13 +32,16 @@ class Synthesizer:
         device: str | torch.device | None = None,
         verbose: bool = False,
         cap_frames: tuple[int, int] | None = None,
+        precision: str = "fp32",
     ) -> None:
-        """device: a GPU if there is one. cap_frames: see TacotronConfig; those of the file if not given.
+        """device: a GPU if there is one. cap_frames: see TacotronConfig; those of the file if not given. precision: fp32, or
+        bf16 (on a GPU also fp16), which is faster and rounds.
 
         UserError if the file is missing, cut short or of another stage.
         """
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.verbose = verbose
+        self._dtype = choose_dtype(precision, self.device)
         content = checkpoint.load(Path(path), "synthesizer", published=True)
         with checkpoint.restoring(Path(path), "synthesizer"):
             content = own_content(content)
@@ -101,7 +105,7 @@ class Synthesizer:
         speakers = self._speakers(embeddings, len(texts))
         frames = [torch.from_numpy(np.asarray(mel, dtype=np.float32)) for mel in mels]
         with self._repeatable(seed):
-            answer = self.model(*self._padded(ids), *self._padded(frames), speakers, int(self.model.r)).after.cpu()
+            answer = self.model(*self._padded(ids), *self._padded(frames), speakers, int(self.model.r)).after.cpu().float()
         return [answer[row, : len(mel)].numpy().copy() for row, mel in enumerate(mels)]
 
     @staticmethod
@@ -125,7 +129,7 @@ class Synthesizer:
         cap, cap_per_symbol = self.cap_frames
         caps = cap + cap_per_symbol * lengths
         spoken = self.model.generate(text, lengths, speakers, -(-caps // r) * r)
-        return Generated(*(tensor.cpu() for tensor in spoken))
+        return Generated(*(tensor.cpu().float() if tensor.is_floating_point() else tensor.cpu() for tensor in spoken))
 
     def _cut(self, spoken: Generated, row: int, n_symbols: int) -> tuple[np.ndarray, np.ndarray]:
         """One item's mel (n_mels, T) and alignment (steps, symbols), its silence at the end taken off."""
@@ -150,9 +154,10 @@ class Synthesizer:
 
     @contextlib.contextmanager
     def _repeatable(self, seed: int | None) -> Iterator[None]:
-        """No gradients; and with a seed the pre-net's dropout, which is always on, falls the same way every time."""
+        """The precision, and no gradients; with a seed the dropout, which is always on, falls the same way every time."""
         devices = [self.device] if self.device.type == "cuda" else []
-        with torch.inference_mode(), torch.random.fork_rng(devices, enabled=seed is not None):
+        mixed = torch.autocast(self.device.type, self._dtype, enabled=self._dtype is not None)
+        with torch.inference_mode(), mixed, torch.random.fork_rng(devices, enabled=seed is not None):
             if seed is not None:
                 torch.manual_seed(seed)
             yield

@@ -188,10 +188,21 @@ class Tacotron(nn.Module):
         An item ends with the first step whose stop output passes 0.5, or when most of the attention has been on its last
         symbol for arrival_frames, or at its cap, whatever the others do.
         """
-        r = r or int(self.r)
+        r, device = r or int(self.r), text.device.type
+        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else torch.float32
         memory = self._read(text, text_lengths, speakers)
-        state, weights = self.decoder.start(memory), self.decoder.frame_weights(r)
-        frame = memory.values.new_zeros(text.size(0), self.config.n_mels)
+        with torch.autocast(device, enabled=False):  # it would convert the weights at every step
+            mels, attention, ends = self._speak(memory.float(), text_lengths, max_frames, r, dtype)
+        before = torch.cat(mels, dim=1)  # (B, F, n_mels)
+        refined = self._refine(before, ends.lengths)
+        return Generated(before, refined, torch.stack(attention, dim=1), ends.lengths, ends.stopped, ends.arrived)
+
+    def _speak(
+        self, memory: Memory, text_lengths: Tensor, max_frames: Tensor, r: int, dtype: torch.dtype
+    ) -> tuple[list[Tensor], list[Tensor], "_Ends"]:
+        """Step after step until all items have ended: mel (B, r, n_mels) and attention (B, T) of each, and the ends."""
+        state, weights = self.decoder.start(memory), self.decoder.step_weights(len(text_lengths), r, dtype)
+        frame = memory.values.new_zeros(len(text_lengths), self.config.n_mels)
         ends = _Ends(text_lengths, max_frames, self.config.arrival_frames, r)
         mels, attention = [], []
         while not ends.all_reached:
@@ -200,9 +211,7 @@ class Tacotron(nn.Module):
             mels.append(mel)
             attention.append(state.attended.attention.weights)
             ends.update(stop_logits, attention[-1])
-        before = torch.cat(mels, dim=1)  # (B, F, n_mels)
-        refined = self._refine(before, ends.lengths)
-        return Generated(before, refined, torch.stack(attention, dim=1), ends.lengths, ends.stopped, ends.arrived)
+        return mels, attention, ends
 
     def _read(self, text: Tensor, lengths: Tensor, speakers: Tensor) -> Memory:
         mask = sequence_mask(lengths, text.size(1))  # (B, T)

@@ -25,11 +25,47 @@ class ResidualLSTM(nn.Module):
         inputs = F.linear(x, w.weight_ih_l0, w.bias_ih_l0 + w.bias_hh_l0)  # (B, S, 4 C)
         return x + ZoneoutRecurrence.apply(inputs, w.weight_hh_l0.to(inputs.dtype), kept)
 
-    def step(self, x: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """One step, nothing zoned out: (B, C) and (hidden, cell), (B, C) each -> (B, C) and the next state"""
+    def fused(self, n_rows: int, dtype: torch.dtype = torch.float32) -> "Product":
+        """The product of `step`, for n_rows utterances. In bf16 there is half as much to read: on a CPU, that is what a step of
+        few utterances waits for."""
         w = self.lstm
-        state = torch.lstm_cell(x.float(), state, w.weight_ih_l0, w.weight_hh_l0, w.bias_ih_l0, w.bias_hh_l0)
-        return x + state[0], state
+        weight, bias = torch.cat([w.weight_ih_l0, w.weight_hh_l0], dim=1), w.bias_ih_l0 + w.bias_hh_l0
+        return Product(weight.to(dtype), n_rows, bias.to(dtype))
+
+    @staticmethod
+    def step(x: Tensor, state: tuple[Tensor, Tensor], product: "Product") -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """One step, nothing zoned out: (B, C), (hidden, cell), (B, C) each, and fused(B) -> (B, C) and the next state"""
+        hidden, cell = state
+        enter, forget, new, leave = product(torch.cat([x, hidden], dim=1)).float().chunk(4, dim=1)
+        cell = torch.addcmul(forget.sigmoid() * cell, enter.sigmoid(), new.tanh())
+        hidden = leave.sigmoid() * cell.tanh()
+        return x + hidden, (hidden, cell)
+
+
+class Product:
+    """x -> F.linear(x, weight, bias) for many x, (n_rows, C_in) each, without gradients.
+
+    A recurrence multiplies few rows with one large matrix again and again. On a CPU, oneDNN does that in half the time when
+    the matrix has been arranged for it once, which torch itself does anew in every product.
+    """
+
+    def __init__(self, weight: Tensor, n_rows: int, bias: Tensor | None = None) -> None:
+        self.weight, self.bias = weight, bias
+        self.packed = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), n_rows) if _can_pack(weight) else None
+
+    def __call__(self, x: Tensor) -> Tensor:
+        x = x.to(self.weight.dtype)
+        if self.packed is None:
+            return F.linear(x, self.weight, self.bias)
+        return torch.ops.mkldnn._linear_pointwise(x, self.packed, self.bias, "none", [], "")
+
+
+def _can_pack(weight: Tensor) -> bool:
+    if weight.device.type != "cpu" or not torch.backends.mkldnn.is_available():
+        return False
+    if not (hasattr(torch.ops.mkldnn, "_reorder_linear_weight") and hasattr(torch.ops.mkldnn, "_linear_pointwise")):
+        return False  # they are not torch's public interface
+    return weight.dtype == torch.float32 or (weight.dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 class ZoneoutRecurrence(torch.autograd.Function):
@@ -45,9 +81,9 @@ class ZoneoutRecurrence(torch.autograd.Function):
         hidden = inputs.new_zeros(S + 1, B, weight.size(1))  # of every step, zeros first
         cell = inputs.new_zeros(hidden.shape, dtype=torch.float32)
         gates = inputs.new_empty(S, B, weight.size(0), dtype=torch.float32)
-        weight_t = weight.t()
+        product = Product(weight, B)
         for s in range(S):
-            enter, forget, new, leave = torch.add(inputs[:, s], hidden[s] @ weight_t).float().chunk(4, dim=1)
+            enter, forget, new, leave = torch.add(inputs[:, s], product(hidden[s])).float().chunk(4, dim=1)
             enter, forget, new, leave = enter.sigmoid(), forget.sigmoid(), new.tanh(), leave.sigmoid()
             torch.cat([enter, forget, new, leave], dim=1, out=gates[s])
             torch.addcmul(forget * cell[s], enter, new, out=cell[s + 1])
@@ -61,6 +97,7 @@ class ZoneoutRecurrence(torch.autograd.Function):
         d_gates = torch.empty_like(gates, dtype=weight.dtype)  # before their sigmoids and tanh
         d_hidden = torch.zeros_like(cell[0])
         d_cell = torch.zeros_like(cell[0])
+        product = Product(weight.t(), kept.size(0))
         for s in reversed(range(len(gates))):
             enter, forget, new, leave = gates[s].chunk(4, dim=1)
             d_hidden = d_hidden + grad[:, s]
@@ -73,6 +110,6 @@ class ZoneoutRecurrence(torch.autograd.Function):
             d_leave = d_new_hidden * out * leave * (1 - leave)
             d_gates[s] = torch.cat([d_enter, d_forget, d_new, d_leave], dim=1)
             d_cell = d_cell * forget
-            d_hidden = (d_hidden - d_new_hidden) + d_gates[s] @ weight
+            d_hidden = (d_hidden - d_new_hidden) + product(d_gates[s])
         d_weight = d_gates.flatten(0, 1).t() @ hidden[:-1].flatten(0, 1)  # (4 C, C)
         return d_gates.transpose(0, 1), d_weight, None

@@ -202,9 +202,9 @@ def test_zoneout_recurrence_has_the_gradients_of_its_definition():
 @torch.no_grad()
 def test_lstm_steps_equal_the_whole_sequence():
     lstm, x = ResidualLSTM(12, 0.1).eval(), torch.randn(2, 6, 12)
-    state, steps = (torch.zeros(2, 12), torch.zeros(2, 12)), []
+    product, state, steps = lstm.fused(2), (torch.zeros(2, 12), torch.zeros(2, 12)), []
     for frame in x.unbind(1):
-        y, state = lstm.step(frame, state)
+        y, state = lstm.step(frame, state, product)
         steps.append(y)
     torch.testing.assert_close(torch.stack(steps, dim=1), lstm(x))
 
@@ -310,6 +310,20 @@ def test_synthesizer_speaks_lists_and_arrays_and_repeats_with_a_seed(synthesizer
         synthesizer.synthesize_spectrograms(texts, voices[:2])
     with pytest.raises(UserError, match="nothing to read"):
         synthesizer.synthesize_spectrograms(["..."], voices[:1])
+
+
+def test_bf16_speaks_nearly_the_same_and_what_is_cut_at_the_cap_is_told(synthesizer, tmp_path):
+    path = tmp_path / "synthesizer.pt"
+    checkpoint.save(path, content(synthesizer.model))
+    rounding = Synthesizer(path, device="cpu", precision="bf16", cap_frames=(30, 2))
+    texts, voice = ["a b c.", "ab"], np.ones(8)
+    mels, alignments = rounding.synthesize_spectrograms(texts, voice, return_alignments=True, seed=4)
+    assert rounding.unfinished == [1, 0] and [mel.shape[1] for mel in mels] == [44, 36]  # 30 + 2 for each symbol
+    for mel, alignment, exact in zip(mels, alignments, synthesizer.synthesize_spectrograms(texts, voice, seed=4), strict=True):
+        assert mel.dtype == alignment.dtype == np.float32
+        np.testing.assert_allclose(mel[:, :20], exact[:, :20], atol=0.1)
+    (aligned,) = rounding.gta_mels(texts[:1], voice, [mels[0].T], seed=1)
+    np.testing.assert_allclose(aligned, synthesizer.gta_mels(texts[:1], voice, [mels[0].T], seed=1)[0], atol=0.1)
 
 
 def test_trailing_silence_is_cut_but_never_everything(synthesizer):
