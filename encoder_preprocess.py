@@ -46,6 +46,7 @@ def main() -> None:
         metavar="N",
         help="speakers worked on at once, each by a process of its own (default: one per CPU core)",
     )
+    cli.add_scheduler(parser)
     parser.add_argument(
         "--ignore_space",
         action="store_true",
@@ -69,6 +70,7 @@ def main() -> None:
         n_processes=args.n_processes,
         hparams=args.hparams,
         ignore_space=args.ignore_space,
+        scheduler=args.scheduler,
     )
 
 

@@ -32,6 +32,7 @@ def main() -> None:
                         help="use whole files with the text beside them, their pauses cut by voice activity detection, even "
                         "where word times are known by which to split and denoise them")
     parser.add_argument("--no_denoise", action="store_true", help="leave background noise in the utterances")
+    cli.add_scheduler(parser)
     parser.add_argument("--ignore_space", action="store_true",
                         help="start even where the disk seems too small for what will be written (told before the work begins)")
     cli.add_hparams(parser, "silence_min_duration_split=0.4 (s; files with word times are split at pauses from this length), "
@@ -63,6 +64,7 @@ def main() -> None:
         n_processes=args.n_processes,
         hparams=args.hparams,
         ignore_space=args.ignore_space,
+        scheduler=args.scheduler,
     )
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from utils import audio, corpora, vad
+from utils import audio, cluster, corpora, vad
 from utils.cli import UserError, check_at_least, override, parse_overrides
 from utils.corpora import Speaker
 from utils.parallel import run_tasks
@@ -53,16 +53,22 @@ def preprocess(
     n_processes: int | None = None,
     hparams: str = "",
     ignore_space: bool = False,
+    scheduler: str | None = None,
 ) -> None:
     """Write each speaker's mels, utterances and skipped files, and a log per corpus.
 
-    datasets None does those of DEFAULT_CORPORA that are there. UserError where nothing is found or nothing is usable,
+    datasets None does those of DEFAULT_CORPORA that are there; with a scheduler (tcp://host:port) the workers of a Dask
+    cluster do the work, each of which must see the same folders. UserError where nothing is found or nothing is usable,
     where skip_existing meets speakers that were made with other settings, and, unless ignore_space, where the output will
     not fit on its disk.
     """
     (settings,) = override(parse_overrides(hparams), PreprocessSettings(trim_silences=trim))
-    data = EncoderData(out_dir or default_out_dir(datasets_root, "encoder"))
+    data = EncoderData(Path(out_dir or default_out_dir(datasets_root, "encoder")))
     speakers = corpora.find_speakers(datasets_root, datasets or _present_defaults(datasets_root))
+    if scheduler:  # its workers have other current folders
+        datasets_root, data = Path(datasets_root).absolute(), EncoderData(data.root.absolute())
+        speakers = [speaker.absolute() for speaker in speakers]
+        cluster.check(scheduler, preprocess_speaker, datasets_root, data.root)
     remove_leftovers(data.root)
     todo = [speaker for speaker in speakers if not (skip_existing and _is_finished(data, speaker, settings))]
     if len(todo) < len(speakers):
@@ -71,14 +77,15 @@ def preprocess(
     corpora.preflight(datasets_root, todo, data.root, need, ignore_space=ignore_space)
 
     task = partial(preprocess_speaker, datasets_root=Path(datasets_root), data=data, settings=settings)
-    n_processes = n_processes or os.cpu_count() or 1
     try:
-        if todo:
-            for _ in run_tasks(task, todo, n_processes, "Speakers", "audio h", weigh=lambda result: result.hours):
-                pass
+        for _ in run_tasks(task, todo, n_processes, "Speakers", "audio h", weigh=lambda result: result.hours,
+                           scheduler=scheduler):  # fmt: skip
+            pass
     except OSError as error:
         place = error.filename or data.root
         raise UserError(f"{place}: {error.strerror or error}; mend this, then continue with --skip_existing") from error
+    if scheduler:
+        remove_leftovers(data.root)  # of workers that died
     by_corpus: dict[str, list[Speaker]] = {}
     for speaker in speakers:
         by_corpus.setdefault(speaker.corpus, []).append(speaker)

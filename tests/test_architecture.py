@@ -25,7 +25,7 @@ MAY_USE_INFERENCE = ("preprocess", "trials", "evaluate", "visualize")
 LAYERS = ("layers", "model", "dataset", "train")
 HEAVY = {"torch", "numpy", "scipy", "librosa", "umap", "matplotlib", "tqdm", "soundfile"}
 LAZY = {"librosa", "webrtcvad", "umap", "visdom", "av", "soundfile", "soxr", "sounddevice", "matplotlib", "joblib", "unidecode",
-        "inflect", "tensorboard"}  # fmt: skip
+        "inflect", "tensorboard", "dask", "distributed"}  # fmt: skip
 
 
 def imports(path: Path, anywhere: bool) -> set[str]:

@@ -1,9 +1,11 @@
 """Signal processing agrees with the published one, inverts itself, and refuses bad files by name."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
-from utils import audio
+from utils import audio, vad
 
 
 def test_mels_agree_with_the_published_ones(expected):
@@ -14,10 +16,34 @@ def test_mels_agree_with_the_published_ones(expected):
 
 def test_a_long_wave_in_blocks_has_the_mel_of_the_whole(monkeypatch, expected):
     whole = audio.encoder_mel(expected["wav"]), audio.mel_spectrogram(expected["wav"], audio.MelFormat())
+    speech = vad.voiced_windows(expected["wav"])
     monkeypatch.setattr(audio, "BLOCK_FRAMES", 7)
+    monkeypatch.setattr(vad, "BLOCK", 5)
+    np.testing.assert_array_equal(vad.voiced_windows(expected["wav"]), speech)
     blocks = audio.encoder_mel(expected["wav"]), audio.mel_spectrogram(expected["wav"], audio.MelFormat())
     for one, other in zip(whole, blocks, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
+
+
+def test_an_hour_of_audio_takes_no_more_memory_than_a_few_copies_of_it():
+    wav = np.random.default_rng(0).normal(0, 0.1, 10 * 60 * 16000).astype(np.float32)  # ten minutes tell
+    tracemalloc.start()
+    for work in (audio.normalize_volume, vad.trim_silences, audio.encoder_mel):
+        tracemalloc.reset_peak()
+        work(wav)
+        assert tracemalloc.get_traced_memory()[1] < 1.5 * wav.nbytes, work
+    tracemalloc.stop()
+
+
+def test_pauses_are_smoothed_as_told(monkeypatch):
+    """The same by counting, one window after the other."""
+    flags = np.repeat(np.random.default_rng(0).random(120) < 0.5, 3)
+    monkeypatch.setattr(vad, "_speech_flags", lambda wav: flags)
+    n = len(flags)
+    voiced = [sum(flags[max(0, i - 3) : i + 5]) > 4 for i in range(n)]
+    kept = [any(voiced[max(0, i - 3) : i + 4]) for i in range(n)]
+    assert 0 < sum(kept) < n
+    np.testing.assert_array_equal(vad.voiced_windows(np.zeros(n * vad.WINDOW, np.float32)), kept)
 
 
 def test_preemphasis_agrees_and_inverts(expected):
@@ -48,6 +74,9 @@ def test_volume_is_raised_and_never_lowered():
     assert level == pytest.approx(-30, abs=0.01)
     np.testing.assert_array_equal(audio.normalize_volume(tone), tone)
     assert not audio.normalize_volume(np.zeros(100, np.float32)).any()
+    long = np.resize(np.random.default_rng(0).normal(0, 1e-3, 1000), 600 * 16000).astype(np.float32)
+    level = 20 * np.log10(np.sqrt(np.mean(audio.normalize_volume(long)[:1000].astype(np.float64) ** 2)))
+    assert level == pytest.approx(-30, abs=1e-3)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.leftovers import left_by_a_kill
 from tests.vocoder_data import FORMAT, write_speech, write_synthesizer
 from utils import manifest
 from utils.cli import UserError
@@ -73,7 +74,7 @@ def test_killed_and_continued_equals_uninterrupted(n_there, uninterrupted, speec
         time.sleep(0.002)
     running.send_signal(signal.SIGKILL)
     running.wait()
-    (tmp_path / "mels_gta" / ".mel-0.npy.1.tmp").write_bytes(b"half a mel")  # what a kill may leave
+    left_by_a_kill(tmp_path / "mels_gta" / "mel-0.npy")
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "10 ground-truth-aligned mels" in done.stdout

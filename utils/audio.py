@@ -1,5 +1,6 @@
 """Signal processing, the only place for it: pure functions of numpy arrays, with caches keyed by their arguments."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -16,7 +17,7 @@ from utils.paths import write_atomically
 SAMPLE_RATE = 16_000  # Hz, of everything this project trains on and writes
 ENCODER_HOP = 160  # samples, 10 ms
 ENCODER_N_MELS = 40
-BLOCK_FRAMES = 4096  # of a spectrogram, computed at a time
+BLOCK_FRAMES = 192  # of a spectrogram, computed at a time: they stay in the processor's cache
 MAX_PEAK = 0.99  # of written audio
 ENCODER_N_FFT = 400  # samples, 25 ms
 
@@ -70,8 +71,6 @@ def load(path: Path, sample_rate: int = SAMPLE_RATE) -> np.ndarray:
     wav, rate = _decode(Path(path))
     if wav.size == 0:
         raise AudioError(f"{path}: holds no audio")
-    if not np.isfinite(wav).all():
-        raise AudioError(f"{path}: holds samples that are not numbers")
     return resample(wav, rate, sample_rate)
 
 
@@ -93,19 +92,21 @@ def _decode(path: Path) -> tuple[np.ndarray, int]:
 
     try:
         with soundfile.SoundFile(path) as file:
-            n_expected, rate = file.frames, file.samplerate
+            n_expected, rate, container, coding = file.frames, file.samplerate, file.format, file.subtype
             wav = file.read(dtype="float32", always_2d=True)  # (n, channels)
     except soundfile.LibsndfileError as error:
         return _decode_with_ffmpeg(path, str(error))
     if path.suffix.lower() == ".flac" and len(wav) < n_expected:
         raise AudioError(f"{path}: is cut short, {len(wav) / rate:.2f} of {n_expected / rate:.2f} s can be read")
-    if n_missing := _missing_bytes(path):
+    if container in ("WAV", "WAVEX") and (n_missing := _missing_bytes(path)):
         raise AudioError(f"{path}: is cut short, {n_missing} bytes are missing at its end")
+    if coding in ("FLOAT", "DOUBLE") and not np.isfinite(wav).all():
+        raise AudioError(f"{path}: holds samples that are not numbers")
     return wav.mean(axis=1) if wav.shape[1] > 1 else wav[:, 0], rate
 
 
 def _missing_bytes(path: Path) -> int:
-    """How many bytes a RIFF file (wav) has less than it says; libsndfile reads what is there without a word."""
+    """How many bytes a wav file has less than it says; libsndfile reads what is there without a word."""
     with path.open("rb") as file:
         head = file.read(8)
     n_told = int.from_bytes(head[4:], "little")
@@ -155,7 +156,9 @@ def play(wav: np.ndarray, sample_rate: int) -> None:
 
 def to_int16(wav: np.ndarray) -> np.ndarray:
     """Float in [-1, 1] -> int16; what lies outside is clipped."""
-    return np.rint(np.clip(wav, -1, 1) * 32767).astype(np.int16)
+    scaled = wav * 32767
+    np.clip(scaled, -32767, 32767, out=scaled)
+    return np.rint(scaled, out=scaled).astype(np.int16)
 
 
 def from_int16(wav: np.ndarray) -> np.ndarray:
@@ -170,16 +173,24 @@ def rescale(wav: np.ndarray, peak: float) -> np.ndarray:
 
 def normalize_volume(wav: np.ndarray, target_dbfs: float = -30.0, increase_only: bool = True) -> np.ndarray:
     """Scale to a root-mean-square level in dB of full scale. Silence stays as it is."""
-    rms = float(np.sqrt(np.mean(np.square(wav, dtype=np.float64))))
+    rms = math.sqrt(sum(float(np.dot(part, part)) for part in _parts(wav)) / max(len(wav), 1))
     gain_db = target_dbfs - 20 * np.log10(max(rms, 1e-10))
     if rms == 0 or (increase_only and gain_db < 0):
         return wav
-    return (wav * 10 ** (gain_db / 20)).astype(np.float32)
+    return (wav * 10 ** (gain_db / 20)).astype(np.float32, copy=False)
+
+
+def _parts(wav: np.ndarray) -> Iterator[np.ndarray]:
+    """(n,) in parts short enough that a sum over one in float32 keeps six digits."""
+    whole = np.asarray(wav, dtype=np.result_type(wav, np.float32))
+    return (whole[start : start + 65536] for start in range(0, len(whole), 65536))
 
 
 def preemphasize(wav: np.ndarray, coefficient: float) -> np.ndarray:
     """y[t] = x[t] - coefficient * x[t - 1]."""
-    return scipy.signal.lfilter([1, -coefficient], [1], wav).astype(np.float32)
+    emphasized = np.array(wav, dtype=np.float32)
+    emphasized[1:] -= coefficient * emphasized[:-1]
+    return emphasized
 
 
 def deemphasize(wav: np.ndarray, coefficient: float) -> np.ndarray:
@@ -206,17 +217,16 @@ def mulaw_decode(labels: np.ndarray, bits: int = 9) -> np.ndarray:
 
 def encoder_mel(wav: np.ndarray) -> np.ndarray:
     """(n,) at 16 kHz -> float32 (1 + n // 160, 40): power in 40 Slaney bands, 0-8000 Hz; 25 ms windows every 10 ms; no log."""
-    filters = _mel_filters(SAMPLE_RATE, ENCODER_N_FFT, ENCODER_N_MELS, 0.0, 8000.0).T  # (201, 40)
-    blocks = _magnitudes(wav, ENCODER_N_FFT, ENCODER_HOP, ENCODER_N_FFT)
-    return np.concatenate([np.square(block) @ filters for block in blocks])
+    filters = _mel_filters(SAMPLE_RATE, ENCODER_N_FFT, ENCODER_N_MELS, 0.0, 8000.0)
+    return _mel_bands(wav, ENCODER_N_FFT, ENCODER_HOP, ENCODER_N_FFT, filters, power=True)
 
 
 def mel_spectrogram(wav: np.ndarray, mel_format: MelFormat) -> np.ndarray:
     """(n,) -> float32 (1 + n // hop_length, n_mels) in [-max_abs, max_abs]; the pre-emphasis is applied here."""
     f = mel_format
-    filters = _mel_filters(f.sample_rate, f.n_fft, f.n_mels, f.fmin, f.fmax).T  # (1 + n_fft / 2, n_mels)
-    blocks = _magnitudes(preemphasize(wav, f.preemphasis), f.n_fft, f.hop_length, f.win_length)
-    mel = np.concatenate([block @ filters for block in blocks])  # (T, n_mels)
+    filters = _mel_filters(f.sample_rate, f.n_fft, f.n_mels, f.fmin, f.fmax)
+    emphasized = preemphasize(wav, f.preemphasis)
+    mel = _mel_bands(emphasized, f.n_fft, f.hop_length, f.win_length, filters, power=False)
     level_db = 20 * np.log10(np.maximum(1e-5, mel)) - f.ref_db
     return np.clip(2 * f.max_abs * (level_db - f.min_db) / -f.min_db - f.max_abs, -f.max_abs, f.max_abs)
 
@@ -240,15 +250,28 @@ def griffin_lim(mel: np.ndarray, mel_format: MelFormat, n_iter: int = 60, seed: 
     return deemphasize(wav, f.preemphasis)
 
 
-def _magnitudes(wav: np.ndarray, n_fft: int, hop: int, window_length: int) -> Iterator[np.ndarray]:
-    """|STFT| of (n,), all 1 + n // hop frames in blocks (frames, 1 + n_fft // 2): an hour of audio needs no gigabytes.
+def _mel_bands(wav: np.ndarray, n_fft: int, hop: int, window_length: int, filters: np.ndarray, power: bool) -> np.ndarray:
+    """(n,), filters (n_mels, 1 + n_fft // 2) -> float32 (1 + n // hop, n_mels): bands of |STFT|, or with `power` of |STFT|^2.
 
-    Frames are centred on multiples of the hop, with zeros beyond the ends, under a Hann window.
+    Frames are centred on multiples of the hop, with zeros beyond the ends, under a Hann window. They are worked on in
+    small blocks, so that an hour of audio needs no gigabytes and what one step writes the next one finds in the cache.
     """
-    padded = np.pad(np.asarray(wav, dtype=np.float32), n_fft // 2)
-    frames = np.lib.stride_tricks.sliding_window_view(padded, n_fft)[::hop]  # (T, n_fft)
-    for start in range(0, len(frames), BLOCK_FRAMES):
-        yield np.abs(scipy.fft.rfft(frames[start : start + BLOCK_FRAMES] * _window(window_length, n_fft), axis=1))
+    n_frames, left = 1 + len(wav) // hop, n_fft // 2
+    padded = np.zeros(left + len(wav) + n_fft, dtype=np.float32)
+    padded[left : left + len(wav)] = wav
+    frames = np.ndarray((n_frames, n_fft), np.float32, padded, strides=(hop * padded.itemsize, padded.itemsize))
+    bands = np.empty((n_frames, len(filters)), dtype=np.float32)
+    windowed = np.empty((min(n_frames, BLOCK_FRAMES), n_fft), dtype=np.float32)
+    magnitudes = np.empty((len(windowed), 1 + n_fft // 2), dtype=np.float32)
+    window, filters = _window(window_length, n_fft), filters.T
+    for start in range(0, n_frames, BLOCK_FRAMES):
+        n = min(n_frames - start, BLOCK_FRAMES)
+        np.multiply(frames[start : start + n], window, out=windowed[:n])
+        np.abs(scipy.fft.rfft(windowed[:n], axis=1), out=magnitudes[:n])
+        if power:
+            np.square(magnitudes[:n], out=magnitudes[:n])
+        np.matmul(magnitudes[:n], filters, out=bands[start : start + n])
+    return bands
 
 
 @lru_cache

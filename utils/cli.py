@@ -97,6 +97,14 @@ def add_hparams(to: argparse.ArgumentParser, what: str) -> None:
     to.add_argument("--hparams", default="", metavar="A=1,B=2", help=f"settings to change, by name: {what}")
 
 
+def add_scheduler(to: argparse.ArgumentParser) -> None:
+    """Add --scheduler, of those scripts whose work several hosts can share."""
+    to.add_argument("--scheduler", metavar="tcp://HOST:PORT",
+                    help="have the work done by the workers of this Dask scheduler, on this host and others that have the same "
+                    "disk under the same path, instead of by processes here; --n_processes then changes nothing "
+                    "(docs/performance.md tells how to start them)")  # fmt: skip
+
+
 def add_training_arguments(to: argparse.ArgumentParser, stage: str, save_every: int, backup_every: int) -> None:
     """The arguments that the three trainers share; `run_options` collects them."""
     to.add_argument("run_id", help="name of the run: everything it writes goes to <models_dir>/<run_id>, and giving the "

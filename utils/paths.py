@@ -1,14 +1,20 @@
 """The names of everything on disk, and how a file is written so that only a finished one is ever seen."""
 
 import os
+import platform
+import re
+import time
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
 SV2TTS = "SV2TTS"
+STALE_AFTER = 24 * 3600  # s; a temporary file of another machine that nobody wrote to for so long has no writer any more
 
 
 def default_out_dir(datasets_root: Path, stage: str) -> Path:
@@ -110,7 +116,7 @@ def write_atomically(path: Path) -> Iterator[Path]:
     """A temporary path beside `path`, flushed to disk and renamed to it if the block ends well, removed if it does not."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = temporary_path(path, os.getpid())
     try:
         yield temporary
         with temporary.open("rb") as written:
@@ -136,7 +142,44 @@ def save_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
+def temporary_path(path: Path, process: int) -> Path:
+    """Where a process of this machine writes `path` until it is finished; the name tells which one."""
+    return path.with_name(f".{path.name}.{_machine()}.{process}.tmp")
+
+
+@lru_cache
+def _machine() -> str:
+    """Eight hexadecimal digits of this machine, and in it of this container, as each has process numbers of its own."""
+    processes = Path("/proc/self/ns/pid")
+    container = os.readlink(processes) if processes.is_symlink() else ""
+    return f"{zlib.crc32(f'{platform.node()} {container}'.encode()):08x}"
+
+
 def remove_leftovers(root: Path, names: str = "*") -> None:
-    """Delete the temporary files that a killed process left anywhere under `root`, of files that match `names`."""
-    for leftover in list(Path(root).rglob(f".{names}.tmp")):
-        leftover.unlink(missing_ok=True)
+    """Delete the temporary files that killed processes left anywhere under `root`, of files that match `names`.
+
+    What others are writing there at this moment stays, those on other machines with the same disk included.
+    """
+    for path in list(Path(root).rglob(f".{names}.tmp")):
+        with suppress(FileNotFoundError):  # finished or removed meanwhile
+            if _is_leftover(path):
+                path.unlink()
+
+
+def _is_leftover(path: Path) -> bool:
+    name = re.fullmatch(r"\..+\.(?P<machine>[0-9a-f]{8})\.(?P<process>[0-9]+)\.tmp", path.name)
+    if name is None:  # not from write_atomically
+        return False
+    if name["machine"] == _machine() and os.name == "posix":
+        return not _is_running(int(name["process"]))
+    return time.time() - path.stat().st_mtime > STALE_AFTER
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)  # asks, and sends nothing
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # there, and somebody else's
+        return True
+    return True

@@ -42,6 +42,10 @@ class Speaker(NamedTuple):
         """The folder under which all of the corpus lies."""
         return self.source if self.source.is_dir() else self.source.parent
 
+    def absolute(self) -> "Speaker":
+        """The same for a process with another current folder."""
+        return self._replace(folder=self.folder.absolute(), source=self.source.absolute())
+
 
 class Listing(NamedTuple):
     """A speaker's utterances in a fixed order, and one line (file, what is wrong) for everything that was unusable."""

@@ -1,0 +1,27 @@
+"""Processes that are killed in the middle, and what they leave behind."""
+
+import os
+import signal
+from pathlib import Path
+
+from utils.cli import UserError
+from utils.paths import temporary_path
+
+NO_PROCESS = 2**22 + 1  # a number that the kernel never gives
+
+
+def left_by_a_kill(path: Path) -> Path:
+    """As left on this machine, half way through writing `path`."""
+    temporary = temporary_path(path, NO_PROCESS)
+    temporary.write_bytes(b"cut sh")
+    return temporary
+
+
+def kill_itself(task: object) -> None:
+    """A task that no process survives."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def raise_error(task: object) -> None:
+    """A task that tells the user of a mistake."""
+    raise UserError(f"{task}: is wrong")

@@ -1,0 +1,156 @@
+"""Several processes, or hosts, work in one folder: nothing is lost or differs when a worker dies in the middle."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from encoder.preprocess import preprocess
+from synthesizer.preprocess import preprocess_audio
+from tests.leftovers import NO_PROCESS, kill_itself, left_by_a_kill, raise_error
+from utils import cluster
+from utils.cli import UserError
+from utils.parallel import run_tasks
+from utils.paths import STALE_AFTER, remove_leftovers, temporary_path
+
+ROOT = Path(__file__).parent.parent
+SUBSET = "LibriSpeech/train-clean-100"
+
+
+@pytest.fixture(scope="module")
+def scheduler():
+    """The address of a scheduler with two workers of one thread each."""
+    distributed = pytest.importorskip("distributed")
+    import dask
+
+    settings = {"distributed.scheduler.allowed-failures": 1, "distributed.worker.daemon": False}
+    with (
+        dask.config.set(settings),
+        distributed.LocalCluster(2, threads_per_worker=1, dashboard_address=None, silence_logs="CRITICAL") as local,
+    ):
+        yield local.scheduler_address
+
+
+@contextmanager
+def one_writer_killed(folder, names):
+    """Meanwhile, kill the first process that is seen writing a file of these names."""
+    killed, is_over = [], threading.Event()
+
+    def watch():
+        while not killed and not is_over.is_set():
+            for path in folder.rglob(f".{names}.tmp"):
+                process = int(path.name.split(".")[-2])
+                os.kill(process, signal.SIGKILL)
+                killed.append(process)
+                return
+            time.sleep(0.0005)
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield killed
+    finally:
+        is_over.set()
+        thread.join()
+
+
+def contents(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_cluster_that_loses_a_worker_writes_what_one_process_does(samples, preprocessed, tmp_path, scheduler):
+    os.symlink(samples, tmp_path / "corpora")
+    command = [sys.executable, ROOT / "encoder_preprocess.py", "corpora", "-o", "out", "-d", SUBSET, "--scheduler", scheduler]
+    with one_writer_killed(tmp_path, "mels.npy*") as killed:
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)  # relative paths, elsewhere
+    assert done.returncode == 0, done.stderr
+    assert killed
+    assert contents(tmp_path / "out") == contents(preprocessed)
+    assert "10/10" in done.stderr and "audio h" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_so_does_the_synthesizers_preprocessing(samples, tmp_path, scheduler):
+    subset = tmp_path / "in" / SUBSET
+    for speaker in sorted((samples / SUBSET).iterdir())[:3]:
+        shutil.copytree(speaker, subset / speaker.name)
+    preprocess_audio(tmp_path / "in", tmp_path / "alone", n_processes=1)
+    with one_writer_killed(tmp_path / "shared", "mel-*") as killed:
+        preprocess_audio(tmp_path / "in", tmp_path / "shared", scheduler=scheduler)
+    assert killed
+    assert contents(tmp_path / "shared") == contents(tmp_path / "alone")
+
+
+def test_work_that_kills_every_process_ends_in_one_line(scheduler):
+    with pytest.raises(UserError, match="a worker process was killed.*-n"):
+        list(run_tasks(kill_itself, [1, 2], 2, "Tasks"))
+    with pytest.raises(UserError, match="died 2 times over the same task.*--skip_existing"):
+        list(run_tasks(kill_itself, [1], None, "Tasks", scheduler=scheduler))
+    with pytest.raises(UserError, match="^1: is wrong$"):
+        list(run_tasks(raise_error, [1], None, "Tasks", scheduler=scheduler))
+
+
+def test_a_cluster_that_cannot_work_is_told_at_once(tmp_path, scheduler, monkeypatch):
+    monkeypatch.setattr(cluster, "CONNECT_SECONDS", 1)
+
+    def failure(address, code=preprocess, *folders):
+        started = time.monotonic()
+        with pytest.raises(UserError) as caught:
+            cluster.check(address, code, *folders, tmp_path)
+        assert time.monotonic() - started < 15 and "\n" not in str(caught.value)
+        return str(caught.value)
+
+    assert "no Dask scheduler answers at tcp://127.0.0.1:9" in failure("tcp://127.0.0.1:9")
+    assert "not an address" in failure("127.0.0.1") and "not an address" in failure("tcp://here:port")
+    assert "does not see" in failure(scheduler, preprocess, tmp_path / "of this host alone")
+    assert "cannot import of_this_host" in failure(scheduler, SimpleNamespace(__module__="of_this_host"))
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    assert 'pip install "dask[distributed]"' in failure(scheduler)
+
+
+def test_a_lost_scheduler_costs_nothing_that_was_there(samples, tmp_path, monkeypatch):
+    monkeypatch.setattr(cluster, "CONNECT_SECONDS", 1)
+    pytest.importorskip("distributed")
+    for speaker in sorted((samples / SUBSET).iterdir())[:1]:
+        shutil.copytree(speaker, tmp_path / "in" / SUBSET / speaker.name)
+    preprocess_audio(tmp_path / "in", tmp_path / "out", n_processes=1)
+    before = contents(tmp_path / "out")
+    with pytest.raises(UserError, match="no Dask scheduler"):
+        preprocess_audio(tmp_path / "in", tmp_path / "out", scheduler="tcp://127.0.0.1:9")
+    assert contents(tmp_path / "out") == before
+
+
+def test_what_others_are_writing_stays(tmp_path):
+    target = tmp_path / "speaker" / "mels.npy"
+    target.parent.mkdir()
+    dead, mine = left_by_a_kill(target), temporary_path(target, os.getpid())
+    elsewhere, long_ago = (target.with_name(f".mels.npy.{machine}.{NO_PROCESS}.tmp") for machine in ("0" * 8, "1" * 8))
+    users_own = target.with_name(".notes.tmp")
+    for path in (mine, elsewhere, long_ago, users_own):
+        path.touch()
+    old = time.time() - STALE_AFTER - 1
+    os.utime(long_ago, (old, old))
+    os.utime(users_own, (old, old))
+    remove_leftovers(tmp_path, "other*")
+    assert dead.exists()
+    remove_leftovers(tmp_path)
+    assert {*target.parent.iterdir()} == {mine, elsewhere, users_own}
+
+
+def test_two_preprocessings_at_once_in_one_folder_do_not_disturb_each_other(samples, preprocessed, tmp_path):
+    command = [sys.executable, "encoder_preprocess.py", samples, "-o", tmp_path / "both", "-d", SUBSET, "-n", "1"]
+    first = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    while first.poll() is None and not any(tmp_path.rglob("*.tmp")):
+        time.sleep(0.001)
+    preprocess(samples, tmp_path / "both", ["LibriSpeech/test-clean"], n_processes=1)
+    output, _ = first.communicate()
+    assert first.returncode == 0, output
+    preprocess(samples, tmp_path / "second", ["LibriSpeech/test-clean"], n_processes=1)
+    assert contents(tmp_path / "both") == contents(preprocessed) | contents(tmp_path / "second")
