@@ -12,7 +12,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from synthesizer.model import Generated, Tacotron, TacotronConfig
 from synthesizer.published import own_content
-from synthesizer.text import text_to_ids
+from synthesizer.text import spoken_length, text_to_ids
 from utils import audio, checkpoint
 from utils.audio import MelFormat
 from utils.cli import UserError
@@ -128,7 +128,8 @@ class Synthesizer:
         r = int(self.model.r)
         cap, cap_per_symbol = self.cap_frames
         caps = cap + cap_per_symbol * lengths
-        spoken = self.model.generate(text, lengths, speakers, -(-caps // r) * r)
+        spoken_lengths = torch.tensor([spoken_length(each.tolist(), self.symbols) for each in ids], device=self.device)
+        spoken = self.model.generate(text, lengths, speakers, -(-caps // r) * r, r, spoken_lengths)
         return Generated(*(tensor.cpu().float() if tensor.is_floating_point() else tensor.cpu() for tensor in spoken))
 
     def _cut(self, spoken: Generated, row: int, n_symbols: int) -> tuple[np.ndarray, np.ndarray]:

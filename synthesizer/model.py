@@ -84,13 +84,8 @@ class Generated(NamedTuple):
 class _Ends:
     """Where each item of a batch that is generated ends."""
 
-    def __init__(self, text_lengths: Tensor, max_frames: Tensor, arrival_frames: int, r: int) -> None:
-        self.last_symbol, self.max_frames, self.arrival_frames, self.r = (
-            text_lengths[:, None] - 1,
-            max_frames,
-            arrival_frames,
-            r,
-        )
+    def __init__(self, unspoken: Tensor, max_frames: Tensor, arrival_frames: int, r: int) -> None:
+        self.unspoken, self.max_frames, self.arrival_frames, self.r = unspoken, max_frames, arrival_frames, r
         self.n_frames = 0  # generated so far
         self.lengths = max_frames.clone()
         self.stopped = torch.zeros_like(max_frames, dtype=torch.bool)
@@ -101,11 +96,11 @@ class _Ends:
     def update(self, stop_logits: Tensor, attention: Tensor) -> None:
         """After a step, with its stop logits (B,) and its attention (B, T)."""
         begin, self.n_frames = self.n_frames, self.n_frames + self.r
-        at_end = attention.gather(1, self.last_symbol).squeeze(1) > 0.5
+        at_end = (attention * self.unspoken).sum(1) > 0.5
         self.frames_at_end = (self.frames_at_end + self.r) * at_end
         if begin > MIN_FRAMES:
             stops = stop_logits > 0
-            arrives = (self.frames_at_end >= self.arrival_frames) & ~stops if self.arrival_frames else torch.zeros_like(stops)
+            arrives = (self.frames_at_end >= self.arrival_frames) & ~stops & bool(self.arrival_frames)
             goes_on = ~self.stopped & (self.n_frames <= self.max_frames)
             ends_now = (stops | arrives) & goes_on
             self.lengths = torch.where(ends_now, self.n_frames, self.lengths)
@@ -181,29 +176,36 @@ class Tacotron(nn.Module):
 
     @torch.no_grad()
     def generate(
-        self, text: Tensor, text_lengths: Tensor, speakers: Tensor, max_frames: Tensor, r: int | None = None
+        self,
+        text: Tensor,
+        text_lengths: Tensor,
+        speakers: Tensor,
+        max_frames: Tensor,
+        r: int | None = None,
+        spoken_lengths: Tensor | None = None,
     ) -> Generated:
         """Free running: ids (B, T), (B,), speakers (B, speaker_size), most frames of each item (B,) -> Generated
 
-        An item ends with the first step whose stop output passes 0.5, or when most of the attention has been on its last
-        symbol for arrival_frames, or at its cap, whatever the others do.
+        An item ends with the first step whose stop output passes 0.5, or when most of the attention has been for arrival_frames
+        on what ends the text, or at its cap, whatever the others do. spoken_lengths (B,): the symbols before that end, which is
+        the last symbol if it is not given.
         """
         r, device = r or int(self.r), text.device.type
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else torch.float32
         memory = self._read(text, text_lengths, speakers)
+        unspoken = ~sequence_mask(text_lengths - 1 if spoken_lengths is None else spoken_lengths, text.size(1))  # (B, T)
+        ends = _Ends(unspoken, max_frames, self.config.arrival_frames, r)
         with torch.autocast(device, enabled=False):  # it would convert the weights at every step
-            mels, attention, ends = self._speak(memory.float(), text_lengths, max_frames, r, dtype)
+            mels, attention = self._speak(memory.float(), ends, r, dtype)
         before = torch.cat(mels, dim=1)  # (B, F, n_mels)
         refined = self._refine(before, ends.lengths)
         return Generated(before, refined, torch.stack(attention, dim=1), ends.lengths, ends.stopped, ends.arrived)
 
-    def _speak(
-        self, memory: Memory, text_lengths: Tensor, max_frames: Tensor, r: int, dtype: torch.dtype
-    ) -> tuple[list[Tensor], list[Tensor], "_Ends"]:
-        """Step after step until all items have ended: mel (B, r, n_mels) and attention (B, T) of each, and the ends."""
-        state, weights = self.decoder.start(memory), self.decoder.step_weights(len(text_lengths), r, dtype)
-        frame = memory.values.new_zeros(len(text_lengths), self.config.n_mels)
-        ends = _Ends(text_lengths, max_frames, self.config.arrival_frames, r)
+    def _speak(self, memory: Memory, ends: _Ends, r: int, dtype: torch.dtype) -> tuple[list[Tensor], list[Tensor]]:
+        """Step after step until all items have ended: mel (B, r, n_mels) and attention (B, T) of each."""
+        n_items = memory.values.size(0)
+        state, weights = self.decoder.start(memory), self.decoder.step_weights(n_items, r, dtype)
+        frame = memory.values.new_zeros(n_items, self.config.n_mels)
         mels, attention = [], []
         while not ends.all_reached:
             mel, stop_logits, state = self.decoder.step(frame, state, memory, weights)
@@ -211,7 +213,7 @@ class Tacotron(nn.Module):
             mels.append(mel)
             attention.append(state.attended.attention.weights)
             ends.update(stop_logits, attention[-1])
-        return mels, attention, ends
+        return mels, attention
 
     def _read(self, text: Tensor, lengths: Tensor, speakers: Tensor) -> Memory:
         mask = sequence_mask(lengths, text.size(1))  # (B, T)

@@ -71,6 +71,11 @@ def text_to_ids(text: str, symbols: str = SYMBOLS, cleaner: str = "english") -> 
     return [index[character] for character in kept] + [index[END]]
 
 
+def spoken_length(ids: Sequence[int], symbols: str = SYMBOLS) -> int:
+    """How many of the symbols come before those that end the text without being spoken: signs and the end symbol."""
+    return max(i for i, symbol in enumerate(ids_to_text(ids, symbols), 1) if symbol.isalnum())
+
+
 def ids_to_text(ids: Sequence[int], symbols: str = SYMBOLS) -> str:
     """The text that `ids` spell, end and padding symbols included."""
     return "".join(symbols[i] for i in ids)

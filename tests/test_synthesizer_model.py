@@ -14,6 +14,7 @@ from synthesizer.measures import attention_peak, coverage, monotonicity
 from synthesizer.model import Tacotron, TacotronConfig
 from synthesizer.published import from_published
 from synthesizer.recurrence import ResidualLSTM, ZoneoutRecurrence
+from synthesizer.text import spoken_length, text_to_ids
 from tests.published_state import published_state
 from utils import checkpoint
 from utils.audio import MelFormat
@@ -223,8 +224,11 @@ def test_stop_output_and_cap(bias, lengths, stopped):
     assert not spoken.arrived.any()
 
 
-@pytest.mark.parametrize(("arrival_frames", "lengths"), [(9, [28, 44]), (0, [60, 60])])
-def test_speech_ends_when_the_attention_stays_on_the_end_of_the_text(arrival_frames, lengths, monkeypatch):
+@pytest.mark.parametrize(
+    ("arrival_frames", "spoken_lengths", "lengths"),
+    [(9, None, [28, 44]), (9, torch.tensor([4, 8]), [28, 44]), (9, torch.tensor([3, 6]), [24, 36]), (0, None, [60, 60])],
+)
+def test_speech_ends_when_the_attention_stays_on_the_end_of_the_text(arrival_frames, spoken_lengths, lengths, monkeypatch):
     """Texts of 5 and 9 symbols, one symbol a step of 4 frames: at the end after 4 and 8 steps, and 3 steps make 9 frames."""
     model = tiny_model(arrival_frames=arrival_frames).eval()
     model.decoder.stop.bias.data.fill_(-50.0)
@@ -236,7 +240,7 @@ def test_speech_ends_when_the_attention_stays_on_the_end_of_the_text(arrival_fra
 
     monkeypatch.setattr(model.decoder.attention, "forward", one_symbol_a_step)
     batch = collate(items([5, 9], [10, 10]))
-    spoken = model.generate(batch.text, batch.text_lengths, batch.speakers, torch.tensor([60, 60]), 4)
+    spoken = model.generate(batch.text, batch.text_lengths, batch.speakers, torch.tensor([60, 60]), 4, spoken_lengths)
     assert spoken.lengths.tolist() == lengths
     assert spoken.arrived.tolist() == spoken.stopped.tolist() == [arrival_frames > 0] * 2
 
@@ -353,6 +357,10 @@ def test_spectrogram_and_griffin_lim_go_together(synthesizer, expected):
     np.testing.assert_array_equal(mel, Synthesizer.make_spectrogram(expected["wav"]))
     wav = Synthesizer.griffin_lim(mel[:, :60])
     assert wav.shape == (59 * 200,) and np.abs(wav).max() > 0.01
+
+
+def test_what_ends_a_text_without_being_spoken():
+    assert [spoken_length(text_to_ids(text)) for text in ("Well, then.", 'He said: "no!"', "a")] == [10, 12, 1]
 
 
 def test_published_file_loads(tmp_path):
