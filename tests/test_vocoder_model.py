@@ -1,4 +1,4 @@
-"""WaveRNN, its distributions, folding and generation: published numbers, and invariants that need no listening."""
+"""WaveRNN and its distributions: published numbers, checkpoints, and invariants that need no listening."""
 
 import dataclasses
 
@@ -8,13 +8,11 @@ import torch
 
 from tests.published_state import published_state
 from tests.vocoder_data import FORMAT, tiny_vocoder, write_vocoder
-from utils import audio, checkpoint
+from utils import checkpoint
 from utils.cli import UserError
 from vocoder import inference
 from vocoder.distribution import LogisticMixture, MuLaw
-from vocoder.fold import crossfade, fold, published_crossfade, unfold
-from vocoder.generate import Loop, generate_wave
-from vocoder.model import State, WaveRNNConfig, pad_mels
+from vocoder.model import WaveRNNConfig, pad_mels
 from vocoder.published import from_published
 
 # ---- numbers of the published models
@@ -35,11 +33,6 @@ def test_published_weights_give_the_published_numbers(published, expected):
     np.testing.assert_allclose(fine, expected["upsampled_mel"], atol=1e-4)
     np.testing.assert_allclose(np.repeat(aux, 200, axis=1), expected["upsampled_aux"], atol=1e-4)
     np.testing.assert_allclose(logits, expected["vocoder_logits"], atol=1e-4)
-
-
-def test_folding_gives_the_published_numbers(expected):
-    np.testing.assert_array_equal(fold(torch.from_numpy(expected["fold_in"]), 800, 100), expected["fold_800_100"])
-    np.testing.assert_allclose(unfold(expected["unfold_in"], *published_crossfade(100)), expected["unfold_800_100"], atol=1e-9)
 
 
 def test_mu_law_gives_the_published_numbers(expected):
@@ -96,24 +89,6 @@ def test_another_mel_format_is_refused_with_both_shown(tmp_path):
 
 
 # ---- model
-
-
-@pytest.mark.parametrize("mode", ["RAW", "MOL"])
-def test_one_sample_at_a_time_gives_what_training_sees(mode):
-    model = tiny_vocoder(mode=mode)
-    mel, levels = torch.rand(3, 3 + 4, 80) * 2 - 1, torch.rand(3, 600) * 2 - 1
-    loop, state, fast_state = Loop(model), model.initial_state(3), model.initial_state(3)
-    with torch.inference_mode():
-        outputs = model(levels, mel)
-        fine, aux = model.upsample(mel)
-        for i in range(600):
-            t, offset = divmod(i, 200)
-            if offset == 0:
-                frame = loop.prepare(mel[:, t : t + 5])
-            one, state = model.step(levels[:, i], fine[:, i], aux[:, t], state)
-            fast, fast_state = loop.step(levels[:, i], frame.x[offset], frame.gates1[offset], frame, fast_state)
-            torch.testing.assert_close(one, outputs[:, i], atol=1e-5, rtol=0)
-            torch.testing.assert_close(fast, outputs[:, i], atol=1e-5, rtol=0)
 
 
 def test_longer_neighbours_in_a_batch_change_nothing():
@@ -174,113 +149,3 @@ def test_mixture_of_logistics_adds_up_to_one_and_samples_from_it():
     for quantile in (0.1, 0.3, 0.5, 0.7):
         at = drawn.quantile(quantile)
         assert abs(float(density[torch.searchsorted(grid, at.double())]) - quantile) < 0.01
-
-
-# ---- folding and generation
-
-
-@pytest.mark.parametrize(("n", "target", "overlap"), [(3000, 800, 100), (2700, 800, 100), (37, 10, 3), (5, 10, 3), (64, 7, 0)])
-def test_unfolding_a_fold_is_the_identity_but_for_the_fades(n, target, overlap):
-    x = torch.rand(1, n, 1)
-    fade_in, fade_out = crossfade(overlap)
-    wave = unfold(fold(x, target, overlap)[..., 0].numpy().astype(np.float64), fade_in, fade_out)
-    step, n_folds = target + overlap, (len(wave) - overlap) // (target + overlap)
-    gains = np.ones(len(wave))
-    gains[:overlap], gains[len(wave) - overlap :] = fade_in, fade_out
-    for seam in range(1, n_folds):
-        gains[seam * step : seam * step + overlap] = fade_in + fade_out
-    np.testing.assert_allclose(wave[:n], x[0, :, 0].numpy() * gains[:n], atol=1e-6)
-    assert not wave[n:].any()
-
-
-def test_the_crossfade_keeps_the_power_and_starts_after_the_warm_up():
-    fade_in, fade_out = crossfade(800)
-    np.testing.assert_allclose(fade_in**2 + fade_out**2, 1)
-    assert not fade_in[:400].any() and fade_in[401] > 0
-    rng = np.random.default_rng(0)
-    seams = unfold(rng.standard_normal((200, 80)), *crossfade(30))[50 : -50 - 30].reshape(-1, 50)[:, :30]
-    assert abs(20 * np.log10(seams.std())) < 0.5  # dB, of noise with power 1
-
-
-def without_memory():
-    """A vocoder whose samples depend on the mel alone, and surely: folding must not change anything but the seams."""
-    model = tiny_vocoder()
-    n = model.config.rnn_dims
-    with torch.no_grad():
-        model.input.weight[:, 0] = 0
-        for gru in (model.gru1, model.gru2):
-            gru.weight_hh_l0.zero_()
-            gru.bias_ih_l0[n : 2 * n] = -1e4  # the update gate is shut: nothing of the former state is kept
-        model.output.weight *= 1e5
-    return model
-
-
-@pytest.mark.parametrize("n_frames", [41, 43, 60, 119])
-def test_folding_changes_the_seams_only(n_frames):
-    model = without_memory()
-    mel = torch.rand(n_frames, 80) * 2 - 1
-    overlap, target = 2 * 200, 20 * 200
-    whole = generate_wave(model, mel, 0.0, None, 0, seed=0)
-    counts = []
-    folded = generate_wave(model, mel, 0.0, target, overlap, seed=0, progress=lambda *told: counts.append(told[2]))
-    n_folds = counts[0]
-    assert n_folds > 1 and whole.std() > 0.01
-    assert len(folded) == len(whole) == n_frames * 200
-    same = np.isclose(folded, whole, atol=1e-6)
-    in_seams = (n_folds - 1) * overlap // 2  # only the crossfading half of an overlap may differ,
-    assert (~same).sum() <= in_seams + 0.001 * len(whole)  # and a sample whose two likeliest classes are as good as equal
-    assert same[:overlap].mean() > 0.99 and same[-overlap:].mean() > 0.99
-
-
-@pytest.mark.parametrize("batched", [True, False])
-@pytest.mark.parametrize("mode", ["RAW", "MOL"])
-def test_any_length_gives_finite_repeatable_audio(mode, batched, tmp_path):
-    inference.load_model(write_vocoder(tmp_path / "vocoder.pt", tiny_vocoder(mode=mode)), verbose=False, device="cpu")
-    assert inference.is_loaded()
-    for n_frames in (1, 2, 11):
-        mel = np.random.default_rng(0).random((80, n_frames)) * 8 - 4
-        waves = [inference.infer_waveform(mel, True, batched, 600, 400, seed=seed) for seed in (1, 1, 2)]
-        assert waves[0].shape == (n_frames * 200,) and waves[0].dtype == np.float32
-        assert np.isfinite(waves[0]).all() and np.abs(waves[0][:20]).max() > 1e-3  # not silenced at its start
-        assert np.array_equal(waves[0], waves[1]) and not np.array_equal(waves[0], waves[2])
-        np.testing.assert_array_equal(inference.infer_waveform(mel / 4, False, batched, 600, 400, seed=1), waves[0])
-
-
-def test_progress_ends_at_the_whole_and_hostile_mels_are_refused(tmp_path):
-    vocoder = inference.Vocoder(write_vocoder(tmp_path / "vocoder.pt", tiny_vocoder()), "cpu")
-    told = []
-    vocoder.infer_waveform(np.zeros((80, 9)), target=400, overlap=200, progress_callback=lambda *args: told.append(args))
-    done, total, n_folds, khz = told[-1]
-    assert done == total and n_folds == 4 and khz > 0
-    for mel in (np.zeros((9, 80)), np.zeros((80, 0)), np.zeros(80), np.full((80, 3), np.nan)):
-        with pytest.raises(ValueError, match="mel"):
-            vocoder.infer_waveform(mel)
-
-
-def test_generation_feeds_back_what_it_drew():
-    """Teacher forcing a model with the samples that it generated finds each of them where its noise says."""
-    model = tiny_vocoder()
-    mel = torch.rand(3, 80) * 2 - 1
-    wave = generate_wave(model, mel, 0.0, None, 0, seed=5)
-    labels = torch.from_numpy(audio.mulaw_encode(wave, 9))
-    levels = labels * (2 / 511) - 1
-    before = torch.cat([torch.zeros(1), levels[:-1]])
-    with torch.inference_mode():
-        cumulative = model(before[None], pad_mels([mel], 2))[0].softmax(-1).cumsum(-1)
-    noise = torch.Generator().manual_seed(5)
-    uniform = 1 - torch.cat([torch.rand(200, 2, 1, generator=noise)[:, 0, 0] for _ in range(3)])
-    upper = cumulative.gather(1, labels[:, None])[:, 0]
-    lower = cumulative.gather(1, (labels[:, None] - 1).clamp(min=0))[:, 0] * (labels > 0)
-    assert ((uniform <= upper + 1e-5) & (uniform >= lower - 1e-5)).all()
-
-
-def test_states_are_values():
-    model = tiny_vocoder()
-    state = State(torch.rand(1, 24), torch.rand(1, 24))
-    kept = [tensor.clone() for tensor in state]
-    with torch.inference_mode():
-        model.step(torch.zeros(1), torch.zeros(1, 80), torch.zeros(1, 8), state)
-        loop = Loop(model)
-        frame = loop.prepare(torch.zeros(1, 5, 80))
-        loop.step(torch.zeros(1), frame.x[0], frame.gates1[0], frame, state)
-    assert all(torch.equal(a, b) for a, b in zip(state, kept, strict=True))

@@ -1,62 +1,100 @@
-"""One long sequence as several short ones that are generated side by side, and back to one by crossfading.
+"""Long speech as many short folds that are generated side by side, and back to one wave.
 
-fold 0  |------------- target + 2 overlap -------------|
-fold 1                                      |---------------------- ...   starts target + overlap later
-                                            |  overlap |   warm-up half, then crossfade half
+fold 0  |-------------------------------------|
+fold 1                               |------------------------------ ...
+                                     | warm-up | join |
+
+The end of a fold is generated twice. In the first half of what is shared the state of the new fold, which knows nothing of
+the past, settles; in the second half the wave goes over from one to the other, where that is heard least.
 """
 
+import itertools
+from collections.abc import Iterator
+from typing import NamedTuple
+
 import numpy as np
-from torch import Tensor
-from torch.nn import functional as F
+
+FIRST = 2  # frames of the folds that a stream begins with, so that it is heard at once
+GROWTH = 3  # of the folds from group to group: the last group plays while they are made
+LONGEST_FADE = 80  # samples
 
 
-def fold(x: Tensor, target: int, overlap: int, context: int = 0) -> Tensor:
-    """(1, context + N + context, C) -> (n_folds, context + target + 2 overlap + context, C)
+class Fold(NamedTuple):
+    """Frames [start, stop) are generated; the first `overlap` of them by the fold before as well."""
 
-    Neighbours share `overlap` steps; N <= n_folds (target + overlap) + overlap, and zeros stand for what is missing. The
-    `context` on either side is what a convolution has to see of the neighbours: it belongs to no fold itself.
+    start: int
+    stop: int
+    overlap: int
+
+
+def plan(loudness: np.ndarray, target: int, overlap: int, width: int) -> list[list[Fold]]:
+    """Groups of `width` folds that are generated side by side, one group after another, for a mel of loudness (T,).
+
+    The first folds are short; from group to group they grow, to about `target` frames. They share up to `overlap` frames
+    with the one before, and are cut a little sooner or later than even parts would be, where the speech is quiet.
     """
-    step = target + overlap
-    length = x.size(1) - 2 * context
-    n_folds = max(1, -(-(length - overlap) // step))
-    missing = n_folds * step + overlap - length
-    x = F.pad(x, (0, 0, 0, missing))  # (1, context + n_folds step + overlap + context, C)
-    return x[0].unfold(0, step + overlap + 2 * context, step).transpose(1, 2)
+    edges, lengths, group_sizes = [0], [], []
+    for n_folds, n_frames in _groups(len(loudness), target, width):
+        start = edges[-1]
+        edges += [start + n_frames * (k + 1) // n_folds for k in range(n_folds)]
+        lengths += [n_frames // n_folds] * n_folds
+        group_sizes.append(n_folds)
+    overlaps = [0] + [min(overlap, min(pair) // 2 + 1) for pair in itertools.pairwise(lengths)] + [0]
+    for k in range(1, len(lengths)):
+        edges[k] = _quietest(loudness, edges[k], overlaps[k], slack=min(lengths[k - 1 : k + 1]) // 12)
+        overlaps[k] = min(overlaps[k], len(loudness) - edges[k])
+    folds = iter([Fold(edges[k], edges[k + 1] + overlaps[k + 1], overlaps[k]) for k in range(len(lengths))])
+    return [[next(folds) for _ in range(size)] for size in group_sizes]
 
 
-def unfold(pieces: np.ndarray, fade_in: np.ndarray, fade_out: np.ndarray) -> np.ndarray:
-    """(n_folds, target + 2 overlap) -> (n_folds (target + overlap) + overlap,), the overlaps added with the gains (overlap,).
+def _groups(n_frames: int, target: int, width: int) -> Iterator[tuple[int, int]]:
+    """Folds, and frames that they are for, of each group."""
+    length = min(FIRST, target)
+    while n_frames:
+        n_left = max(1, round(n_frames / (width * length)))
+        whole = length == target or n_left == 1
+        taken = -(-n_frames // n_left) if whole else width * length
+        yield min(width, -(-taken // min(FIRST, target))), taken
+        n_frames -= taken
+        length = min(target, GROWTH * length - 1)
 
-    The very beginning and end are faded like every seam: whoever wants the signal whole generates `overlap` samples around
-    it and cuts them off.
+
+def _quietest(loudness: np.ndarray, edge: int, overlap: int, slack: int) -> int:
+    """The edge within `slack` frames whose fold would be joined where it is quietest."""
+    candidates = range(max(1, edge - slack), min(len(loudness) - 1, edge + slack) + 1)
+    heard = [loudness[at + overlap // 2 : at + max(overlap, overlap // 2 + 1)].mean() for at in candidates]
+    return candidates[int(np.argmin(heard))] if heard else edge
+
+
+def join(old: np.ndarray, new: np.ndarray) -> np.ndarray:
+    """Two versions (n,) of the same stretch, of which `new` is warming up in the first half, -> one (n,).
+
+    The second half is searched for the few milliseconds in which the two differ least: where it is quiet, or where the
+    waves happen to agree. Gains follow from how far they agree, so that the power stays what it is.
     """
-    n_folds, length = pieces.shape
-    overlap = len(fade_in)
-    step = length - overlap
-    gains = np.ones(length, dtype=pieces.dtype)
-    gains[:overlap] = fade_in
-    gains[step:] *= fade_out
-    wave = np.zeros(n_folds * step + overlap, dtype=pieces.dtype)
-    for i, piece in enumerate(pieces):
-        wave[i * step : i * step + length] += gains * piece
-    return wave
+    n = len(old)
+    fade = min(LONGEST_FADE, n - n // 2)
+    if fade < 2:
+        return old.copy()
+    difference = np.concatenate([[0], np.cumsum(np.square(old[n // 2 :] - new[n // 2 :], dtype=np.float64))])
+    at = n // 2 + int(np.argmin(difference[fade:] - difference[:-fade]))
+    a, b = old[at : at + fade], new[at : at + fade]
+    ramp = (np.arange(fade) + 0.5) / fade
+    agreement = np.clip(a @ b / max(np.linalg.norm(a) * np.linalg.norm(b), 1e-12), 0, 1)
+    gain = 1 / np.sqrt(ramp**2 + (1 - ramp) ** 2 + 2 * agreement * ramp * (1 - ramp))
+    middle = gain * (ramp * b + (1 - ramp) * a)
+    return np.concatenate([old[:at], middle, new[at + fade :]]).astype(np.float32)
 
 
-def crossfade(overlap: int) -> tuple[np.ndarray, np.ndarray]:
-    """Gains (overlap,) of the fold that begins and of the one that ends; their squares always add up to one.
+class Joiner:
+    """Joins folds as they come, and keeps the end of each back until its successor is there."""
 
-    The fold that begins is muted for the first half: there its recurrent state, which started from nothing, settles.
-    """
-    muted, ramp = _halves(overlap)
-    return np.concatenate([muted, np.sqrt(ramp)]), np.concatenate([1 - muted, np.sqrt(1 - ramp)])
+    def __init__(self) -> None:
+        self._end = np.zeros(0, np.float32)
 
-
-def published_crossfade(overlap: int) -> tuple[np.ndarray, np.ndarray]:
-    """The gains of the published code, where the old fold has faded out before the new one fades in: each seam dips to
-    silence in its middle. Kept to reproduce its output."""
-    muted, ramp = _halves(overlap)
-    return np.concatenate([muted, np.sqrt(ramp)]), np.concatenate([np.sqrt(1 - ramp), muted])
-
-
-def _halves(overlap: int) -> tuple[np.ndarray, np.ndarray]:
-    return np.zeros(overlap // 2), np.linspace(0, 1, overlap - overlap // 2)
+    def add(self, wave: np.ndarray, kept: int) -> np.ndarray:
+        """The wave of the next fold, the last `kept` samples of which the one after it repeats -> what is settled."""
+        shared = len(self._end)
+        whole = np.concatenate([join(self._end, wave[:shared]), wave[shared:]])
+        self._end = whole[len(whole) - kept :]
+        return whole[: len(whole) - kept]

@@ -1,126 +1,120 @@
-"""The sampling loop: everything that does not depend on samples computed beforehand, one short chain of products a sample.
-
-Faster back ends belong here; they take and return what `generate` does.
-"""
+"""Mel spectrogram -> wave, in groups of folds that are generated side by side and joined as they come."""
 
 import time
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
 
 import numpy as np
+import scipy.signal
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from utils import audio
-from vocoder.fold import crossfade, fold, unfold
-from vocoder.model import N_AUX, SILENCE, State, WaveRNN, pad_mels
+from vocoder.fold import Fold, Joiner, plan
+from vocoder.loop import Loop, Tables, filter_taps, margin, prepare, split
+from vocoder.loops import fastest
+from vocoder.model import WaveRNN, pad_mels
 
-Progress = Callable[[int, int, int, float], None]  # samples done, samples in all, folds, speed in kHz (all folds together)
+Progress = Callable[[int, int, int, float], None]  # samples done, samples in all, folds side by side, speed in kHz
 
-
-class Prepared(NamedTuple):
-    """The conditioning's share of one frame's products, biases included; G = 3 H gates."""
-
-    x: Tensor  # (hop, B, H) input layer, for each sample
-    gates1: Tensor  # (hop, B, G) first GRU, for each sample
-    gates2: Tensor  # (B, G) second GRU, the same for the whole frame, like the following
-    hidden1: Tensor  # (B, fc_dims)
-    hidden2: Tensor  # (B, fc_dims)
+BLOCK = 32  # frames of each fold whose conditioning is computed at once
 
 
-class Loop:
-    """WaveRNN's weights as the loop wants them. The input layer is linear, so the first GRU's input product collapses
-    into what the conditioning gives plus one vector times the previous level."""
+class Generator:
+    """A model made ready to speak: packs weights, so keep it for the next utterance. The model is not watched: one whose
+    weights change needs another."""
 
-    def __init__(self, model: WaveRNN):
-        self.upsample = model.upsample
-        self.sample = model.distribution.sample
-        self.pad = model.config.pad
-        self.n_rnn = model.config.rnn_dims
-        n_fc = model.config.fc_dims
-        gru1, gru2, layer = model.gru1, model.gru2, model.input
-        self.level_to_x = layer.weight[:, :1].t().contiguous()  # (1, H)
-        self.conditioning_to_x = layer.weight[:, 1:].t().contiguous()  # (n_mels + aux, H)
-        self.x_bias = layer.bias
-        into_gates = gru1.weight_ih_l0.t()  # (H, G)
-        self.level_to_gates = self.level_to_x @ into_gates  # (1, G)
-        self.conditioning_to_gates = self.conditioning_to_x @ into_gates  # (n_mels + aux, G)
-        self.gates1_bias = layer.bias @ into_gates + gru1.bias_ih_l0
-        self.h1_to_gates, self.h1_bias = gru1.weight_hh_l0.t(), gru1.bias_hh_l0
-        self.x_to_gates2, self.aux_to_gates2 = _split(gru2.weight_ih_l0, self.n_rnn)
-        self.gates2_bias = gru2.bias_ih_l0
-        self.h2_to_gates, self.h2_bias = gru2.weight_hh_l0.t(), gru2.bias_hh_l0
-        self.to_hidden1, self.aux_to_hidden1 = _split(model.hidden1.weight, self.n_rnn)
-        self.to_hidden2, self.aux_to_hidden2 = _split(model.hidden2.weight, n_fc)
-        self.hidden1_bias, self.hidden2_bias = model.hidden1.bias, model.hidden2.bias
-        self.to_output, self.output_bias = model.output.weight.t().contiguous(), model.output.bias
+    @torch.inference_mode()
+    def __init__(self, model: WaveRNN, precision: str = "auto"):
+        self._model = model
+        self._loop: Loop = fastest(model, precision)
+        self._matrices = split(model)
+        self._taps = filter_taps(model)
+        self._margin = margin(model, self._taps)
+        self._stride = BLOCK + self._taps.size(1) - 1  # rows of a table for each fold
 
-    def prepare(self, mel: Tensor) -> Prepared:
-        """One frame with its surroundings, (B, 1 + 2 pad, n_mels)"""
-        fine, aux = self.upsample(mel)  # (B, hop, n_mels), (B, 1, aux_dims)
-        aux1, aux2, aux3, aux4 = aux.chunk(N_AUX, dim=-1)
-        conditioning = torch.cat([fine, aux1.expand(-1, fine.size(1), -1)], dim=-1).transpose(0, 1)  # (hop, B, n_mels + aux)
-        return Prepared(
-            x=conditioning @ self.conditioning_to_x + self.x_bias,
-            gates1=conditioning @ self.conditioning_to_gates + self.gates1_bias,
-            gates2=torch.addmm(self.gates2_bias, aux2[:, 0], self.aux_to_gates2),
-            hidden1=torch.addmm(self.hidden1_bias, aux3[:, 0], self.aux_to_hidden1),
-            hidden2=torch.addmm(self.hidden2_bias, aux4[:, 0], self.aux_to_hidden2),
-        )
+    def stream(
+        self,
+        mel: Tensor,
+        preemphasis: float,
+        target: int | None,
+        overlap: int,
+        seed: int,
+        progress: Progress | None = None,
+    ) -> Iterator[np.ndarray]:
+        """mel (T, n_mels), normalised -> float32 waves, T hop samples in all, one for each group of folds.
 
-    def step(self, level: Tensor, x: Tensor, gates1: Tensor, frame: Prepared, state: State) -> tuple[Tensor, State]:
-        """level (B,), x (B, H) and gates1 (B, G) of this sample -> outputs (B, C), next state. As WaveRNN.step."""
-        level = level.unsqueeze(-1)  # (B, 1)
-        x = torch.addcmul(x, level, self.level_to_x)
-        gates1 = torch.addcmul(gates1, level, self.level_to_gates)
-        h1 = self._gru(gates1, torch.addmm(self.h1_bias, state.h1, self.h1_to_gates), state.h1)
-        x = x + h1
-        gates2 = torch.addmm(frame.gates2, x, self.x_to_gates2)
-        h2 = self._gru(gates2, torch.addmm(self.h2_bias, state.h2, self.h2_to_gates), state.h2)
-        x = x + h2
-        x = torch.addmm(frame.hidden1, x, self.to_hidden1).relu_()
-        x = torch.addmm(frame.hidden2, x, self.to_hidden2).relu_()
-        return torch.addmm(self.output_bias, x, self.to_output), State(h1, h2)
+        target: samples of a fold, about, or None for a single one; overlap: samples that a fold generates again of what
+        the one before it has; both are rounded up to whole frames. The noise of a fold follows from the seed alone.
+        """
+        hop = self._model.config.hop_length
+        n_frames = len(mel)
+        loudness = mel.mean(-1).cpu().numpy()
+        if target is None:
+            groups = [[Fold(0, n_frames, 0)]]
+        else:
+            groups = plan(loudness, _frames(target, hop), _frames(overlap, hop), self._loop.width)
+        noise = np.random.SeedSequence(seed % 2**64)
+        padded = pad_mels([mel], self._model.config.pad)[0]
+        outside = self._margin - self._model.config.pad
+        padded = F.pad(padded, (0, 0, outside, outside + BLOCK))  # zeros, as training's convolutions see beyond the mel
+        report = _Report(progress, n_frames * hop, sum(fold.stop - fold.start for group in groups for fold in group))
+        joiner, memory = Joiner(), np.zeros(1)
+        following = [*(fold.overlap for group in groups for fold in group), 0][1:]
+        for group in groups:
+            levels = self._generate(padded, group, [np.random.default_rng(s) for s in noise.spawn(len(group))], report)
+            kept, following = following[: len(group)], following[len(group) :]
+            waves = (self._model.distribution.decode(part) for part in levels)
+            wave = np.concatenate([joiner.add(part, n * hop) for part, n in zip(waves, kept, strict=True)])
+            wave, memory = scipy.signal.lfilter([1], [1, -preemphasis], wave, zi=memory)  # as audio.deemphasize
+            yield wave.astype(np.float32)
 
-    def _gru(self, from_input: Tensor, from_state: Tensor, h: Tensor) -> Tensor:
-        """Reset, update and new gates (Cho et al. 2014, as torch orders them), from the two products (B, G)."""
-        n = self.n_rnn
-        reset, update = (from_input[:, : 2 * n] + from_state[:, : 2 * n]).sigmoid_().chunk(2, dim=-1)
-        new = torch.addcmul(from_input[:, 2 * n :], reset, from_state[:, 2 * n :]).tanh_()
-        return torch.lerp(new, h, update)
+    @torch.inference_mode()
+    def _generate(
+        self, padded: Tensor, group: list[Fold], noise: list[np.random.Generator], report: "_Report"
+    ) -> list[np.ndarray]:
+        """Levels of each fold of a group, ((stop - start) hop,). Longer folds stand first, so that those still busy are
+        always the first rows."""
+        hop = self._model.config.hop_length
+        lengths = np.array([fold.stop - fold.start for fold in group])
+        order = np.argsort(-lengths, kind="stable")
+        starts = torch.tensor([group[row].start for row in order])
+        self._loop.start(len(group))
+        pieces: list[list[np.ndarray]] = [[] for _ in group]
+        for t in range(lengths.max()):
+            busy = order[: np.count_nonzero(lengths > t)]
+            place = t % BLOCK
+            if place == 0:
+                self._loop.load(self._tables(padded, starts[: len(busy)] + t))
+            uniform = np.stack([1 - noise[row].random((hop, 2), dtype=np.float32) for row in busy])  # in (0, 1]
+            levels = self._loop.frame(np.arange(len(busy)) * self._stride + place, uniform)
+            for row, samples in zip(busy, levels, strict=True):
+                pieces[row].append(samples)
+            report(len(busy), len(group))
+        return [np.concatenate(piece) for piece in pieces]
+
+    def _tables(self, padded: Tensor, starts: Tensor) -> Tables:
+        """The conditioning of the next BLOCK frames of each fold: so memory does not grow with the speech."""
+        indices = starts.unsqueeze(1) + torch.arange(BLOCK + 2 * self._margin)
+        return prepare(self._model, self._matrices, self._taps, padded[indices])
 
 
-def _split(weight: Tensor, n_first: int) -> tuple[Tensor, Tensor]:
-    """Weight (out, n_first + rest) of a product with two concatenated inputs -> (n_first, out), (rest, out)"""
-    return weight[:, :n_first].t().contiguous(), weight[:, n_first:].t().contiguous()
+class _Report:
+    """Tells the progress in samples of the finished wave, though some are generated twice."""
+
+    def __init__(self, progress: Progress | None, n_samples: int, n_frames: int) -> None:
+        self._progress, self._n_samples, self._n_frames = progress, n_samples, n_frames
+        self._done = 0
+        self._start = time.perf_counter()
+
+    def __call__(self, n_frames: int, n_folds: int) -> None:
+        self._done += n_frames
+        if self._progress is not None:
+            done = self._n_samples * self._done // self._n_frames
+            self._progress(done, self._n_samples, n_folds, done / (time.perf_counter() - self._start) / 1000)
 
 
-@torch.inference_mode()
-def generate(model: WaveRNN, mel: Tensor, seed: int, progress: Progress | None = None) -> Tensor:
-    """mel (B, T + 2 pad, n_mels), normalised and padded -> levels (B, T hop); rows are generated side by side.
-
-    The noise comes from a generator of its own on the CPU: a seed gives the same draws on every device.
-    """
-    batch, n_frames = mel.size(0), mel.size(1) - 2 * model.config.pad
-    hop = model.config.hop_length
-    loop = Loop(model)
-    noise = torch.Generator().manual_seed(seed)
-    state = model.initial_state(batch)
-    level = mel.new_zeros(batch)  # silence before the first sample
-    levels = mel.new_empty(n_frames * hop, batch)
-    start = time.perf_counter()
-    for t in range(n_frames):
-        frame = loop.prepare(mel[:, t : t + 1 + 2 * loop.pad])
-        uniform = (1 - torch.rand(hop, 2, batch, generator=noise)).to(mel)  # in (0, 1]
-        for i in range(hop):
-            outputs, state = loop.step(level, frame.x[i], frame.gates1[i], frame, state)
-            level = loop.sample(outputs, uniform[i])
-            levels[t * hop + i] = level
-        if progress is not None:
-            done = (t + 1) * hop
-            progress(done, n_frames * hop, batch, done * batch / (time.perf_counter() - start) / 1000)
-    return levels.t()
+def _frames(samples: int, hop: int) -> int:
+    return -(-samples // hop)
 
 
 def generate_wave(
@@ -132,24 +126,5 @@ def generate_wave(
     seed: int,
     progress: Progress | None = None,
 ) -> np.ndarray:
-    """mel (T, n_mels), normalised -> float32 wave (T hop,).
-
-    Long mels are cut into folds of about `target` samples between overlaps of `overlap`, both rounded up to whole frames,
-    which are generated side by side and crossfaded; without a target there is one long pass. Silence is added around the
-    mel, so that the first fold too has a warm-up that can be cut off.
-    """
-    hop, pad = model.config.hop_length, model.config.pad
-    around = -(-overlap // hop)  # frames
-    between = -(-target // hop) if target is not None else len(mel)
-    n_folds = -(-(len(mel) + around) // (between + around))
-    if n_folds < 2:
-        levels = generate(model, pad_mels([mel], pad), seed, progress)
-        wave = model.distribution.decode(levels[0].cpu().numpy())
-    else:
-        between = max(0, -(-(len(mel) + around) // n_folds) - around)  # all folds alike, none mostly empty
-        missing = -(len(mel) + around) % (between + around)
-        padded = F.pad(mel, (0, 0, around + pad, around + pad + missing), value=SILENCE)
-        levels = generate(model, fold(padded[None], between, around, context=pad), seed, progress)
-        pieces = model.distribution.decode(levels.cpu().numpy())  # (n_folds, (between + 2 around) hop)
-        wave = unfold(pieces, *crossfade(around * hop))[around * hop : (around + len(mel)) * hop]
-    return audio.deemphasize(wave, preemphasis)
+    """mel (T, n_mels), normalised -> float32 wave (T hop,): Generator.stream in one piece."""
+    return np.concatenate(list(Generator(model).stream(mel, preemphasis, target, overlap, seed, progress)))

@@ -5,7 +5,6 @@ B batch, T mel frames, N = T hop audio samples, H rnn_dims, C outputs of the dis
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -53,16 +52,9 @@ class WaveRNNConfig:
         return math.prod(self.upsample_factors)
 
 
-class State(NamedTuple):
-    """Hidden states of the two GRUs, (B, H) each."""
-
-    h1: Tensor
-    h2: Tensor
-
-
 class WaveRNN(nn.Module):
-    """Mel and previous samples -> distribution of the next sample. `forward` trains on known samples; `step` is the same
-    function one sample at a time. Neither samples nor mels are normalised here: see vocoder.inference."""
+    """Mel and previous samples -> distribution of the next sample, for known samples. vocoder.loop is the same function one
+    sample after another. Neither samples nor mels are normalised here: see vocoder.inference."""
 
     def __init__(self, config: WaveRNNConfig):
         super().__init__()
@@ -89,27 +81,6 @@ class WaveRNN(nn.Module):
         x = F.relu(self.hidden1(torch.cat([x, aux3], dim=-1)))  # (B, N, fc_dims)
         x = F.relu(self.hidden2(torch.cat([x, aux4], dim=-1)))
         return self.output(x)
-
-    def step(self, level: Tensor, fine: Tensor, aux: Tensor, state: State) -> tuple[Tensor, State]:
-        """level (B,), what upsampling gives for this sample: fine (B, n_mels), aux (B, aux_dims) -> (B, C), next state"""
-        aux1, aux2, aux3, aux4 = aux.chunk(N_AUX, dim=-1)
-        x = self.input(torch.cat([level.unsqueeze(-1), fine, aux1], dim=-1))  # (B, H)
-        h1 = _gru_cell(self.gru1, x, state.h1)
-        x = x + h1
-        h2 = _gru_cell(self.gru2, torch.cat([x, aux2], dim=-1), state.h2)
-        x = x + h2
-        x = F.relu(self.hidden1(torch.cat([x, aux3], dim=-1)))
-        x = F.relu(self.hidden2(torch.cat([x, aux4], dim=-1)))
-        return self.output(x), State(h1, h2)
-
-    def initial_state(self, batch_size: int) -> State:
-        """Zeros: before the first sample there was silence."""
-        zeros = self.input.weight.new_zeros(batch_size, self.config.rnn_dims)
-        return State(zeros, zeros)
-
-
-def _gru_cell(gru: nn.GRU, x: Tensor, h: Tensor) -> Tensor:
-    return torch.gru_cell(x, h, gru.weight_ih_l0, gru.weight_hh_l0, gru.bias_ih_l0, gru.bias_hh_l0)
 
 
 def check_sizes(config: WaveRNNConfig, mel_format: MelFormat) -> None:

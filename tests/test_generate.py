@@ -1,0 +1,379 @@
+"""Generation: every loop is the model that was trained, folds cannot be heard, and a stream is the whole."""
+
+import itertools
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from tests.published_state import published_state
+from tests.vocoder_data import FORMAT, tiny_vocoder, write_vocoder
+from utils import audio
+from vocoder import fold, generate, inference, kernels
+from vocoder.compiled import CompiledLoop, has_bf16
+from vocoder.distribution import LogisticMixture, inverse_cdf
+from vocoder.generate import Generator, generate_wave
+from vocoder.loop import Tables, TorchLoop, filter_taps, margin, prepare, split
+from vocoder.loops import fastest
+from vocoder.model import SILENCE, WaveRNN, WaveRNNConfig, pad_mels
+from vocoder.published import from_published
+
+PRECISIONS = ["fp32", *(["bf16"] if has_bf16() else [])]
+
+
+@pytest.fixture(scope="module")
+def speech(samples):
+    """20 seconds: pre-emphasised wave (n,), and its mel (T, n_mels) in [-1, 1], n = T hop."""
+    paths = sorted((samples / "LibriSpeech" / "train-clean-100").rglob("*.flac"))[:6]
+    wav = audio.rescale(np.concatenate([audio.load(path) for path in paths]), FORMAT.rescale_peak)[: 20 * 16000 - 1]
+    mel = audio.mel_spectrogram(wav, FORMAT) / FORMAT.max_abs
+    return np.pad(audio.preemphasize(wav, FORMAT.preemphasis), (0, 1)), torch.from_numpy(mel)
+
+
+@pytest.fixture(scope="module")
+def trained(speech):
+    """A small vocoder after a few steps on real speech: it follows the mel's loudness, and its own past."""
+    torch.manual_seed(0)
+    wav, mel = speech
+    model = WaveRNN(WaveRNNConfig(rnn_dims=48, fc_dims=48, context_dims=16, n_context_blocks=2, aux_dims=16))
+    optimizer = torch.optim.Adam(model.parameters(), lr=8e-3)
+    levels, labels = (torch.from_numpy(part) for part in model.distribution.encode(wav))
+    for _ in range(25):
+        starts = torch.randint(2, len(mel) - 4, (24,)).tolist()
+        crops = [slice(start * 200, start * 200 + 400) for start in starts]
+        mels = torch.stack([mel[start - 2 : start + 4] for start in starts])
+        before = torch.stack([levels[crop.start - 1 : crop.stop - 1] for crop in crops])
+        loss = model.distribution.loss(model(before, mels), torch.stack([labels[crop] for crop in crops]))
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 4.0)
+        optimizer.step()
+        optimizer.zero_grad()
+    assert loss < 5.3  # of log 512 = 6.2 nats
+    return model.eval()
+
+
+# ---- the loops
+
+
+def tables_of(model: WaveRNN, mel: torch.Tensor) -> Tables:
+    """Of whole mels (R, T + 2 pad, n_mels)."""
+    taps = filter_taps(model)
+    outside = margin(model, taps) - model.config.pad
+    return prepare(model, split(model), taps, F.pad(mel, (0, 0, outside, outside)))
+
+
+@torch.inference_mode()
+def forced(loop: TorchLoop | CompiledLoop, model: WaveRNN, mel: torch.Tensor, levels: torch.Tensor) -> torch.Tensor:
+    """What a loop predicts when it is given the samples (R, N) that came before, -> (R, N, C)"""
+    rows, n_samples = levels.shape
+    tables, hop = tables_of(model, mel), model.config.hop_length
+    stride = len(tables.first) // rows
+    loop.start(rows)
+    noise = np.full((rows, 1, 2), 0.5, np.float32)
+    outputs = []
+    for i in range(n_samples):
+        t, offset = divmod(i, hop)
+        loop.load(tables._replace(taps=tables.taps[offset : offset + 1]))  # a frame of one sample
+        at = np.arange(rows) * stride + t
+        outputs.append(_one(loop, at, levels[:, i], noise))
+    return torch.stack(outputs, dim=1)
+
+
+def _one(loop, at, level, noise):
+    if isinstance(loop, TorchLoop):
+        caught = []
+        step = type(loop).step
+        loop.state = loop.state._replace(level=level)
+        loop.step = lambda *args: caught.append(step(loop, *args)) or caught[0]
+        loop.frame(at, noise)
+        return caught[0][0]
+    loop._buffers[0].level[:] = level
+    loop.frame(at, noise)
+    n_outputs = len(loop._weights.output_bias)
+    return torch.from_numpy(loop._buffers[0].outputs[:, :n_outputs].copy())
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [{"mode": "RAW"}, {"mode": "MOL"}, {"bits": 10, "rnn_dims": 7, "fc_dims": 33}, {"pad": 1, "upsample_factors": (200,)}],
+    ids=lambda sizes: "-".join(map(str, sizes.values())),
+)
+def test_every_loop_predicts_what_training_does(sizes):
+    model = tiny_vocoder(**sizes)
+    mel, levels = torch.rand(7, 3 + 2 * model.config.pad, 80) * 2 - 1, torch.rand(7, 600) * 2 - 1
+    with torch.inference_mode():
+        expected = model(levels, mel)
+    torch.testing.assert_close(forced(TorchLoop(model), model, mel, levels), expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(forced(CompiledLoop(model, "fp32"), model, mel, levels), expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.skipif(not has_bf16(), reason="a CPU without bfloat16 products")
+@pytest.mark.parametrize("size", ["published", "trained"])
+def test_bfloat16_is_the_same_distribution(size, speech, trained):
+    """Along real speech: differences of the logits and of the distributions (Kullback-Leibler divergence, nats)."""
+    model = from_published(published_state("vocoder"))[0].eval() if size == "published" else trained
+    wav, mel = speech
+    n_frames = 20
+    start = int(np.argmax(np.convolve(wav**2, np.ones(n_frames * 200), "valid")[::200]))  # where it is loudest
+    levels = torch.from_numpy(model.distribution.encode(wav[start * 200 :][: n_frames * 200])[0])
+    before = torch.cat([torch.zeros(1), levels[:-1]]).unsqueeze(0)
+    mel = mel[start - 2 : start + n_frames + 2].unsqueeze(0)
+    with torch.inference_mode():
+        exact = model(before, mel)[0]
+    fast = forced(CompiledLoop(model, "bf16"), model, mel, before)[0]
+    difference = (fast - exact).abs()
+    assert difference.square().mean(-1).sqrt().max() < 0.02  # of every step
+    assert difference.quantile(0.999) < 0.03 and difference.mean() < 0.01
+    divergence = F.kl_div(fast.log_softmax(-1), exact.log_softmax(-1), log_target=True, reduction="none").sum(-1)
+    assert divergence.mean() < 1e-4 and divergence.max() < 1e-3
+
+
+def run(loop, model, mel, at, n_frames):
+    """Rows that begin at the frames `at` of one mel (T, n_mels), free running -> levels (R, n_frames hop)"""
+    with torch.inference_mode():
+        loop.load(tables_of(model, pad_mels([mel], model.config.pad)))
+    loop.start(len(at))
+    noise = [np.random.default_rng(start) for start in at]
+    frames = []
+    for t in range(n_frames):
+        uniform = np.stack([1 - rng.random((200, 2), dtype=np.float32) for rng in noise])
+        with torch.inference_mode():
+            frames.append(loop.frame(np.array(at) + t, uniform))
+    return np.concatenate(frames, axis=1)
+
+
+@pytest.mark.parametrize("mode", ["RAW", "MOL"])
+def test_loops_draw_the_same_samples(mode):
+    model, mel = tiny_vocoder(mode=mode), torch.rand(12, 80) * 2 - 1
+    plain = run(TorchLoop(model), model, mel, [0, 3, 5], 3)
+    close = np.isclose(run(CompiledLoop(model, "fp32"), model, mel, [0, 3, 5], 3), plain, atol=1e-4)
+    assert close.mean() > 0.99  # a number that falls between two classes may be rounded to either
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_a_fold_is_the_same_alone_and_among_others_and_on_any_number_of_threads(precision):
+    model, mel, rows = tiny_vocoder(), torch.rand(12, 80) * 2 - 1, [8, 0, 3, 5, 2, 9, 1, 4]
+    together = run(CompiledLoop(model, precision), model, mel, rows, 2)
+    for row, start in enumerate(rows):
+        np.testing.assert_array_equal(run(CompiledLoop(model, precision), model, mel, [start], 2)[0], together[row])
+    torch.set_num_threads(3)
+    np.testing.assert_array_equal(run(CompiledLoop(model, precision), model, mel, rows, 2), together)
+
+
+def test_compiled_draws_are_those_of_the_distribution():
+    rng = np.random.default_rng(0)
+    logits = rng.normal(0, 3, (4000, 512)).astype(np.float32)
+    uniform = 1 - rng.random((4000, 2), dtype=np.float32)
+    masses = np.zeros(512 + kernels.BLOCK, np.float32)
+    drawn = np.array([kernels.draw(row, u, masses) for row, u in zip(logits, uniform[:, 0], strict=True)])
+    expected = inverse_cdf(torch.from_numpy(logits), torch.from_numpy(uniform[:, 0])).numpy()
+    assert (drawn == expected).mean() > 0.999 and np.abs(drawn - expected).max() <= 1  # sums are rounded differently
+    mixtures = logits[:, :30].copy()
+    drawn = [kernels.draw_logistic(row, u, masses, 10) for row, u in zip(mixtures, uniform, strict=True)]
+    expected = LogisticMixture(10).sample(torch.from_numpy(mixtures), torch.from_numpy(uniform.T))
+    np.testing.assert_allclose(drawn, expected, atol=1e-5)
+    certain = np.full(512, -1e4, np.float32)
+    certain[500] = 0
+    assert [kernels.draw(certain, np.float32(u), masses) for u in (2**-24, 0.5, 1.0)] == [500] * 3
+
+
+def test_without_numba_plain_torch_speaks():
+    code = """if True:
+        import sys
+        sys.modules["numba"] = None
+        import torch
+        from tests.vocoder_data import tiny_vocoder
+        from vocoder.generate import Generator
+        generator = Generator(tiny_vocoder())
+        print(type(generator._loop).__name__, sum(map(len, generator.stream(torch.zeros(3, 80), 0.9, 400, 200, 0))))
+    """
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout == "TorchLoop 600\n", done.stderr
+
+
+def test_the_fastest_loop_is_measured_once(monkeypatch):
+    from vocoder import loops
+
+    taken = []
+    monkeypatch.setattr(loops, "_chosen", {})
+    monkeypatch.setattr(loops, "_seconds", lambda model, loop: taken.append(loop) or float(isinstance(loop, CompiledLoop)))
+    model = tiny_vocoder()
+    assert isinstance(fastest(model, "fp32"), TorchLoop) and isinstance(fastest(model, "fp32"), TorchLoop)
+    assert len(taken) == 2
+    with pytest.raises(ValueError, match="precision"):
+        fastest(model, "int3")
+
+
+def test_generation_feeds_back_what_it_drew():
+    """Teacher forcing a model with the samples that it generated finds each of them where its noise says."""
+    model = tiny_vocoder()
+    mel = torch.rand(3, 80) * 2 - 1
+    wave = np.concatenate(list(Generator(model, "fp32").stream(mel, 0.0, None, 0, seed=5)))
+    labels = torch.from_numpy(audio.mulaw_encode(wave, 9))
+    levels = labels * (2 / 511) - 1
+    before = torch.cat([torch.zeros(1), levels[:-1]])
+    with torch.inference_mode():
+        cumulative = model(before[None], pad_mels([mel], 2))[0].softmax(-1).cumsum(-1)
+    noise = np.random.default_rng(np.random.SeedSequence(5).spawn(1)[0])
+    uniform = torch.from_numpy(1 - noise.random((600, 2), dtype=np.float32)[:, 0])
+    upper = cumulative.gather(1, labels[:, None])[:, 0]
+    lower = cumulative.gather(1, (labels[:, None] - 1).clamp(min=0))[:, 0] * (labels > 0)
+    assert ((uniform <= upper + 1e-5) & (uniform >= lower - 1e-5)).all()
+
+
+# ---- folds and seams
+
+
+@pytest.mark.parametrize(("target", "overlap", "width"), [(40, 4, 12), (5, 9, 3), (1, 1, 2), (7, 0, 12), (3000, 4, 96)])
+def test_folds_cover_any_mel(target, overlap, width):
+    rng = np.random.default_rng(0)
+    for n_frames in (*range(1, 30), 799, 5000):
+        groups = fold.plan(rng.random(n_frames), target, overlap, width)
+        folds = list(itertools.chain(*groups))
+        assert max(map(len, groups)) <= width
+        assert folds[0].start == 0 and folds[0].overlap == 0 and folds[-1].stop == n_frames
+        for before, after in itertools.pairwise(folds):
+            assert before.start < after.start and before.stop == after.start + after.overlap
+            assert after.overlap <= overlap and after.overlap <= after.stop - after.start
+            assert before.start + before.overlap <= after.start  # no frame is made three times
+        assert max(part.stop - part.start for part in folds) <= 2 * target + overlap + 1
+
+
+def test_a_stream_begins_with_short_folds_and_plays_on():
+    """Steps of a group take as long however many folds it has; the group before plays meanwhile, at twelve samples a step."""
+    groups = fold.plan(np.zeros(8000), target=40, overlap=4, width=12)
+    steps = [max(part.stop - part.start for part in group) for group in groups]
+    played = [group[-1].stop - group[-1].overlap - group[0].start for group in groups]
+    assert steps[0] <= 4
+    assert all(played[k] >= 3 * steps[k + 1] for k in range(len(groups) - 1))
+
+
+def test_folds_meet_where_it_is_quiet():
+    loudness = np.ones(2000)
+    loudness[::9] = loudness[1::9] = 0  # pauses of two frames
+    parts = fold.plan(loudness, target=40, overlap=4, width=12)[-1]
+    met = [loudness[part.start + 2 : part.start + 4].mean() for part in parts[1:]]
+    assert np.mean(met) < 0.3  # 0.78 if they met anywhere
+
+
+def test_a_join_is_a_whole_and_keeps_the_power():
+    rng = np.random.default_rng(0)
+    wave = rng.standard_normal(800).astype(np.float32)
+    np.testing.assert_allclose(fold.join(wave, wave), wave, atol=1e-6)
+    quiet = rng.standard_normal((2, 800)).astype(np.float32)
+    quiet[:, 600:700] *= 0.01
+    joined = fold.join(*quiet)
+    changes = np.flatnonzero((joined != quiet[0]) & (joined != quiet[1]))
+    assert changes.min() > 595 and changes.max() < 705
+    assert (joined[:595] == quiet[0, :595]).all() and (joined[705:] == quiet[1, 705:]).all()
+    pairs = rng.standard_normal((500, 2, 160)).astype(np.float32)  # the fade takes all of the second half
+    power = np.mean([np.square(fold.join(*pair)[80:]) for pair in pairs])
+    assert abs(10 * np.log10(power)) < 0.2
+
+
+def without_memory():
+    """A vocoder whose samples depend on the mel alone, and surely: folding must not change anything."""
+    model = tiny_vocoder()
+    n = model.config.rnn_dims
+    with torch.no_grad():
+        model.input.weight[:, 0] = 0
+        for gru in (model.gru1, model.gru2):
+            gru.weight_hh_l0.zero_()
+            gru.bias_ih_l0[n : 2 * n] = -1e4  # the update gate is shut: nothing of the former state is kept
+        model.output.weight *= 1e5
+    return model
+
+
+@pytest.mark.parametrize("n_frames", [43, 119, 400])
+def test_folding_changes_nothing_where_the_past_does_not_matter(n_frames):
+    model = without_memory()
+    mel = torch.rand(n_frames, 80) * 2 - 1
+    whole = generate_wave(model, mel, 0.0, None, 0, seed=0)
+    folded = generate_wave(model, mel, 0.0, 4000, 400, seed=0)
+    assert len(folded) == len(whole) == n_frames * 200
+    assert np.isclose(folded, whole, atol=1e-5).mean() > 0.998  # but where the two likeliest classes are as good as equal
+
+
+def test_blocks_of_conditioning_do_not_show(monkeypatch):
+    model, mel = tiny_vocoder(), torch.rand(60, 80) * 2 - 1
+    whole = generate_wave(model, mel, 0.97, 2000, 400, seed=0)
+    monkeypatch.setattr(generate, "BLOCK", 5)
+    np.testing.assert_allclose(generate_wave(model, mel, 0.97, 2000, 400, seed=0), whole, atol=1e-5)
+
+
+def test_seams_cannot_be_told_from_elsewhere(speech, trained, monkeypatch):
+    """Where folds of real speech are joined: jumps |x[n + 1] - x[n]| and loudness, against those of either fold there."""
+    joins = []
+    join = fold.join
+    monkeypatch.setattr(fold, "join", lambda old, new: joins.append((old, new, join(old, new))) or joins[-1][2])
+    wave = generate_wave(trained, speech[1][:1600], 0.97, 2000, 800, seed=0)
+    jumps, powers = [], []
+    for old, new, joined in (each for each in joins if len(each[0])):
+        faded = np.flatnonzero((joined != old) & (joined != new))
+        span = slice(max(0, faded.min() - 2), faded.max() + 3)
+        assert span.stop - span.start < 90 and faded.min() >= len(old) // 2
+        jumps.append([np.abs(np.diff(version[span])) for version in (joined, old, new)])
+        powers.append([np.square(version[span]).mean() for version in (joined, old, new)])
+    assert len(jumps) > 60
+    at_seams, of_old, of_new = (np.concatenate(part) for part in zip(*jumps, strict=True))
+    without_seam = np.concatenate([of_old, of_new])
+    for quantile in (0.9, 0.99, 0.999):
+        assert abs(np.quantile(at_seams, quantile) / np.quantile(without_seam, quantile) - 1) < 0.1
+    assert at_seams.max() < 1.1 * np.abs(np.diff(audio.preemphasize(wave, 0.97))).max()
+    power, before, after = np.array(powers).T
+    assert abs(np.mean(10 * np.log10(2 * power / (before + after)))) < 0.5
+
+
+# ---- as the user calls it
+
+
+@pytest.mark.parametrize("batched", [True, False])
+@pytest.mark.parametrize("sizes", [{"mode": "RAW"}, {"mode": "MOL"}, {"bits": 10}], ids=lambda sizes: str(*sizes.values()))
+def test_any_length_gives_finite_repeatable_audio(sizes, batched, tmp_path):
+    inference.load_model(write_vocoder(tmp_path / "vocoder.pt", tiny_vocoder(**sizes)), verbose=False, device="cpu")
+    assert inference.is_loaded()
+    for n_frames in (1, 2, 11):
+        mel = np.random.default_rng(0).random((80, n_frames)) * 8 - 4
+        waves = [inference.infer_waveform(mel, True, batched, 600, 400, seed=seed) for seed in (1, 1, 2)]
+        assert waves[0].shape == (n_frames * 200,) and waves[0].dtype == np.float32
+        assert np.isfinite(waves[0]).all() and np.abs(waves[0][:20]).max() > 1e-3  # not silenced at its start
+        assert np.array_equal(waves[0], waves[1]) and not np.array_equal(waves[0], waves[2])
+        np.testing.assert_array_equal(inference.infer_waveform(mel / 4, False, batched, 600, 400, seed=1), waves[0])
+
+
+def test_what_is_loud_is_not_clipped():
+    model = tiny_vocoder()
+    with torch.no_grad():
+        model.output.bias[511] = 1e4  # the highest class, always
+    wave = generate_wave(model, torch.full((2, 80), SILENCE), 0.97, None, 0, seed=0)
+    assert wave.max() > 30 and np.isfinite(wave).all()  # what the pre-emphasis has taken of a constant
+
+
+def test_a_stream_is_the_whole_in_pieces_and_begins_before_the_rest_is_made(tmp_path):
+    vocoder = inference.Vocoder(write_vocoder(tmp_path / "vocoder.pt", tiny_vocoder()), "cpu")
+    mel, told = np.random.default_rng(0).random((80, 300)) * 8 - 4, []
+    stream = vocoder.stream_waveform(mel, 700, seed=3, progress_callback=lambda *args: told.append(args))
+    first = next(stream)
+    pieces = [first, *stream]
+    assert all(0 < len(piece) <= 700 and piece.dtype == np.float32 for piece in pieces)
+    np.testing.assert_array_equal(np.concatenate(pieces), vocoder.infer_waveform(mel, seed=3))
+    assert [args[0] for args in told] == sorted(args[0] for args in told)
+    done, total, n_folds, khz = told[-1]
+    assert done == total == 60_000 and n_folds == 12 and khz > 0
+    groups = vocoder._generator.stream(torch.from_numpy(mel.T).float(), 0.97, 8000, 800, 0, lambda *args: told.append(args))
+    told.clear()
+    next(groups)
+    assert told[-1][0] < 0.15 * told[-1][1]
+    with pytest.raises(ValueError, match="chunk"):
+        vocoder.stream_waveform(mel, 0)
+
+
+def test_hostile_mels_are_refused(tmp_path):
+    vocoder = inference.Vocoder(write_vocoder(tmp_path / "vocoder.pt", tiny_vocoder()), "cpu")
+    for mel in (np.zeros((9, 80)), np.zeros((80, 0)), np.zeros(80), np.full((80, 3), np.nan)):
+        for call in (vocoder.infer_waveform, vocoder.stream_waveform):
+            with pytest.raises(ValueError, match="mel"):
+                call(mel)
