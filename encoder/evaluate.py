@@ -36,6 +36,7 @@ def parse_arguments() -> argparse.Namespace:
         "all pairs of the chosen utterances are scored, and the interval is over its speakers. Of a trial list its trials are; "
         "the interval is over speakers where the first folder of every path is the speaker, as in VoxCeleb, else over trials."
     )
+    parser.prog = "python -m encoder.evaluate"
     add, count = parser.add_argument, cli.whole_number(at_least=2)
     add("models", nargs="+", type=Path, metavar="MODEL", help="encoder checkpoint; this project's or one published before it")
     add("data", type=Path, metavar="DATA", help="what encoder_preprocess.py wrote (<datasets_root>/SV2TTS/encoder), or a "

@@ -1,10 +1,15 @@
 """A real Visdom server is drawn on, and may die while training goes on."""
 
 import json
+import os
 import socket
 import subprocess
 import sys
 import time
+import urllib.request
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,16 +17,18 @@ import pytest
 from utils import plot
 from utils.board import Board
 
+ROOT = Path(__file__).parent.parent
+
 # What `python -m visdom.server` runs after it has downloaded the scripts of its page, which needs the internet.
 SERVE = "from visdom.server.run_server import start_server; start_server({port}, '127.0.0.1', '', {env!r})"
 
 
-@pytest.fixture
-def visdom_server(tmp_path):
+@contextmanager
+def serving(folder):
+    """A server process and its port."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    (tmp_path / "env").mkdir()
-    code = SERVE.format(port=port, env=str(tmp_path / "env"))
+    code = SERVE.format(port=port, env=str(folder))
     server = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     for _ in range(300):
         try:
@@ -34,17 +41,27 @@ def visdom_server(tmp_path):
     server.wait()
 
 
-def windows(port):
+@pytest.fixture(scope="module")
+def port(tmp_path_factory):
+    with serving(tmp_path_factory.mktemp("visdom")) as (_, port):
+        yield port
+
+
+def windows(port, run="run"):
     from visdom import Visdom
 
-    client = Visdom(server="http://127.0.0.1", port=port, env="run_encoder", use_incoming_socket=False)
-    return json.loads(client.get_window_data(None, "run_encoder"))
+    client = Visdom(server="http://127.0.0.1", port=port, env=f"{run}_encoder", use_incoming_socket=False)
+    return json.loads(client.get_window_data(None, f"{run}_encoder"))
 
 
-def test_numbers_pictures_and_sounds_arrive(tmp_path, visdom_server):
-    _, port = visdom_server
+def test_the_page_opens(port):
+    page = urllib.request.build_opener(urllib.request.ProxyHandler({})).open(f"http://127.0.0.1:{port}/", timeout=20)
+    assert page.status == 200 and b"js/main.js" in page.read()
+
+
+def test_numbers_pictures_and_sounds_arrive(tmp_path, port):
     board = Board(tmp_path / "run", "encoder", f"http://127.0.0.1:{port}", every=2)
-    board.parameters({"learning_rate": 0.1})
+    board.parameters({"learning_rate": 0.1, "init_from": "<odd> & name.pt"})
     for step in range(1, 7):
         board.scalars(step, {"loss": 1 / step})
     board.figure(6, "mel", lambda: plot.mels({"predicted": np.zeros((50, 80)), "target": np.ones((50, 80))}, 0.0125))
@@ -53,11 +70,59 @@ def test_numbers_pictures_and_sounds_arrive(tmp_path, visdom_server):
     shown = windows(port)
     assert set(shown) == {"parameters", "loss", "mel", "audio-tone"}
     assert shown["loss"]["content"]["data"][0]["x"] == [2, 4, 6]
+    assert "<td>learning_rate</td>" in shown["parameters"]["content"] and "&lt;odd&gt; &amp;" in shown["parameters"]["content"]
 
 
-def test_a_server_that_dies_is_given_up_in_one_line(tmp_path, visdom_server, capfd):
-    server, port = visdom_server
-    board = Board(tmp_path / "run", "encoder", f"http://127.0.0.1:{port}", every=1)
+def test_measures_that_belong_together_share_a_window(tmp_path, port):
+    board = Board(tmp_path / "shared", "encoder", f"http://127.0.0.1:{port}", every=1)
+    for step, skipped in ((1, 0), (2, 0), (3, 1)):
+        board.scalars(step, {"steps_per_second": 2.0, "skipped_steps": skipped})
+        measured = {"eer": 0.1, "eer_low": 0.05, "eer_high": 0.2, "same_cosine": 0.9, "different_cosine": 0.2}
+        board.scalars(step, {name: value / step for name, value in measured.items()})
+    board.close()
+    shown = windows(port, "shared")
+    assert set(shown) == {"steps_per_second", "skipped_steps", "eer", "cosine"}
+    traces = {trace["name"]: trace for trace in shown["eer"]["content"]["data"]}
+    assert list(traces) == ["EER", "95 % interval", "its upper end"]
+    assert traces["EER"]["x"] == [1, 2, 3] and traces["EER"]["y"] == [0.1, 0.1 / 2, 0.1 / 3]
+    assert traces["95 % interval"]["line"]["dash"] == "dot" and traces["EER"]["line"].get("dash") != "dot"
+    assert shown["eer"]["content"]["layout"]["yaxis"]["rangemode"] == "tozero"
+    assert shown["skipped_steps"]["content"]["data"][0]["x"] == [3]  # not before there were any
+
+
+def test_the_offline_script_lays_every_file_that_the_server_would_download(tmp_path, monkeypatch):
+    """npm and cp are played by others: which files it puts where is the script's own."""
+    import requests
+    from visdom.server.build import download_scripts
+
+    empty = SimpleNamespace(read=lambda: b"", content=b"")
+    monkeypatch.setattr(urllib.request.OpenerDirector, "open", lambda *args, **kwargs: empty)
+    monkeypatch.setattr(requests, "get", lambda *args, **kwargs: empty)
+    download_scripts(install_dir=str(tmp_path / "downloaded"))
+    (tmp_path / "bin").mkdir()
+    for name, text in (("npm", "mkdir -p package && tar -czf a.tgz package && echo a.tgz"), ("cp", ': >"$2"')):
+        (tmp_path / "bin" / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tmp_path / "bin" / name).chmod(0o755)
+    environment = os.environ | {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}", "PYTHON": sys.executable}
+    laid = tmp_path / "laid"
+    subprocess.run([ROOT / "docs" / "visdom-offline.sh", laid], env=environment, check=True, capture_output=True, timeout=60)
+    wanted = tmp_path / "downloaded" / "static"
+    missing = {path.relative_to(wanted) for path in wanted.rglob("*") if path.is_file()} - {
+        path.relative_to(laid) for path in laid.rglob("*")
+    }
+    assert not missing and (laid / "version.built").read_text() == (wanted / "version.built").read_text() + "\n"
+
+
+def test_a_server_that_dies_is_given_up_in_one_line(tmp_path, capfd):
+    with serving(tmp_path) as (server, port):
+        lose(server, port, tmp_path / "run")
+    assert capfd.readouterr().err.count("Visdom is given up") == 1
+    assert len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()) == 99
+
+
+def lose(server, port, folder):
+    """Train 99 steps, the server being killed after the first."""
+    board = Board(folder, "encoder", f"http://127.0.0.1:{port}", every=1)
     board.scalars(1, {"loss": 1.0})
     while "loss" not in windows(port):
         time.sleep(0.1)
@@ -68,5 +133,3 @@ def test_a_server_that_dies_is_given_up_in_one_line(tmp_path, visdom_server, cap
         board.scalars(step, {"loss": 1 / step})
     assert time.perf_counter() - started < 1
     board.close()
-    assert capfd.readouterr().err.count("Visdom is given up") == 1
-    assert len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()) == 99

@@ -1,6 +1,7 @@
 """The dashboards that a board feeds: TensorBoard, Visdom, and a picture of all curves."""
 
 import collections
+import html
 import json
 import logging
 import sys
@@ -8,7 +9,7 @@ import time
 import urllib.parse
 from pathlib import Path
 from socket import create_connection
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -64,8 +65,31 @@ class _TensorBoard(Sink):
         self.writer.close()
 
 
+class _Panel(NamedTuple):
+    """Measures that share a window of Visdom: their traces by name."""
+
+    title: str
+    traces: dict[str, str]
+
+
+# A window for each of these, and one for every measure that none of them has.
+PANELS = {
+    "eer": _Panel("EER, held out", {"eer": "EER", "eer_low": "95 % interval", "eer_high": "its upper end"}),
+    "cosine": _Panel("cosine, held out", {"same_cosine": "same speaker", "different_cosine": "different speakers"}),
+}
+THIN = {"line": {"dash": "dot", "width": 1, "color": "#888"}}
+STYLES = {"95 % interval": THIN, "its upper end": THIN | {"showlegend": False}}  # of traces
+FROM_ZERO = ("eer", "steps_per_second", "learning_rate", "grad_norm")  # windows whose vertical axis begins there
+SHOWN_WHEN_POSITIVE = ("skipped_steps",)
+
+
 class _Visdom(Sink):
+    """The run's parameters as a table, and windows of one size beside and below it: four in a row on a wide screen."""
+
     label = "Visdom"
+    WIDTH, HEIGHT = 400, 300  # pixels of a window
+    LINE_HEIGHT = 16  # of the parameters
+    TITLE_HEIGHT = 20  # of a window
 
     def __init__(self, server: str, port: int, env: str) -> None:
         super().__init__()
@@ -73,14 +97,36 @@ class _Visdom(Sink):
 
         logging.getLogger("visdom").setLevel(logging.CRITICAL)  # its own reports of a lost server run to pages
         self.client = Visdom(server=server, port=port, env=env, raise_exceptions=True, use_incoming_socket=False)
+        self.window_of = {measure: window for window, panel in PANELS.items() for measure in panel.traces}
 
     def text(self, name: str, text: str) -> None:
-        self.client.text(text.replace("\n", "<br>"), win=name, opts={"title": name})
+        """Lines "name: value" become a table."""
+        lines = [html.escape(line).partition(": ") for line in text.splitlines()]
+        cell = "<td style='padding-left:12px;word-break:break-all'>"
+        rows = "".join(f"<tr><td>{key}</td>{cell}<b>{value}</b></td></tr>" for key, _, value in lines)
+        table = f"<table style='color:#222;font-size:11px;line-height:{self.LINE_HEIGHT}px;margin:4px'>{rows}</table>"
+        height = max(self.HEIGHT, 2 * self.TITLE_HEIGHT + self.LINE_HEIGHT * len(lines))
+        self.client.text(table, win=name, opts={"title": name, "width": self.WIDTH, "height": height})
 
     def scalars(self, step: int, values: dict[str, float]) -> None:
         for name, value in values.items():
-            opts = {"title": name.replace("_", " "), "xlabel": "step", "ylabel": name}
-            self.client.line(np.array([value]), np.array([step]), win=name, update="append", opts=opts)
+            if value > 0 or name not in SHOWN_WHEN_POSITIVE:
+                window = self.window_of.get(name, name)
+                trace = PANELS[window].traces[name] if window in PANELS else name.replace("_", " ")
+                opts = self._line_options(window, trace)
+                self.client.line(np.array([value]), np.array([step]), win=window, name=trace, update="append", opts=opts)
+
+    def _line_options(self, window: str, trace: str) -> dict[str, Any]:
+        panel = PANELS.get(window)
+        title = panel.title if panel else window.replace("_", " ")
+        heading = {"text": title, "x": 0.02, "xanchor": "left", "font": {"size": 15}}  # beside the window's buttons
+        vertical = {"exponentformat": "power", "rangemode": "tozero" if window in FROM_ZERO else "normal"}
+        horizontal = {"title": {"text": "step", "standoff": 4, "font": {"size": 11}}}
+        legend = {"x": 0.99, "xanchor": "right", "y": 0.7, "bgcolor": "rgba(255,255,255,0.7)", "font": {"size": 11}}
+        layout = {"title": heading, "xaxis": horizontal, "yaxis": vertical, "legend": legend, "showlegend": panel is not None}
+        plotly = {"layoutopts": {"plotly": layout}, "traceopts": {"plotly": {trace: STYLES.get(trace, {})}}}
+        margins = {"marginleft": 50, "marginright": 15, "margintop": 35, "marginbottom": 35}
+        return {"title": title, "width": self.WIDTH, "height": self.HEIGHT, **margins, **plotly}
 
     def figure(self, step: int, name: str, figure: Any) -> None:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -88,7 +134,10 @@ class _Visdom(Sink):
         canvas = FigureCanvasAgg(figure)
         canvas.draw()
         pixels = np.asarray(canvas.buffer_rgba())[:, :, :3].transpose(2, 0, 1)  # (3, height, width)
-        self.client.image(pixels, win=name, opts={"title": f"{name}, step {step}"})
+        aspect = pixels.shape[1] / pixels.shape[2]
+        width = self.WIDTH if aspect > 0.8 else 2 * self.WIDTH  # what is wide, such as a mel, takes the room of two windows
+        opts = {"title": f"{name}, step {step}", "width": width, "height": round(width * aspect) + self.TITLE_HEIGHT}
+        self.client.image(pixels, win=name, opts=opts)
 
     def audio(self, step: int, name: str, wav: np.ndarray, sample_rate: int) -> None:
         opts = {"title": f"{name}, step {step}", "sample_frequency": sample_rate}
