@@ -60,6 +60,7 @@ def main() -> None:
         "weights that Resemble AI published with Resemblyzer 0.1.4, 17 MB, from the package index that pip uses. They are "
         "fetched once; a file that is there already is never replaced."
     )
+    parser.prog = "python -m encoder.download"
     parser.add_argument(
         "path", nargs="?", type=Path, default=cli.DEFAULT_MODELS / "encoder.pt", metavar="FILE", help="where to write"
     )
