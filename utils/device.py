@@ -18,7 +18,7 @@ def join_ranks(cpu: bool) -> tuple[int, int, torch.device]:
         torch.cuda.set_device(device)
         torch.set_float32_matmul_precision("high")  # TF32 for what autocast leaves in fp32
     if world_size > 1:
-        torch.distributed.init_process_group("nccl" if use_gpu else "gloo")
+        torch.distributed.init_process_group("cpu:gloo,cuda:nccl" if use_gpu else "gloo")
     return rank, world_size, device
 
 

@@ -339,10 +339,10 @@ class Run:
         signal.signal(number, signal.SIG_DFL)  # a second one does not wait for the step to end
 
     def _must_stop(self) -> bool:
-        """Whether any rank was told to stop; all leave after the same step."""
+        """Whether any rank was told to stop; all leave after the same step. Asked on the CPU, so that no rank waits for its GPU."""
         if self.world_size == 1:
             return self._received is not None
-        flag = torch.tensor(float(self._received is not None), device=self.device)
+        flag = torch.tensor(float(self._received is not None))
         torch.distributed.all_reduce(flag, torch.distributed.ReduceOp.MAX)
         return bool(flag)
 

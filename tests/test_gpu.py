@@ -1,0 +1,58 @@
+"""What holds on a GPU; run where there is one, which continuous integration has not."""
+
+import pytest
+import torch
+from torch import nn
+
+from encoder.model import EncoderConfig, EncoderWithLoss, SpeakerEncoder
+from tests.test_training import TinyConfig, metrics
+from utils.stepping import STEPS_BEHIND
+from utils.training import Run, RunOptions
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+
+
+@pytest.fixture
+def unforgiving():
+    """An error wherever the host waits for the GPU."""
+    torch.cuda.set_sync_debug_mode("error")
+    yield
+    torch.cuda.set_sync_debug_mode("default")
+
+
+def test_the_host_never_waits_between_steps(tmp_path, unforgiving):
+    n_steps = 3 * STEPS_BEHIND
+    with torch.cuda.device(0), Run("encoder", RunOptions("tiny", models_dir=tmp_path, max_steps=n_steps, save_every=0)) as run:
+        torch.cuda.set_sync_debug_mode("default")
+        model = EncoderWithLoss(EncoderConfig(hidden_size=8, n_layers=1, embedding_size=8)).to(run.device)
+        optimizer = torch.optim.Adam(model.parameters(), fused=True)
+        wrapped = run.start(model, optimizer, TinyConfig())
+        mels = torch.rand(4, 3, 20, 40, device=run.device)
+        for step in run.steps():
+            torch.cuda.set_sync_debug_mode("error")
+            with run.autocast():
+                loss = wrapped(mels)
+            run.log(loss=loss, grad_norm=run.optimize(loss, clip=3.0))
+            torch.cuda.set_sync_debug_mode("default" if step == n_steps else "error")
+    rows = metrics(tmp_path)
+    assert [row["step"] for row in rows] == list(range(1, n_steps + 1))
+    assert rows[-1]["loss"] < rows[0]["loss"]
+
+
+def test_a_step_that_is_not_finite_changes_nothing_there_either(tmp_path):
+    with Run("encoder", RunOptions("tiny", models_dir=tmp_path, max_steps=3)) as run:
+        model = nn.Linear(4, 1).to(run.device)
+        wrapped = run.start(model, torch.optim.Adam(model.parameters(), fused=True), TinyConfig())
+        for step in run.steps():
+            before = model.weight.detach().clone()
+            loss = wrapped(torch.full((2, 4), float("nan") if step == 2 else 1.0, device=run.device)).square().mean()
+            run.log(loss=loss, grad_norm=run.optimize(loss, clip=1.0))
+            assert torch.equal(before, model.weight) == (step == 2)
+    assert [row["skipped_steps"] for row in metrics(tmp_path)] == [0, 1, 1]
+
+
+def test_the_encoder_computes_the_same_as_on_a_cpu():
+    torch.manual_seed(0)
+    model, mels = SpeakerEncoder(EncoderConfig()).eval(), torch.rand(5, 160, 40)
+    with torch.no_grad():
+        assert torch.allclose(model(mels), model.cuda()(mels.cuda()).cpu(), atol=1e-4)
