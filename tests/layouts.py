@@ -80,7 +80,7 @@ def mailabs(root: Path, waves: Sequence[np.ndarray]) -> str:
         book = root / "M-AILABS/en_US/by_book" / reader / "emma"
         for i, wav in enumerate(waves):
             write_audio(book / f"wavs/emma_01_f00000{i}.wav", wav)
-        columns = [(f"emma_01_f00000{i}", TEXTS[i], "" if i == 1 else TEXTS[i]) for i in range(len(waves))]
+        columns = [(f"emma_01_f00000{i}", *((TEXTS[i], "") if i == 1 else ("raw", TEXTS[i]))) for i in range(len(waves))]
         write_text(book / "metadata.csv", "".join("|".join(line) + "\n" for line in columns))
     write_audio(root / "M-AILABS/en_US/by_book/mix/poems/wavs/a.wav", waves[0])
     write_text(root / "M-AILABS/en_US/by_book/mix/poems/metadata.csv", "a|A|A\n")

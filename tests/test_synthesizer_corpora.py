@@ -77,6 +77,7 @@ def test_word_times_are_laid_onto_the_text_as_it_is_written():
 def test_words_parted_otherwise_share_the_time_by_their_letters():
     assert onto_text("A to-day.", ["A", "TO", "", "DAY"], [1, 2, 3, 6]) == (("A", "to-day."), (1, 6))
     assert onto_text("To day", ["", "TODAY", ""], [1, 6, 7]) == (("", "To", "day", ""), (1, 3, 6, 7))
+    assert onto_text("A b", ["A", "", "", "B"], [1, 2, 3, 4]) == (("A", "", "b"), (1, 3, 4))
     assert onto_text("In 1815.", ["IN", "EIGHTEEN", "FIFTEEN"], [1, 2, 3]) is None
     assert onto_text("— !", [""], [1]) is None
 
