@@ -6,7 +6,6 @@ import dataclasses
 import itertools
 import re
 import shutil
-import signal
 import sys
 import time
 from collections.abc import Callable, Collection, Iterator
@@ -21,10 +20,12 @@ from tqdm import tqdm
 
 from utils import checkpoint
 from utils.board import Board, NoBoard
-from utils.cli import UserError, override
+from utils.cli import UserError
 from utils.device import DTYPES, choose_dtype, computes_bf16, join_ranks, rng_state, set_rng_state
+from utils.origin import Origin
 from utils.paths import remove_leftovers, write_atomically
 from utils.stepping import Readback, Stepper
+from utils.stopping import StopSignals
 
 SKIPS_TO_GIVE_UP = 25  # steps in a row whose loss or gradient is not finite
 IN_A_ROW = "skipped_in_a_row"
@@ -73,43 +74,23 @@ class Run:
         self.n_workers = options.n_workers if options.n_workers is not None else (4 if self.device.type == "cuda" else 0)
         if self.is_main:
             remove_leftovers(self.dir, f"{stage}*")  # of other stages there may be a run now
-        is_resumed = self.path.exists() and not options.force_restart
-        self.checkpoint = checkpoint.load(self.path, stage) if is_resumed else None
-        self.initial = self._load_initial(own_content) if options.init_from else None
-        self.step, self.seed = 0, options.seed
-        if self.checkpoint:
-            with checkpoint.restoring(self.path, stage):
-                self.step, self.seed = self.checkpoint["step"], self.checkpoint["sampler_state"]["seed"]
+        self._origin = Origin(stage, self.path, options.init_from, options.force_restart, own_content)
+        if self._origin.ignored and self.is_main:
+            print(f"{stage}: --init_from is ignored, as the run continues from {self.path}; -f starts it anew")
+        self.step, self.seed = self._origin.step_and_seed(options.seed)
         self.board: Board | NoBoard = NoBoard()
         self._readback = Readback()
         self._saved_step = self.step
         self._dtype = choose_dtype(options.precision, self.device)
         self._scaler = torch.amp.GradScaler(self.device.type, enabled=self._dtype == torch.float16)
-        self._received: signal.Signals | None = None
-        self._old_handlers: dict[signal.Signals, Any] = {}
+        self._signals = StopSignals()
         torch.manual_seed(self.seed)  # for the model's initial weights, the same on every rank
 
     # ---- set-up
 
     def configure(self, overrides: dict[str, str], model_config: Any, *settings: Any) -> tuple[Any, ...]:
-        """The model's configuration and the training settings, after --hparams and what the checkpoint says.
-
-        A resumed run keeps its own unless told otherwise, one that starts from other weights takes their model. Raises
-        UserError when --hparams contradicts the model of the file.
-        """
-        path, saved = (self.options.init_from, self.initial) if self.initial else (self.path, self.checkpoint)
-        if saved:
-            with checkpoint.restoring(path, self.stage):
-                model_config = type(model_config)(**saved["model"])
-                if self.checkpoint:
-                    settings = tuple(_with_values(s, saved["training"]) for s in settings)
-        chosen = override(overrides, model_config, *settings)
-        if saved and chosen[0] != model_config:
-            old, new = dataclasses.asdict(model_config), dataclasses.asdict(chosen[0])
-            differing = ", ".join(f"{name} is {old[name]}, asked for {new[name]}" for name in old if old[name] != new[name])
-            remedy = "leave that out, or take another file" if self.initial else "choose another run_id, or pass -f"
-            raise UserError(f"{path}: was trained with another model ({differing}); {remedy}")
-        return chosen
+        """The model's configuration and the training settings; see Origin."""
+        return self._origin.configure(overrides, model_config, *settings)
 
     def start(
         self,
@@ -129,10 +110,10 @@ class Run:
         self._stepper = Stepper(model, optimizer, self._scaler, loss_is_alike=self.world_size == 1)
         self._content = {"model": dataclasses.asdict(config), "mel": mel, "symbols": symbols}
         self._content["training"] = {k: v for s in settings for k, v in dataclasses.asdict(s).items()}
-        if self.checkpoint:
-            self._restore(self.checkpoint)
-        elif self.initial:
-            self._initialize(self.options.init_from, self.initial)
+        self._origin.check_formats(self._content)
+        if first_weights := self._origin.first_weights():
+            self._content["init_from"] = first_weights
+        self._stepper.skipped.fill_(self._origin.load_into(model, optimizer, self._scaler, self.device))
         if self.is_main:
             if self.options.force_restart:  # only now, when nothing is left that the user might have mistaken
                 self._put_aside()
@@ -143,58 +124,14 @@ class Run:
             return model
         return DistributedDataParallel(model, device_ids=[self.device.index] if self.device.type == "cuda" else None)
 
-    def _load_initial(self, own_content: Callable[[dict], dict]) -> dict[str, Any] | None:
-        """The content of init_from; None for a resumed run, which has weights of its own."""
-        path = Path(self.options.init_from)
-        if self.checkpoint:
-            if self.is_main:
-                print(f"{self.stage}: --init_from is ignored, as the run continues from {self.path}; -f starts it anew")
-            return None
-        content = checkpoint.load(path, self.stage, published=True)
-        with checkpoint.restoring(path, self.stage):
-            return own_content(content)
-
-    def _initialize(self, path: Path, initial: dict[str, Any]) -> None:
-        """Take the weights alone: the optimizer and the step are new."""
-        self._check_formats(path, initial)
-        with checkpoint.restoring(path, self.stage):
-            self.model.load_state_dict(initial["model_state"])
-            origin = {"file": Path(path).name, "sha256": checkpoint.sha256(path), "step": int(initial["step"])}
-        self._content["init_from"] = origin
-        self.initial = None  # its memory is not needed any more
-
-    def _check_formats(self, path: Path, saved: dict[str, Any]) -> None:
-        for name in ("mel", "symbols"):
-            if saved.get(name) != self._content[name]:
-                raise UserError(f"{path}: was trained on another {name} format ({saved.get(name)}) than this data's "
-                                f"({self._content[name]}); choose another run_id or file, or preprocess again")  # fmt: skip
-
-    def _restore(self, saved: dict[str, Any]) -> None:
-        self._check_formats(self.path, saved)
-        if "init_from" in saved:
-            self._content["init_from"] = saved["init_from"]
-        with checkpoint.restoring(self.path, self.stage):
-            self.model.load_state_dict(saved["model_state"])
-            self.optimizer.load_state_dict(saved["optimizer_state"])
-            for group in self.optimizer.param_groups:
-                group["fused"] = True  # whatever it was saved as
-            if saved["scaler_state"]:  # there is none of a run that was not in fp16 before
-                self._scaler.load_state_dict(saved["scaler_state"])
-            self._stepper.skipped.fill_(saved["sampler_state"]["skipped"])
-            set_rng_state(saved["rng_state"], self.device)
-        self.checkpoint = None  # its memory is not needed any more
-
     def _announce(self) -> None:
         n_parameters = sum(p.numel() for p in self.model.parameters())
         where = f"{self.device}" + (f" x {self.world_size} ranks" if self.world_size > 1 else "")
         origin = self._content.get("init_from")
         how = f"resuming at step {self.step}" if self.step else f"starting from {origin['file']}" if origin else "starting"
         precision = next((name for name, dtype in DTYPES.items() if dtype == self._dtype), "fp32")
-        hint = (
-            " (--precision bf16 is faster here)"
-            if where == "cpu" and precision == "fp32" and computes_bf16(self.device)
-            else ""
-        )
+        is_slow = self.device.type == "cpu" and self._dtype is None and computes_bf16(self.device)
+        hint = " (--precision bf16 is faster here)" if is_slow else ""
         print(f"{self.stage}: {how} in {self.dir}; {n_parameters / 1e6:.2f} M parameters, {precision} on {where}{hint}")
         parameters = {**self._content["model"], **self._content["training"], "seed": self.seed, "precision": precision}
         if origin:
@@ -215,7 +152,7 @@ class Run:
             dynamic_ncols=True, smoothing=0.05,
         ) as self._bar:  # fmt: skip
             self._logged = time.perf_counter()
-            while self.step < last and not self._must_stop():
+            while self.step < last and not self._signals.any_rank_received(self.world_size):
                 self.step += 1
                 self._stepper.remember()
                 if self.rank:  # dropout differs between ranks; the checkpoint holds the random numbers of the first alone
@@ -330,40 +267,22 @@ class Run:
     # ---- leaving
 
     def __enter__(self) -> "Run":
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._old_handlers[number] = signal.signal(number, self._receive)
+        self._signals.__enter__()
         return self
 
-    def _receive(self, number: int, frame: Any) -> None:
-        self._received = signal.Signals(number)
-        signal.signal(number, signal.SIG_DFL)  # a second one does not wait for the step to end
-
-    def _must_stop(self) -> bool:
-        """Whether any rank was told to stop; all leave after the same step. Asked on the CPU, so that no rank waits for its GPU."""
-        if self.world_size == 1:
-            return self._received is not None
-        flag = torch.tensor(float(self._received is not None))
-        torch.distributed.all_reduce(flag, torch.distributed.ReduceOp.MAX)
-        return bool(flag)
-
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        for number, handler in self._old_handlers.items():
-            signal.signal(number, handler)
+        self._signals.__exit__()
         self.board.close()
         if self.world_size > 1:
             torch.distributed.destroy_process_group()
-        if kind is None and self._received:
+        received = self._signals.received
+        if kind is None and received:
             if self.is_main:
-                print(f"{self.stage}: stopped by {self._received.name} at step {self.step}, saved to {self.path}; "
+                print(f"{self.stage}: stopped by {received.name} at step {self.step}, saved to {self.path}; "
                       "the same command continues")  # fmt: skip
-            sys.exit(128 + self._received)
+            sys.exit(128 + received)
 
 
 def _free_name(path: Path) -> Path:
     names = (path.with_name(f"{path.stem}.before-restart-{n}{path.suffix}") for n in itertools.count(1))
     return next(name for name in names if not name.exists())
-
-
-def _with_values(settings: Any, values: dict[str, Any]) -> Any:
-    names = {field.name for field in dataclasses.fields(settings)}
-    return dataclasses.replace(settings, **{name: value for name, value in values.items() if name in names})

@@ -1,0 +1,101 @@
+"""What a training run starts from: its own checkpoint, the weights of another file, or nothing."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from utils import checkpoint
+from utils.cli import UserError, override
+from utils.device import set_rng_state
+
+
+class Origin:
+    """The file that a run starts from, if any, and its content until it is loaded into the model."""
+
+    def __init__(
+        self, stage: str, own: Path, init_from: Path | None, force_restart: bool, own_content: Callable[[dict], dict]
+    ) -> None:
+        """own_content(content of a published file) -> what a checkpoint of this project would hold. UserError where a file is
+        missing, damaged or of another stage."""
+        self.stage = stage
+        self.is_own = own.exists() and not force_restart
+        self.ignored = init_from if self.is_own else None  # the run has weights of its own
+        self.path = own if self.is_own or init_from is None else Path(init_from)
+        self.content: dict[str, Any] | None = None
+        if self.is_own:
+            self.content = checkpoint.load(own, stage)
+        elif init_from is not None:
+            content = checkpoint.load(self.path, stage, published=True)
+            with checkpoint.restoring(self.path, stage):
+                self.content = own_content(content)
+
+    def step_and_seed(self, seed: int) -> tuple[int, int]:
+        """The last finished step and the seed of a run that goes on; 0 and the given seed of a new one."""
+        if not self.is_own:
+            return 0, seed
+        with checkpoint.restoring(self.path, self.stage):
+            return self.content["step"], self.content["sampler_state"]["seed"]
+
+    def configure(self, overrides: dict[str, str], model_config: Any, *settings: Any) -> tuple[Any, ...]:
+        """The model's configuration and the training settings, after --hparams and what the file says.
+
+        A resumed run keeps its own unless told otherwise, one that starts from other weights takes their model. UserError where
+        the overrides contradict the model of the file.
+        """
+        if self.content:
+            with checkpoint.restoring(self.path, self.stage):
+                model_config = type(model_config)(**self.content["model"])
+                if self.is_own:
+                    settings = tuple(_with_values(s, self.content["training"]) for s in settings)
+        chosen = override(overrides, model_config, *settings)
+        if self.content and chosen[0] != model_config:
+            old, new = dataclasses.asdict(model_config), dataclasses.asdict(chosen[0])
+            differing = ", ".join(f"{name} is {old[name]}, asked for {new[name]}" for name in old if old[name] != new[name])
+            remedy = "choose another run_id, or pass -f" if self.is_own else "leave that out, or take another file"
+            raise UserError(f"{self.path}: was trained with another model ({differing}); {remedy}")
+        return chosen
+
+    def check_formats(self, expected: dict[str, Any]) -> None:
+        """UserError where mel format or symbols are not those of the data."""
+        for name in ("mel", "symbols"):
+            if self.content and self.content.get(name) != expected[name]:
+                found = self.content.get(name)
+                raise UserError(f"{self.path}: was trained on another {name} format ({found}) than this data's "
+                                f"({expected[name]}); choose another run_id or file, or preprocess again")  # fmt: skip
+
+    def first_weights(self) -> dict[str, Any] | None:
+        """Which foreign weights the run began with: file name, sha256, step; None if it began with random ones."""
+        if self.content is None:
+            return None
+        if self.is_own:
+            return self.content.get("init_from")
+        with checkpoint.restoring(self.path, self.stage):
+            return {"file": self.path.name, "sha256": checkpoint.sha256(self.path), "step": int(self.content["step"])}
+
+    def load_into(
+        self, model: nn.Module, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler, device: torch.device
+    ) -> int:
+        """All of the run's own state, or the weights alone of another file; returns the number of skipped steps so far."""
+        saved, self.content = self.content, None  # its memory is not needed any more
+        if saved is None:
+            return 0
+        with checkpoint.restoring(self.path, self.stage):
+            model.load_state_dict(saved["model_state"])
+            if not self.is_own:
+                return 0
+            optimizer.load_state_dict(saved["optimizer_state"])
+            for group in optimizer.param_groups:
+                group["fused"] = True  # whatever it was saved as
+            if saved["scaler_state"]:  # there is none of a run that was not in fp16 before
+                scaler.load_state_dict(saved["scaler_state"])
+            set_rng_state(saved["rng_state"], device)
+            return int(saved["sampler_state"]["skipped"])
+
+
+def _with_values(settings: Any, values: dict[str, Any]) -> Any:
+    names = {field.name for field in dataclasses.fields(settings)}
+    return dataclasses.replace(settings, **{name: value for name, value in values.items() if name in names})
