@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from tests.published_state import published_state
 from tests.vocoder_data import FORMAT, tiny_vocoder, write_vocoder
 from utils import audio
-from vocoder import fold, generate, inference, kernels
+from vocoder import fold, generate, graph, inference, kernels
 from vocoder.compiled import CompiledLoop, has_bf16
 from vocoder.distribution import LogisticMixture, inverse_cdf
 from vocoder.generate import Generator, generate_wave
@@ -151,6 +151,24 @@ def test_loops_draw_the_same_samples(mode):
     plain = run(TorchLoop(model), model, mel, [0, 3, 5], 3)
     close = np.isclose(run(CompiledLoop(model, "fp32"), model, mel, [0, 3, 5], 3), plain, atol=1e-4)
     assert close.mean() > 0.99  # a number that falls between two classes may be rounded to either
+
+
+@pytest.mark.parametrize("mode", ["RAW", "MOL"])
+def test_a_recorded_frame_can_be_replayed(mode, monkeypatch):
+    """What a CUDA graph does, done again instead of replayed: everything goes through the tensors that it holds."""
+    monkeypatch.setattr(graph, "record", lambda work: work)
+    model, mel = tiny_vocoder(mode=mode), torch.rand(12, 80) * 2 - 1
+    loop = graph.GraphLoop(model)
+    for rows in ([0, 3, 5], [1, 2], [0, 3, 5]):
+        np.testing.assert_array_equal(run(loop, model, mel, rows, 3), run(TorchLoop(model), model, mel, rows, 3))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("mode", ["RAW", "MOL"])
+def test_a_cuda_graph_gives_the_same_audio(mode):
+    model, mel = tiny_vocoder(mode=mode), torch.rand(40, 80) * 2 - 1
+    plain = run(TorchLoop(model.cuda()), model, mel.cuda(), [0, 3, 5], 3)
+    np.testing.assert_allclose(run(graph.GraphLoop(model), model, mel.cuda(), [0, 3, 5], 3), plain, atol=1e-4)
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)

@@ -1,5 +1,6 @@
 """Mel spectrogram -> wave, in groups of folds that are generated side by side and joined as they come."""
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 
@@ -30,6 +31,7 @@ class Generator:
         self._matrices = split(model)
         self._taps = filter_taps(model)
         self._margin = margin(model, self._taps)
+        self._lock = threading.Lock()  # the loop holds one group of folds: a second stream waits for its end
         self._stride = BLOCK + self._taps.size(1) - 1  # rows of a table for each fold
 
     def stream(
@@ -61,7 +63,9 @@ class Generator:
         joiner, memory = Joiner(), np.zeros(1)
         following = [*(fold.overlap for group in groups for fold in group), 0][1:]
         for group in groups:
-            levels = self._generate(padded, group, [np.random.default_rng(s) for s in noise.spawn(len(group))], report)
+            draws = [np.random.default_rng(fold_seed) for fold_seed in noise.spawn(len(group))]
+            with self._lock:
+                levels = self._generate(padded, group, draws, report)
             kept, following = following[: len(group)], following[len(group) :]
             waves = (self._model.distribution.decode(part) for part in levels)
             wave = np.concatenate([joiner.add(part, n * hop) for part, n in zip(waves, kept, strict=True)])

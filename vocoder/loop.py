@@ -160,14 +160,14 @@ class State(NamedTuple):
 
 
 class TorchLoop:
-    """The loop in plain torch, on any device. On a GPU a frame's steps are one CUDA graph: launched at once."""
+    """The loop in plain torch, on any device."""
 
     def __init__(self, model: WaveRNN):
         self.matrices = split(model)
         self.sample = model.distribution.sample
         self.n_rnn = model.config.rnn_dims
         self.device = model.output.weight.device
-        self.width = 96 if self.device.type == "cuda" else 12
+        self.width = 12
 
     def start(self, n_rows: int) -> None:
         zeros = self.matrices.h1_to_gates.new_zeros(n_rows, self.n_rnn)
@@ -177,19 +177,18 @@ class TorchLoop:
         self.tables = tables
 
     def frame(self, at: np.ndarray, uniform: np.ndarray) -> np.ndarray:
-        n, tables = len(at), self.tables
+        tables = self.tables
         rows = torch.from_numpy(at).to(self.device)
         n_taps = tables.taps.size(1)
         around = tables.mel[rows.unsqueeze(1) + torch.arange(n_taps, device=self.device)]  # (n, n_taps, 4 H)
         first = tables.first[rows] + torch.einsum("ik,rkg->irg", tables.taps, around)
         noise = torch.from_numpy(np.ascontiguousarray(uniform.transpose(1, 2, 0))).to(self.device)
         inputs = Inputs(first, tables.gates2[rows], tables.hidden1[rows], tables.hidden2[rows], noise)
-        self.state = State(*(tensor[:n] for tensor in self.state))
         return self.steps(inputs).t().cpu().numpy()
 
     def steps(self, inputs: Inputs) -> Tensor:
         """All samples of a frame -> levels (hop, R)"""
-        levels, state = [], self.state
+        levels, state = [], State(*(tensor[: len(inputs.gates2)] for tensor in self.state))
         for first, uniform in zip(inputs.first, inputs.uniform, strict=True):
             outputs, h1, h2 = self.step(first, inputs, state)
             state = State(self.sample(outputs, uniform), h1, h2)

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from vocoder.compiled import CompiledLoop, has_bf16
+from vocoder.graph import GraphLoop
 from vocoder.loop import Loop, TorchLoop, filter_taps, margin, prepare, split
 from vocoder.model import SILENCE, WaveRNN
 
@@ -16,7 +17,8 @@ _chosen: dict[tuple[int, ...], Callable[[WaveRNN], Loop]] = {}
 
 def fastest(model: WaveRNN, precision: str = "auto") -> Loop:
     """auto: compiled with bfloat16 products where the CPU has them, else as fp32. fp32: compiled or plain torch, whichever
-    is faster. A model on a GPU runs in plain torch. Raises ValueError for bf16 on a machine that cannot do it."""
+    is faster. A model on a GPU runs in plain torch, in
+    fp32. Raises ValueError for bf16 on a machine that cannot do it."""
     if precision not in PRECISIONS:
         raise ValueError(f"precision is one of {', '.join(PRECISIONS)}, not {precision!r}")
     on_cpu = model.output.weight.device.type == "cpu"
@@ -25,7 +27,7 @@ def fastest(model: WaveRNN, precision: str = "auto") -> Loop:
     if precision == "bf16":
         raise ValueError("bf16 needs a CPU with bfloat16 products (avx512_bf16), and numba")
     if not on_cpu:
-        return TorchLoop(model)
+        return GraphLoop(model) if model.output.weight.is_cuda else TorchLoop(model)
     key = (model.config.rnn_dims, model.config.fc_dims, model.output.out_features, torch.get_num_threads())
     if key not in _chosen:
         _chosen[key] = _measure(model)
