@@ -22,7 +22,7 @@ install: $(INSTALLED)
 weights: $(INSTALLED)
 	@$(PY) -m encoder.download $(WEIGHTS)
 
-$(INSTALLED): requirements.txt requirements-dev.txt build-constraints.txt
+$(INSTALLED): requirements.txt requirements-dask.txt requirements-dev.txt build-constraints.txt
 	@test -n "$(PYTHON)" || { echo "error: Python 3.11 or newer is needed; make PYTHON=/path/to/python3.12"; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(PY) -m pip install --quiet --upgrade "pip>=25.3"

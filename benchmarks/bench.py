@@ -56,33 +56,19 @@ def autocast(dtype: str):
     return contextlib.nullcontext() if dtype == "fp32" else torch.autocast(device().type, torch.bfloat16)
 
 
-def speech_seconds() -> float:
-    import soundfile
-
-    return sum(soundfile.info(path).duration for path in (SAMPLES / "LibriSpeech" / "train-clean-100").rglob("*.flac"))
-
-
 # ---- preprocessing: one process, so that the figure is per core
 
 
 def encoder_preprocess() -> str:
-    from encoder.preprocess import preprocess
+    from benchmarks import preprocessing
 
-    def work():
-        with tempfile.TemporaryDirectory() as folder:
-            preprocess(SAMPLES, Path(folder), ["LibriSpeech/train-clean-100"], n_processes=1)
-
-    return f"{speech_seconds() / repeat(work, 3):.0f} audio s per s and core"
+    return preprocessing.encoder(SAMPLES)
 
 
 def synthesizer_preprocess_audio() -> str:
-    from synthesizer.preprocess import preprocess_audio
+    from benchmarks import preprocessing
 
-    def work():
-        with tempfile.TemporaryDirectory() as folder:
-            preprocess_audio(SAMPLES, Path(folder), datasets=["LibriSpeech/train-clean-100"], n_processes=1)
-
-    return f"{speech_seconds() / repeat(work, 3):.0f} audio s per s and core"
+    return preprocessing.synthesizer(SAMPLES)
 
 
 def encoder_embeddings() -> str:

@@ -10,7 +10,7 @@ import pytest
 import encoder.model
 import synthesizer.model
 import vocoder.model
-from benchmarks import bench
+from benchmarks import bench, preprocessing
 
 ROOT = Path(__file__).parent.parent
 SMALL = {
@@ -31,6 +31,8 @@ def once(work, times=1):
 @pytest.mark.parametrize("name", bench.BENCHMARKS)
 def test_a_benchmark_runs(name, monkeypatch):
     monkeypatch.setattr(bench, "repeat", once)
+    monkeypatch.setattr(preprocessing, "ROUNDS", 1)
+    monkeypatch.setattr(preprocessing, "COPIES", 1)
     for (module, config), sizes in SMALL.items():
         monkeypatch.setattr(module, config, functools.partial(getattr(module, config), **sizes))
     assert any(character.isdigit() for character in bench.BENCHMARKS[name]())

@@ -17,7 +17,7 @@ from utils.paths import write_atomically
 SAMPLE_RATE = 16_000  # Hz, of everything this project trains on and writes
 ENCODER_HOP = 160  # samples, 10 ms
 ENCODER_N_MELS = 40
-BLOCK_FRAMES = 192  # of a spectrogram, computed at a time: they stay in the processor's cache
+BLOCK_FRAMES = 128  # of a spectrogram, computed at a time: they stay in the cache of a core
 MAX_PEAK = 0.99  # of written audio
 ENCODER_N_FFT = 400  # samples, 25 ms
 
@@ -263,15 +263,27 @@ def _mel_bands(wav: np.ndarray, n_fft: int, hop: int, window_length: int, filter
     bands = np.empty((n_frames, len(filters)), dtype=np.float32)
     windowed = np.empty((min(n_frames, BLOCK_FRAMES), n_fft), dtype=np.float32)
     magnitudes = np.empty((len(windowed), 1 + n_fft // 2), dtype=np.float32)
-    window, filters = _window(window_length, n_fft), filters.T
+    window, parts = _window(window_length, n_fft), _filter_parts(filters)
     for start in range(0, n_frames, BLOCK_FRAMES):
         n = min(n_frames - start, BLOCK_FRAMES)
         np.multiply(frames[start : start + n], window, out=windowed[:n])
         np.abs(scipy.fft.rfft(windowed[:n], axis=1), out=magnitudes[:n])
         if power:
             np.square(magnitudes[:n], out=magnitudes[:n])
-        np.matmul(magnitudes[:n], filters, out=bands[start : start + n])
+        for of_bands, of_bins, part in parts:
+            np.matmul(magnitudes[:n, of_bins], part, out=bands[start : start + n, of_bands])
     return bands
+
+
+def _filter_parts(filters: np.ndarray) -> list[tuple[slice, slice, np.ndarray]]:
+    """(n_mels, bins) -> quarters of the bands, each with the bins it is of: few where mel bands are narrow. Without most of
+    the zeros, their products take half the time of a whole one."""
+    parts = []
+    for of_bands in (slice(i * len(filters) // 4, (i + 1) * len(filters) // 4) for i in range(4)):
+        used = np.flatnonzero(filters[of_bands].any(axis=0))
+        of_bins = slice(used[0], used[-1] + 1) if used.size else slice(0, 0)
+        parts.append((of_bands, of_bins, np.ascontiguousarray(filters[of_bands, of_bins].T)))
+    return parts
 
 
 @lru_cache

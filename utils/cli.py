@@ -15,6 +15,8 @@ from typing import Any
 # without any, one of a small model takes twice as long. Read when torch is imported, which the scripts do after this module.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+# numpy's own products are small ones: shared between threads they take a multiple of the time. Read when numpy is imported.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 DEFAULT_MODELS = Path("saved_models/default")  # what the scripts take where no model is named
 
