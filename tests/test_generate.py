@@ -261,19 +261,19 @@ def test_folds_cover_any_mel(target, overlap, width):
 
 
 def test_a_stream_begins_with_short_folds_and_plays_on():
-    """Steps of a group take as long however many folds it has; the group before plays meanwhile, at twelve samples a step."""
+    """A group is made while the one before is heard, if a step takes no longer than three samples."""
     groups = fold.plan(np.zeros(8000), target=40, overlap=4, width=12)
     steps = [max(part.stop - part.start for part in group) for group in groups]
     played = [group[-1].stop - group[-1].overlap - group[0].start for group in groups]
-    assert steps[0] <= 4
+    assert len(groups[0]) == 6 and steps[0] <= 9
     assert all(played[k] >= 3 * steps[k + 1] for k in range(len(groups) - 1))
 
 
 def test_folds_meet_where_it_is_quiet():
-    loudness = np.ones(2000)
+    loudness = np.ones(6000)
     loudness[::9] = loudness[1::9] = 0  # pauses of two frames
-    parts = fold.plan(loudness, target=40, overlap=4, width=12)[-1]
-    met = [loudness[part.start + 2 : part.start + 4].mean() for part in parts[1:]]
+    parts = itertools.chain(*fold.plan(loudness, target=40, overlap=4, width=12)[4:])
+    met = [loudness[part.start + 2 : part.start + 4].mean() for part in parts]
     assert np.mean(met) < 0.3  # 0.78 if they met anywhere
 
 
@@ -327,7 +327,7 @@ def test_seams_cannot_be_told_from_elsewhere(speech, trained, monkeypatch):
     joins = []
     join = fold.join
     monkeypatch.setattr(fold, "join", lambda old, new: joins.append((old, new, join(old, new))) or joins[-1][2])
-    wave = generate_wave(trained, speech[1][:1600], 0.97, 2000, 800, seed=0)
+    wave = np.concatenate([generate_wave(trained, speech[1], 0.97, 2000, 800, seed) for seed in range(2)])
     jumps, powers = [], []
     for old, new, joined in (each for each in joins if len(each[0])):
         faded = np.flatnonzero((joined != old) & (joined != new))
@@ -335,7 +335,7 @@ def test_seams_cannot_be_told_from_elsewhere(speech, trained, monkeypatch):
         assert span.stop - span.start < 90 and faded.min() >= len(old) // 2
         jumps.append([np.abs(np.diff(version[span])) for version in (joined, old, new)])
         powers.append([np.square(version[span]).mean() for version in (joined, old, new)])
-    assert len(jumps) > 60
+    assert len(jumps) > 200
     at_seams, of_old, of_new = (np.concatenate(part) for part in zip(*jumps, strict=True))
     without_seam = np.concatenate([of_old, of_new])
     for quantile in (0.9, 0.99, 0.999):

@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-FIRST = 2  # frames of the folds that a stream begins with, so that it is heard at once
-GROWTH = 3  # of the folds from group to group: the last group plays while they are made
+FIRST = 6  # frames of the folds that a stream begins with, so that it is heard at once
+PACE = 0.3  # steps that are made while a sample is played: what a group may take while the one before is heard
 LONGEST_FADE = 80  # samples
 
 
@@ -28,18 +28,18 @@ class Fold(NamedTuple):
 
 
 def plan(loudness: np.ndarray, target: int, overlap: int, width: int) -> list[list[Fold]]:
-    """Groups of `width` folds that are generated side by side, one group after another, for a mel of loudness (T,).
+    """Groups of up to `width` folds, generated side by side, one group after another, for a mel of loudness (T,).
 
-    The first folds are short; from group to group they grow, to about `target` frames. They share up to `overlap` frames
+    The first group is small and its folds are short; from group to group they grow, to about `target` frames. They share up to `overlap` frames
     with the one before, and are cut a little sooner or later than even parts would be, where the speech is quiet.
     """
     edges, lengths, group_sizes = [0], [], []
-    for n_folds, n_frames in _groups(len(loudness), target, width):
+    for n_folds, n_frames in _groups(len(loudness), target, overlap, width):
         start = edges[-1]
         edges += [start + n_frames * (k + 1) // n_folds for k in range(n_folds)]
         lengths += [n_frames // n_folds] * n_folds
         group_sizes.append(n_folds)
-    overlaps = [0] + [min(overlap, min(pair) // 2 + 1) for pair in itertools.pairwise(lengths)] + [0]
+    overlaps = [0] + [min(overlap, (min(pair) + 1) // 2) for pair in itertools.pairwise(lengths)] + [0]
     for k in range(1, len(lengths)):
         edges[k] = _quietest(loudness, edges[k], overlaps[k], slack=min(lengths[k - 1 : k + 1]) // 12)
         overlaps[k] = min(overlaps[k], len(loudness) - edges[k])
@@ -47,16 +47,16 @@ def plan(loudness: np.ndarray, target: int, overlap: int, width: int) -> list[li
     return [[next(folds) for _ in range(size)] for size in group_sizes]
 
 
-def _groups(n_frames: int, target: int, width: int) -> Iterator[tuple[int, int]]:
+def _groups(n_frames: int, target: int, overlap: int, width: int) -> Iterator[tuple[int, int]]:
     """Folds, and frames that they are for, of each group."""
-    length = min(FIRST, target)
+    shortest = length = min(FIRST, target)
+    n_folds = max(1, width // 2)  # fewer rows, faster steps
     while n_frames:
-        n_left = max(1, round(n_frames / (width * length)))
-        whole = length == target or n_left == 1
-        taken = -(-n_frames // n_left) if whole else width * length
-        yield min(width, -(-taken // min(FIRST, target))), taken
+        n_left = max(1, round(n_frames / (n_folds * length)))
+        taken = -(-n_frames // n_left) if length == target or n_left == 1 else n_folds * length
+        yield min(n_folds, -(-taken // shortest)), taken
         n_frames -= taken
-        length = min(target, GROWTH * length - 1)
+        n_folds, length = width, min(target, max(length, int(PACE * taken) - overlap))
 
 
 def _quietest(loudness: np.ndarray, edge: int, overlap: int, slack: int) -> int:
@@ -80,7 +80,7 @@ def join(old: np.ndarray, new: np.ndarray) -> np.ndarray:
     at = n // 2 + int(np.argmin(difference[fade:] - difference[:-fade]))
     a, b = old[at : at + fade], new[at : at + fade]
     ramp = (np.arange(fade) + 0.5) / fade
-    agreement = np.clip(a @ b / max(np.linalg.norm(a) * np.linalg.norm(b), 1e-12), 0, 1)
+    agreement = np.clip(a @ b / max(np.linalg.norm(a) * np.linalg.norm(b), 1e-12), -0.5, 1)
     gain = 1 / np.sqrt(ramp**2 + (1 - ramp) ** 2 + 2 * agreement * ramp * (1 - ramp))
     middle = gain * (ramp * b + (1 - ramp) * a)
     return np.concatenate([old[:at], middle, new[at + fade :]]).astype(np.float32)
