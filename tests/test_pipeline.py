@@ -8,12 +8,15 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+import torch
 
+from tests.published_state import published_state
 from utils import audio, checkpoint
 
 ROOT = Path(__file__).parent.parent
@@ -42,7 +45,9 @@ ADDED = {  # to the README's commands, so that they end in seconds
     "vocoder_preprocess.py": ["--cpu"],
     "vocoder_train.py": [*TINY_TRAINING, "--generate_every", "4", "--hparams", TINY_WAVERNN],
     "demo_cli.py": ["--cpu", "--no_sound"],
+    "encoder.evaluate": ["--cpu"],
 }
+FOR_OTHER_WEIGHTS = [*TINY_TRAINING, "--hparams", "utterances_per_speaker=3,learning_rate=1e-5"]  # the file says the sizes
 MODELS = [part for stage in checkpoint.STAGES for part in (f"-{stage[0]}", f"saved_models/my_run/{stage}.pt")]
 
 
@@ -54,7 +59,7 @@ def readme_commands() -> list[list[str]]:
 
 
 def run(command: list[str], cwd: Path, stdin: str | None = None) -> subprocess.CompletedProcess:
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     return subprocess.run(command, cwd=cwd, input=stdin, capture_output=True, text=True, env=environment, timeout=300)
 
 
@@ -67,14 +72,32 @@ def workplace(tmp_path_factory, samples) -> Path:
     """A folder to work in, with a datasets_root of a few real speakers in the subsets that the README names."""
     cwd = tmp_path_factory.mktemp("readme")
     speakers = sorted((samples / "LibriSpeech" / "train-clean-100").iterdir())
-    for subset, chosen in (("train-other-500", speakers[:5]), ("train-clean-100", speakers[5:8]), ("my-voices", speakers[8:])):
+    for subset, chosen in (("train-other-500", speakers[:5]), ("train-clean-100", speakers[5:8])):
         for speaker in chosen:
             shutil.copytree(speaker, cwd / "data" / "LibriSpeech" / subset / speaker.name)
-    for alignment in (cwd / "data" / "LibriSpeech" / "my-voices").rglob("*.alignment.txt"):
-        alignment.unlink()
+    for speaker in speakers[8:]:
+        _own_recordings(speaker, cwd / "data" / "my-voices" / speaker.name)
+    files = [file.relative_to(cwd / "data") for speaker in speakers[:2] for file in sorted(speaker_files(cwd, speaker))[:3]]
+    pairs = [f"{int(a.parts[2] == b.parts[2])} {a} {b}\n" for a in files for b in files if a < b]
+    (cwd / "data" / "trials.txt").write_text("".join(pairs))
+    (cwd / "saved_models" / "default").mkdir(parents=True)
+    torch.save({"model_state": published_state("encoder")}, cwd / "saved_models" / "default" / "encoder.pt")
     wav, rate = soundfile.read(sorted((samples / "LibriSpeech" / "test-clean").rglob("*.flac"))[0])
     soundfile.write(cwd / "voice.wav", np.stack([wav, wav * 0.5], axis=1), rate)  # stereo
     return cwd
+
+
+def speaker_files(cwd: Path, speaker: Path) -> Iterator[Path]:
+    return (cwd / "data" / "LibriSpeech" / "train-other-500" / speaker.name).rglob("*.flac")
+
+
+def _own_recordings(speaker: Path, folder: Path) -> None:
+    """A speaker of LibriSpeech's layout as somebody would lay out recordings of his own: a text beside each file."""
+    folder.mkdir(parents=True)
+    for transcript in speaker.rglob("*.trans.txt"):
+        for name, text in (line.split(" ", 1) for line in transcript.read_text().splitlines()):
+            shutil.copy(transcript.parent / f"{name}.flac", folder)
+            (folder / f"{name}.txt").write_text(text)
 
 
 @pytest.fixture(scope="module")
@@ -86,21 +109,28 @@ def trained(workplace) -> Path:
             at = next(i for i, word in enumerate(words) if word.endswith(".py"))
             launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"]
             words = ["python", words[at], "two_ranks", *words[at + 2 :]]  # a run of its own
+        elif words[1] == "-m":
+            launcher, words = [sys.executable, "-m"], ["python", *words[2:]]
         else:
             launcher = [sys.executable]
         name = words[1]
-        added = ADDED[name] + (MODELS if name == "demo_cli.py" and "-e" not in words else [])
+        program = str(ROOT / name) if name.endswith(".py") else name
+        added = (
+            FOR_OTHER_WEIGHTS
+            if "--init_from" in words
+            else ADDED[name] + (MODELS if name == "demo_cli.py" and "-e" not in words else [])
+        )
         if name == "demo_cli.py" and "--reference" not in words:
             added = [*added, "--reference", "voice.wav", "--text", "Hello there."]
-        done = run([*launcher, str(ROOT / name), *words[2:], *added], workplace)
+        done = run([*launcher, program, *words[2:], *added], workplace)
         assert done.returncode == 0, f"{' '.join(words)}\n{done.stdout}\n{done.stderr}"
         assert "Traceback" not in done.stderr, done.stderr
     return workplace
 
 
 def test_the_readme_names_every_script_in_order_and_then_the_rest():
-    assert len(readme_commands()) == 14
-    names = [next(word for word in command if word.endswith(".py")) for command in readme_commands()]
+    assert len(readme_commands()) == 17
+    names = [next((word for word in command if word.endswith(".py")), "") for command in readme_commands()]
     scripts = sorted(path.name for path in ROOT.glob("*.py"))
     assert names[:8] == [*(name for name in scripts if name != "demo_cli.py"), "demo_cli.py"]
 
