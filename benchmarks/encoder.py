@@ -1,0 +1,152 @@
+"""What is measured of the encoder: index, batches, the training step, its loss, embeddings."""
+
+import dataclasses
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks import timing
+from benchmarks.timing import autocast, device
+
+SPEAKERS, UTTERANCES, FRAMES = 64, 10, 160  # of a published batch
+INDEXED_SPEAKERS, INDEXED_UTTERANCES = 8000, 150  # about what LibriSpeech and both VoxCelebs hold: 1.2 million
+
+
+def index() -> str:
+    """Time until training knows where 1.2 million utterances lie."""
+    from encoder.dataset import read_index
+
+    with tempfile.TemporaryDirectory() as folder:
+        for number in range(INDEXED_SPEAKERS):
+            _write_speaker(Path(folder) / f"corpus_{number}", INDEXED_UTTERANCES, 800, sparse=True)
+        seconds = timing.repeat(lambda: read_index(Path(folder), FRAMES), 1)
+    return f"{seconds:.1f} s to index {INDEXED_SPEAKERS * INDEXED_UTTERANCES:,} utterances"
+
+
+def batches() -> str:
+    """Time of a batch in one loading process, when the files are in memory and when they are on disk."""
+    from encoder.dataset import SpeakerBatches, SpeakerDataset, collate, read_index
+
+    with tempfile.TemporaryDirectory(dir=".") as folder:  # /tmp may be memory
+        for number in range(SPEAKERS + 2):
+            _write_speaker(Path(folder) / f"corpus_{number:02d}", 2 * UTTERANCES, 800)
+        known = read_index(Path(folder), FRAMES)
+        plan = SpeakerBatches(known, range(SPEAKERS), SPEAKERS, UTTERANCES, FRAMES, seed=0)
+        dataset = SpeakerDataset(known, FRAMES)
+        steps = iter(range(1, 1000))
+
+        def load() -> None:
+            collate(dataset.__getitems__(plan(next(steps))))
+
+        def forget() -> None:
+            for speaker in range(len(known.names)):
+                _forget(known.path(speaker))
+
+        warm, cold, forgetting = timing.alternate(load, lambda: (forget(), load()), forget, times=7)
+    return f"{1000 * warm:.0f} ms a batch from memory, {1000 * (cold - forgetting):.0f} ms from disk"
+
+
+def _write_speaker(folder: Path, n_utterances: int, n_frames: int, sparse: bool = False) -> None:
+    from encoder.dataset import FRAME_BYTES
+    from utils.paths import EncoderData
+
+    folder.mkdir()
+    lines = [f"{n}\t{n * n_frames}\t{n_frames}\t{folder.name}/{n}.flac\n" for n in range(n_utterances)]
+    (folder / EncoderData.UTTERANCES).write_text("parameters\nname\tstart\tn_frames\tsource\n" + "".join(lines))
+    if sparse:  # of the right length, and nothing of it on disk
+        with (folder / EncoderData.MELS).open("wb") as file:
+            file.truncate(128 + n_utterances * n_frames * FRAME_BYTES)
+    else:
+        np.save(folder / EncoderData.MELS, np.random.default_rng(0).random((n_utterances * n_frames, 40), dtype=np.float32))
+
+
+def _forget(path: Path) -> None:
+    """Drop a file from the page cache."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def step(dtype: str = "fp32") -> str:
+    """A training step, in turns with forward and backward of a plain LSTM in fp32 alone."""
+    import torch
+
+    from encoder.model import EncoderConfig, EncoderWithLoss
+
+    config = EncoderConfig()
+    model = EncoderWithLoss(config).to(device())
+    optimizer = torch.optim.Adam(model.parameters(), fused=True)
+    mels = torch.rand(SPEAKERS, UTTERANCES, FRAMES, config.n_mels, device=device())
+    plain = torch.nn.LSTM(config.n_mels, config.hidden_size, config.n_layers, batch_first=True).to(device())
+
+    def train() -> None:
+        with autocast(dtype):
+            loss = model(mels)
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    def compare() -> None:
+        plain(mels.flatten(0, 1))[0][:, -1].sum().backward()
+
+    ours, theirs = timing.alternate(train, compare, times=5)
+    shape = f"{SPEAKERS} speakers x {UTTERANCES} utterances x {FRAMES} frames, {dtype}"
+    return f"{1 / ours:.3f} steps/s, {theirs / ours:.2f} times as fast as a plain LSTM in fp32 ({shape})"
+
+
+def loss() -> str:
+    """Forward and backward of the GE2E loss."""
+    import torch
+
+    from encoder.ge2e import GE2ELoss
+
+    ge2e = GE2ELoss().to(device())
+    embeddings = torch.rand(SPEAKERS, UTTERANCES, 256, device=device())
+    embeddings = (embeddings / embeddings.norm(dim=2, keepdim=True)).requires_grad_()
+
+    def work() -> None:
+        for _ in range(100):
+            ge2e(embeddings).backward()
+
+    return f"{1000 * timing.repeat(work) / 100:.2f} ms for the loss of {SPEAKERS} x {UTTERANCES} embeddings and its gradient"
+
+
+def embeddings(precision: str = "auto") -> str:
+    """Utterances of 7.5 s, in turns with a plain loop: one utterance at a time, as Resemblyzer embeds."""
+    import torch
+
+    from encoder.inference import SpeakerEmbedder
+    from encoder.model import MEL_FORMAT, EncoderConfig, EncoderWithLoss
+    from encoder.partials import compute_partial_slices, partials_of_wave
+    from utils import checkpoint
+
+    config = EncoderConfig()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "encoder.pt"
+        content = {"format": checkpoint.stage_format("encoder"), "model": dataclasses.asdict(config), "mel": MEL_FORMAT}
+        checkpoint.save(path, content | {"model_state": EncoderWithLoss(config).state_dict()})
+        embedder = SpeakerEmbedder(path, precision=precision)
+    plain = torch.nn.LSTM(config.n_mels, config.hidden_size, config.n_layers, batch_first=True).to(device())
+    noise = np.random.default_rng(0).normal(0, 0.1, (32, 16000 * 15 // 2)).astype(np.float32)  # 7.5 s each
+
+    @torch.inference_mode()
+    def one_by_one() -> None:
+        for wav in noise:
+            partials = torch.from_numpy(partials_of_wave(wav, compute_partial_slices(len(wav))))
+            plain(partials.to(device()))
+
+    ours, theirs = timing.alternate(lambda: embedder.embed_batch(noise), one_by_one)
+    return f"{len(noise) / ours:.1f} utterances of 7.5 s per s, {theirs / ours:.2f} times as many as one by one in fp32"
+
+
+BENCHMARKS = {
+    "encoder_index": index,
+    "encoder_batches": batches,
+    "encoder_train": step,
+    "encoder_train_bf16": lambda: step("bf16"),
+    "encoder_loss": loss,
+    "encoder_embeddings": embeddings,
+    "encoder_embeddings_fp32": lambda: embeddings("fp32"),
+}

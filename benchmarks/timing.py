@@ -1,0 +1,49 @@
+"""How benchmarks time: medians, warmed up, alternating where two things are compared."""
+
+import contextlib
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+SAMPLES = Path(__file__).parent.parent / "samples"
+
+
+def repeat(work: Callable[[], object], times: int = 5) -> float:
+    """Median seconds of `work`, after one call that does not count."""
+    return alternate(work, times=times)[0]
+
+
+def alternate(*works: Callable[[], object], times: int = 5) -> list[float]:
+    """Median seconds of each, after one call that does not count; they take turns, so that what else the machine does slows
+    all of them alike."""
+    for work in works:
+        work()
+    rounds = [[_seconds(work) for work in works] for _ in range(times)]
+    return [statistics.median(taken) for taken in zip(*rounds, strict=True)]
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    work()
+    if device().type == "cuda":
+        import torch
+
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+def device() -> "torch.device":
+    import torch
+
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def autocast(dtype: str) -> contextlib.AbstractContextManager:
+    import torch
+
+    return contextlib.nullcontext() if dtype == "fp32" else torch.autocast(device().type, torch.bfloat16)
