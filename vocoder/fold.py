@@ -30,8 +30,9 @@ class Fold(NamedTuple):
 def plan(loudness: np.ndarray, target: int, overlap: int, width: int) -> list[list[Fold]]:
     """Groups of up to `width` folds, generated side by side, one group after another, for a mel of loudness (T,).
 
-    The first group is small and its folds are short; from group to group they grow, to about `target` frames. They share up to `overlap` frames
-    with the one before, and are cut a little sooner or later than even parts would be, where the speech is quiet.
+    The first group is small and its folds are short; from group to group they grow, to about `target` frames. They share
+    up to `overlap` frames with the one before, and are cut a little sooner or later than even parts would be, where the
+    speech is quiet.
     """
     edges, lengths, group_sizes = [0], [], []
     for n_folds, n_frames in _groups(len(loudness), target, overlap, width):
