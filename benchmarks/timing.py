@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from utils.device import keep_freed_memory
+
 if TYPE_CHECKING:
     import torch
 
@@ -21,6 +23,8 @@ def repeat(work: Callable[[], object], times: int = 5) -> float:
 def alternate(*works: Callable[[], object], times: int = 5) -> list[float]:
     """Median seconds of each, after one call that does not count; they take turns, so that what else the machine does slows
     all of them alike."""
+    if device().type == "cpu":
+        keep_freed_memory()  # as trainers do
     for work in works:
         work()
     rounds = [[_seconds(work) for work in works] for _ in range(times)]

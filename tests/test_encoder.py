@@ -22,6 +22,7 @@ from encoder.preprocess import preprocess
 from encoder.published import from_published
 from encoder.train import train
 from encoder.visualize import project
+from tests import plain_ge2e
 from tests.leftovers import left_by_a_kill
 from tests.published_state import published_state
 from utils import audio
@@ -434,6 +435,21 @@ def test_two_ranks_train_as_one_with_the_whole_batch(preprocessed, tmp_path):
         for name in ("two", "one")
     ]
     assert losses[0] == pytest.approx(losses[1], abs=1e-5)
+
+
+@pytest.mark.parametrize("n_utterances", [2, 5])
+def test_the_loss_and_its_gradient_are_those_of_the_paper_s_formula(n_utterances):
+    generator = torch.Generator().manual_seed(0)
+    raw = torch.randn(4, n_utterances, 16, generator=generator)
+    ours = GE2ELoss()
+    weight, bias = (torch.tensor(start, requires_grad=True) for start in (10.0, -5.0))
+    embeddings, same = ((raw / raw.norm(dim=2, keepdim=True)).requires_grad_() for _ in range(2))
+    loss, plain = ours(embeddings), plain_ge2e.loss(same, weight, bias)
+    (2 * loss).backward()
+    (2 * plain).backward()
+    assert torch.allclose(loss, plain, atol=1e-6)
+    for gradient, expected in ((embeddings.grad, same.grad), (ours.weight.grad, weight.grad), (ours.bias.grad, bias.grad)):
+        assert torch.allclose(gradient, expected, atol=1e-6)
 
 
 def test_embeddings_in_bf16_are_nearly_the_same(samples, tmp_path):

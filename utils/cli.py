@@ -14,7 +14,7 @@ from typing import Any
 # Threads that wait should soon sleep: on a busy CPU, OpenMP's long spinning makes a training step tens of times slower, and
 # without any, one of a small model takes twice as long. Read when torch is imported, which the scripts do after this module.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+os.environ.setdefault("GOMP_SPINCOUNT", "3000")
 # numpy's own products are small ones: shared between threads they take a multiple of the time. Read when numpy is imported.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 

@@ -1,11 +1,14 @@
 """What a run computes on: device, ranks, precision, and the state of its random numbers."""
 
+import ctypes
 import os
 
+import numpy as np
 import torch
 
 from utils.cli import UserError
 
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of malloc.h
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -17,9 +20,24 @@ def join_ranks(cpu: bool) -> tuple[int, int, torch.device]:
     if use_gpu:
         torch.cuda.set_device(device)
         torch.set_float32_matmul_precision("high")  # TF32 for what autocast leaves in fp32
+    else:
+        keep_freed_memory()
     if world_size > 1:
         torch.distributed.init_process_group("cpu:gloo,cuda:nccl" if use_gpu else "gloo")
     return rank, world_size, device
+
+
+def keep_freed_memory() -> None:
+    """Make the C library keep what tensors free, on a CPU with glibc; elsewhere nothing.
+
+    By default it returns large blocks to the system, which clears each page again at its next use: a fifth of a training step.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):
+        return
+    mallopt(M_MMAP_MAX, 0)
+    mallopt(M_TRIM_THRESHOLD, -1)
 
 
 def computes_bf16(device: torch.device) -> bool:
@@ -28,6 +46,17 @@ def computes_bf16(device: torch.device) -> bool:
         return torch.cuda.is_bf16_supported()
     asked = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # not documented; a torch without them says no
     return any(getattr(torch.cpu, name, bool)() for name in asked)
+
+
+def autocasts_to_bf16_on_cpu(x: torch.Tensor) -> bool:
+    """Whether a product with x would be made in bfloat16, on a CPU."""
+    autocast = torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.bfloat16
+    return x.device.type == "cpu" and autocast
+
+
+def bits(tensor: torch.Tensor) -> np.ndarray:
+    """A bfloat16 tensor on the CPU as an array of its bits, in the same memory: numpy and numba have no such type."""
+    return tensor.detach().view(torch.uint16).numpy()
 
 
 def choose_dtype(precision: str, device: torch.device) -> torch.dtype | None:
