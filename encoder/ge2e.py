@@ -44,7 +44,7 @@ class LossAndGradient(torch.autograd.Function):
         flat = embeddings.flatten(0, 1)  # (N, E)
         totals = embeddings.sum(dim=1)  # (S, E)
         products = flat @ totals.T  # (N, S)
-        total_squared = totals.square().sum(dim=1)  # (S,)
+        total_squared = torch.linalg.vecdot(totals, totals)  # (S,)
         lengths = total_squared.clamp(min=TINY).sqrt() + EPSILON * U  # of U times the centroids, (S,)
         cosines = products / lengths  # (N, S)
 
@@ -60,12 +60,12 @@ class LossAndGradient(torch.autograd.Function):
 
         d_logits = log_shares.exp_().div_(S * U)
         _of_own_speaker(d_logits, S, U).sub_(1 / (S * U))
-        d_weight, d_bias = (d_logits * cosines).sum(), d_logits.sum()
+        d_weight, d_bias = torch.dot(d_logits.flatten(), cosines.flatten()), d_logits.sum()
         d_cosines = d_logits.mul_(weight)
         d_to_others = _of_own_speaker(d_cosines, S, U).clone()
         _of_own_speaker(d_cosines, S, U).zero_()
 
-        d_lengths = -(d_cosines * cosines).sum(dim=0) / lengths  # (S,)
+        d_lengths = -torch.linalg.vecdot(d_cosines, cosines, dim=0) / lengths  # (S,)
         d_squared_distance = -d_to_others * to_others / other_lengths / (2 * distances)  # (S, U)
         d_total_squared = d_lengths / (2 * (lengths - EPSILON * U)) + d_squared_distance.sum(dim=1)
         d_products = d_cosines.div_(lengths)

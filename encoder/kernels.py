@@ -1,65 +1,31 @@
-"""The elementwise part of a step of the LSTM, compiled by numba: one pass over memory instead of one per operation.
+"""The elementwise part of a step of the LSTM, compiled by numba: one pass over memory instead of one per operation."""
 
-Numbers in bfloat16 come and go as their 16 bits (uint16), which numba has no type for. NaN passes through, so that a bad
-batch still shows in the loss. Importing this module takes numba, which librosa brings.
-"""
-
-import numpy as np
 from numba import njit
 
-f32, u32, u16 = np.float32, np.uint32, np.uint16
-# Fused multiply-adds, but NaN and infinity kept; and division without Python's check for zero, which would not vectorise.
-OPTIONS = {"fastmath": {"contract"}, "error_model": "numpy", "nogil": True, "cache": True}
-TANH_IS_ONE = f32(4.97)  # from where the fraction below exceeds 1
-
-
-@njit(inline="always", **OPTIONS)
-def _tanh(x):  # noqa: ANN001 - numba's types
-    """Lambert's continued fraction to the seventh power: within 1e-4, where bfloat16 resolves 4e-3."""
-    x = TANH_IS_ONE if x > TANH_IS_ONE else x
-    x = -TANH_IS_ONE if x < -TANH_IS_ONE else x
-    s = x * x
-    return (
-        x
-        * (f32(135135) + s * (f32(17325) + s * (f32(378) + s)))
-        / (f32(135135) + s * (f32(62370) + s * (f32(3150) + s * f32(28))))
-    )
-
-
-@njit(inline="always", **OPTIONS)
-def _sigmoid(x):  # noqa: ANN001
-    return f32(0.5) * _tanh(f32(0.5) * x) + f32(0.5)
-
-
-@njit(inline="always", **OPTIONS)
-def _from_bf16(bits):  # noqa: ANN001
-    return u32(u32(bits) << u32(16)).view(np.float32)
-
-
-@njit(inline="always", **OPTIONS)
-def _to_bf16(x):  # noqa: ANN001
-    """Rounds half up; a NaN made by arithmetic stays one."""
-    return u16(u32(f32(x).view(np.uint32) + u32(0x8000)) >> u32(16))
+from utils.bf16 import OPTIONS, f32, from_bf16, sigmoid, tanh, to_bf16
 
 
 @njit(**OPTIONS)
-def lstm_forward(gates, cell_before, cell, hidden):  # noqa: ANN001, ANN201
-    """Of one step: gates (B, 4 H) before -> after their sigmoids and tanh, in place; writes cell and hidden (B, H).
+def lstm_forward(gates, bias, cell_before, cell, next_both):  # noqa: ANN001, ANN201
+    """Of one step: gates (B, 4 H) without their bias (4 H,) -> after their sigmoids and tanh, in place; writes cell (B, H) and
+    the output, into the last H columns of next_both (B, C + H).
 
-    Gates are in torch's order: enter, forget, new, leave. Cells are float32, the rest bfloat16.
+    Gates are in torch's order: enter, forget, new, leave. Cells and bias are float32, the rest bfloat16.
     """
     B, H = cell.shape
+    of_enter, of_forget, of_new, of_leave = bias[:H], bias[H : 2 * H], bias[2 * H : 3 * H], bias[3 * H :]
+    C = next_both.shape[1] - H
     for b in range(B):
         enter, forget = gates[b, :H], gates[b, H : 2 * H]
         new, leave = gates[b, 2 * H : 3 * H], gates[b, 3 * H :]
-        before, after, out = cell_before[b], cell[b], hidden[b]
+        before, after, out = cell_before[b], cell[b], next_both[b, C:]
         for j in range(H):
-            i, f = _sigmoid(_from_bf16(enter[j])), _sigmoid(_from_bf16(forget[j]))
-            n, o = _tanh(_from_bf16(new[j])), _sigmoid(_from_bf16(leave[j]))
+            i, f = sigmoid(from_bf16(enter[j]) + of_enter[j]), sigmoid(from_bf16(forget[j]) + of_forget[j])
+            n, o = tanh(from_bf16(new[j]) + of_new[j]), sigmoid(from_bf16(leave[j]) + of_leave[j])
             c = f * before[j] + i * n
             after[j] = c
-            out[j] = _to_bf16(o * _tanh(c))
-            enter[j], forget[j], new[j], leave[j] = _to_bf16(i), _to_bf16(f), _to_bf16(n), _to_bf16(o)
+            out[j] = to_bf16(o * tanh(c))
+            enter[j], forget[j], new[j], leave[j] = to_bf16(i), to_bf16(f), to_bf16(n), to_bf16(o)
 
 
 @njit(**OPTIONS)
@@ -77,12 +43,12 @@ def lstm_backward(gates, cell_before, cell, d_output, d_hidden, d_cell, d_gates)
         d_new, d_leave = d_gates[b, 2 * H : 3 * H], d_gates[b, 3 * H :]
         before, after, above, later, dc = cell_before[b], cell[b], d_output[b], d_hidden[b], d_cell[b]
         for j in range(H):
-            i, f, n, o = _from_bf16(enter[j]), _from_bf16(forget[j]), _from_bf16(new[j]), _from_bf16(leave[j])
-            dh = _from_bf16(above[j]) + _from_bf16(later[j])
-            t = _tanh(after[j])
+            i, f, n, o = from_bf16(enter[j]), from_bf16(forget[j]), from_bf16(new[j]), from_bf16(leave[j])
+            dh = from_bf16(above[j]) + from_bf16(later[j])
+            t = tanh(after[j])
             d = dc[j] + dh * o * (f32(1) - t * t)
-            d_enter[j] = _to_bf16(d * n * i * (f32(1) - i))
-            d_forget[j] = _to_bf16(d * before[j] * f * (f32(1) - f))
-            d_new[j] = _to_bf16(d * i * (f32(1) - n * n))
-            d_leave[j] = _to_bf16(dh * t * o * (f32(1) - o))
+            d_enter[j] = to_bf16(d * n * i * (f32(1) - i))
+            d_forget[j] = to_bf16(d * before[j] * f * (f32(1) - f))
+            d_new[j] = to_bf16(d * i * (f32(1) - n * n))
+            d_leave[j] = to_bf16(dh * t * o * (f32(1) - o))
             dc[j] = d * f
