@@ -48,7 +48,7 @@ def speak(precision: str = "auto", times: int = 5) -> str:
     n_steps = plain.n_steps // 50
     pairs = [
         (
-            timing.repeat(lambda: list(generator.stream(mel, 0.97, 8000, 800, seed=0)), 1) / 10,
+            timing.repeat(lambda: list(generator.stream(mel, 0.97, 8000, 600, seed=0)), 1) / 10,
             timing.repeat(lambda: plain.run(n_steps), 1) / n_steps * plain.n_steps / 10,
         )
         for _ in range(times)
@@ -71,7 +71,7 @@ def first_audio() -> str:
 
     model, mel = random_vocoder()
     generator = Generator(model)
-    took = timing.repeat(lambda: next(generator.stream(mel, 0.97, 8000, 800, seed=0)))
+    took = timing.repeat(lambda: next(generator.stream(mel, 0.97, 8000, 600, seed=0)))
     return f"{took:.2f} s until the first audio of a stream"
 
 

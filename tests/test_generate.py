@@ -271,10 +271,10 @@ def test_a_stream_begins_with_short_folds_and_plays_on():
 
 def test_folds_meet_where_it_is_quiet():
     loudness = np.ones(6000)
-    loudness[::9] = loudness[1::9] = 0  # pauses of two frames
-    parts = itertools.chain(*fold.plan(loudness, target=40, overlap=4, width=12)[4:])
-    met = [loudness[part.start + 2 : part.start + 4].mean() for part in parts]
-    assert np.mean(met) < 0.3  # 0.78 if they met anywhere
+    loudness[::5] = 0  # pauses of a frame
+    parts = itertools.chain(*fold.plan(loudness, target=40, overlap=3, width=12)[4:])
+    met = [loudness[part.start + 2 : part.start + 3].mean() for part in parts]
+    assert np.mean(met) < 0.3  # 0.8 if they met anywhere
 
 
 def test_a_join_is_a_whole_and_keeps_the_power():
@@ -287,8 +287,8 @@ def test_a_join_is_a_whole_and_keeps_the_power():
     changes = np.flatnonzero((joined != quiet[0]) & (joined != quiet[1]))
     assert changes.min() > 595 and changes.max() < 705
     assert (joined[:595] == quiet[0, :595]).all() and (joined[705:] == quiet[1, 705:]).all()
-    pairs = rng.standard_normal((500, 2, 160)).astype(np.float32)  # the fade takes all of the second half
-    power = np.mean([np.square(fold.join(*pair)[80:]) for pair in pairs])
+    pairs = rng.standard_normal((500, 2, 240)).astype(np.float32)  # the fade takes all of the last third
+    power = np.mean([np.square(fold.join(*pair)[160:]) for pair in pairs])
     assert abs(10 * np.log10(power)) < 0.2
 
 
@@ -327,12 +327,12 @@ def test_seams_cannot_be_told_from_elsewhere(speech, trained, monkeypatch):
     joins = []
     join = fold.join
     monkeypatch.setattr(fold, "join", lambda old, new: joins.append((old, new, join(old, new))) or joins[-1][2])
-    wave = np.concatenate([generate_wave(trained, speech[1], 0.97, 2000, 800, seed) for seed in range(2)])
+    wave = np.concatenate([generate_wave(trained, speech[1], 0.97, 2000, 600, seed) for seed in range(2)])
     jumps, powers = [], []
     for old, new, joined in (each for each in joins if len(each[0])):
         faded = np.flatnonzero((joined != old) & (joined != new))
         span = slice(max(0, faded.min() - 2), faded.max() + 3)
-        assert span.stop - span.start < 90 and faded.min() >= len(old) // 2
+        assert span.stop - span.start < 90 and faded.min() >= len(old) * 2 // 3
         jumps.append([np.abs(np.diff(version[span])) for version in (joined, old, new)])
         powers.append([np.square(version[span]).mean() for version in (joined, old, new)])
     assert len(jumps) > 200
@@ -381,7 +381,7 @@ def test_a_stream_is_the_whole_in_pieces_and_begins_before_the_rest_is_made(tmp_
     assert [args[0] for args in told] == sorted(args[0] for args in told)
     done, total, n_folds, khz = told[-1]
     assert done == total == 60_000 and n_folds == 12 and khz > 0
-    groups = vocoder._generator.stream(torch.from_numpy(mel.T).float(), 0.97, 8000, 800, 0, lambda *args: told.append(args))
+    groups = vocoder._generator.stream(torch.from_numpy(mel.T).float(), 0.97, 8000, 600, 0, lambda *args: told.append(args))
     told.clear()
     next(groups)
     assert told[-1][0] < 0.15 * told[-1][1]

@@ -4,8 +4,8 @@ fold 0  |-------------------------------------|
 fold 1                               |------------------------------ ...
                                      | warm-up | join |
 
-The end of a fold is generated twice. In the first half of what is shared the state of the new fold, which knows nothing of
-the past, settles; in the second half the wave goes over from one to the other, where that is heard least.
+The end of a fold is generated twice. In the first two thirds of what is shared the state of the new fold, which knows
+nothing of the past, settles; in the last third the wave goes over from one to the other, where that is heard least.
 """
 
 import itertools
@@ -42,7 +42,7 @@ def plan(loudness: np.ndarray, target: int, overlap: int, width: int) -> list[li
         group_sizes.append(n_folds)
     overlaps = [0] + [min(overlap, (min(pair) + 1) // 2) for pair in itertools.pairwise(lengths)] + [0]
     for k in range(1, len(lengths)):
-        edges[k] = _quietest(loudness, edges[k], overlaps[k], slack=min(lengths[k - 1 : k + 1]) // 12)
+        edges[k] = _quietest(loudness, edges[k], overlaps[k], slack=min(lengths[k - 1 : k + 1]) // 16)
         overlaps[k] = min(overlaps[k], len(loudness) - edges[k])
     folds = iter([Fold(edges[k], edges[k + 1] + overlaps[k + 1], overlaps[k]) for k in range(len(lengths))])
     return [[next(folds) for _ in range(size)] for size in group_sizes]
@@ -63,22 +63,27 @@ def _groups(n_frames: int, target: int, overlap: int, width: int) -> Iterator[tu
 def _quietest(loudness: np.ndarray, edge: int, overlap: int, slack: int) -> int:
     """The edge within `slack` frames whose fold would be joined where it is quietest."""
     candidates = range(max(1, edge - slack), min(len(loudness) - 1, edge + slack) + 1)
-    heard = [loudness[at + overlap // 2 : at + max(overlap, overlap // 2 + 1)].mean() for at in candidates]
+    heard = [loudness[at + warm_up(overlap) : at + max(overlap, 1)].mean() for at in candidates]
     return candidates[int(np.argmin(heard))] if heard else edge
 
 
-def join(old: np.ndarray, new: np.ndarray) -> np.ndarray:
-    """Two versions (n,) of the same stretch, of which `new` is warming up in the first half, -> one (n,).
+def warm_up(overlap: int) -> int:
+    """How much of what two folds share (frames or samples) is the new one's warm-up; at least one is left for the join."""
+    return overlap * 2 // 3
 
-    The second half is searched for the few milliseconds in which the two differ least: where it is quiet, or where the
+
+def join(old: np.ndarray, new: np.ndarray) -> np.ndarray:
+    """Two versions (n,) of the same stretch, of which `new` is warming up at first, -> one (n,).
+
+    What follows is searched for the few milliseconds in which the two differ least: where it is quiet, or where the
     waves happen to agree. Gains follow from how far they agree, so that the power stays what it is.
     """
-    n = len(old)
-    fade = min(LONGEST_FADE, n - n // 2)
+    settled = warm_up(len(old))
+    fade = min(LONGEST_FADE, len(old) - settled)
     if fade < 2:
         return old.copy()
-    difference = np.concatenate([[0], np.cumsum(np.square(old[n // 2 :] - new[n // 2 :], dtype=np.float64))])
-    at = n // 2 + int(np.argmin(difference[fade:] - difference[:-fade]))
+    difference = np.concatenate([[0], np.cumsum(np.square(old[settled:] - new[settled:], dtype=np.float64))])
+    at = settled + int(np.argmin(difference[fade:] - difference[:-fade]))
     a, b = old[at : at + fade], new[at : at + fade]
     ramp = (np.arange(fade) + 0.5) / fade
     agreement = np.clip(a @ b / max(np.linalg.norm(a) * np.linalg.norm(b), 1e-12), -0.5, 1)

@@ -44,7 +44,7 @@ class Vocoder:
         normalize: bool = True,
         batched: bool = True,
         target: int = 8000,
-        overlap: int = 800,
+        overlap: int = 600,
         progress_callback: Progress | None = None,
         seed: int | None = None,
     ) -> np.ndarray:
@@ -65,7 +65,7 @@ class Vocoder:
         chunk: int = 4000,
         normalize: bool = True,
         target: int = 8000,
-        overlap: int = 800,
+        overlap: int = 600,
         progress_callback: Progress | None = None,
         seed: int | None = None,
     ) -> Iterator[np.ndarray]:
@@ -172,7 +172,7 @@ def infer_waveform(
     normalize: bool = True,
     batched: bool = True,
     target: int = 8000,
-    overlap: int = 800,
+    overlap: int = 600,
     progress_callback: Progress | None = None,
     seed: int | None = None,
 ) -> np.ndarray:
@@ -185,7 +185,7 @@ def stream_waveform(
     chunk: int = 4000,
     normalize: bool = True,
     target: int = 8000,
-    overlap: int = 800,
+    overlap: int = 600,
     progress_callback: Progress | None = None,
     seed: int | None = None,
 ) -> Iterator[np.ndarray]:
