@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from synthesizer.attention import AttentionState, Memory
 from synthesizer.layers import PreNet
-from synthesizer.recurrence import Product, ResidualLSTM
+from synthesizer.recurrence import ResidualLSTM
+from utils.product import Product
 
 
 class Attended(NamedTuple):
