@@ -27,6 +27,7 @@ def parse_arguments() -> argparse.Namespace:
     add("--output", type=Path, metavar="FILE", help="WAV file to write, replaced if it exists (default: the first free "
         "demo_output_NN.wav)")  # fmt: skip
     add("--seed", type=cli.SEED, metavar="N", help="makes the result repeatable; without it, every reading differs a little")
+    add("--verbose", action="store_true", help="show the text as it is read, numbers and abbreviations in words")
     add("--cpu", action="store_true", help="use the CPU even if there is a GPU")
     add("--no_sound", action="store_true", help="do not play the result")
     cli.add_hparams(parser, "pause (0.3 s, between two lines of a text file), target (8000) and overlap (800 samples) of the "
@@ -60,9 +61,8 @@ def main() -> None:
     texts = read_texts(args) if args.reference else []
     from demo.cloner import Cloner, converse, deliver
 
-    cloner = Cloner(
-        args.encoder, args.synthesizer, None if args.griffin_lim else args.vocoder, args.hparams, args.seed, args.cpu
-    )
+    vocoder = None if args.griffin_lim else args.vocoder
+    cloner = Cloner(args.encoder, args.synthesizer, vocoder, args.hparams, args.seed, args.cpu, args.verbose)
     if args.reference:
         deliver(cloner.clone(args.reference, texts), cloner.sample_rate, args.output, play=not args.no_sound)
     else:

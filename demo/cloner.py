@@ -49,10 +49,11 @@ class Cloner:
         hparams: str = "",
         seed: int | None = None,
         cpu: bool = False,
+        verbose: bool = False,
     ) -> None:
         (self.settings,) = override(parse_overrides(hparams), CloningSettings())
         device = torch.device("cpu" if cpu or not torch.cuda.is_available() else "cuda")
-        self.seed, self.uses_vocoder = seed, vocoder_path is not None
+        self.seed, self.uses_vocoder, self.verbose = seed, vocoder_path is not None, verbose
         encoder.load_model(encoder_path, device=device)
         self.synthesizer = Synthesizer(synthesizer_path, device)
         self.sample_rate = self.synthesizer.sample_rate
@@ -72,8 +73,10 @@ class Cloner:
     def clone(self, references: list[Path], texts: list[str]) -> np.ndarray:
         """Speak the texts one after another in the voice of the references: float32 (n,) at `sample_rate`.
 
-        Prints how long each part took against the length of the audio. Raises UserError for a reference that cannot be used.
+        Prints how long each part took against the length of the audio, which characters are not read, and with `verbose` the
+        text as it is read. Raises UserError for a reference or a text that cannot be used.
         """
+        self._show_reading(texts)
         voice, voice_seconds = _timed(lambda: encoder.embed_speaker([_speech(path) for path in references]))
         mels, mel_seconds = _timed(
             lambda: self.synthesizer.synthesize_spectrograms(texts, [voice] * len(texts), seed=self.seed)
@@ -88,6 +91,14 @@ class Cloner:
             f"spectrogram {mel_seconds:.2f} s, sound {sound_seconds:.2f} s"
         )
         return wav
+
+    def _show_reading(self, texts: list[str]) -> None:
+        readings = [self.synthesizer.read(text) for text in texts]
+        if self.verbose:
+            for reading in readings:
+                print(f"Read as: {reading.text}")
+        if unread := dict.fromkeys(character for reading in readings for character in reading.unread):
+            print(f"Not read, as the model has no symbol and no words for them: {' '.join(unread)}")
 
     def _sound(self, mel: np.ndarray) -> np.ndarray:
         """(n_mels, T) -> (n,)."""

@@ -12,7 +12,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from synthesizer.model import Generated, Tacotron, TacotronConfig
 from synthesizer.published import own_content
-from synthesizer.text import spoken_length, text_to_ids
+from synthesizer.text import Reading, read, shown, spoken_length, text_to_ids
 from utils import audio, checkpoint
 from utils.audio import MelFormat
 from utils.cli import UserError
@@ -57,6 +57,12 @@ class Synthesizer:
         self.make_spectrogram = partial(self.make_spectrogram, mel_format=self.mel_format)
         if verbose:
             print(f"Synthesizer {path}: step {content['step']}, {int(self.model.r)} frames a step, on {self.device}")
+
+    def read(self, text: str) -> Reading:
+        """The text as the model reads it, sounds in braces, and the characters that it leaves out. UserError for a text without
+        a letter that it knows."""
+        reading = read(text, self.symbols, self.cleaner)
+        return reading._replace(text=shown(reading.text))
 
     def synthesize_spectrograms(
         self,

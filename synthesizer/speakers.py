@@ -9,7 +9,7 @@ import numpy as np
 from synthesizer.denoise import denoise
 from synthesizer.parts import Part, one_field, read_part
 from synthesizer.segment import Segment, disagreement, noise_spans, split
-from synthesizer.text import TextError, text_to_ids
+from synthesizer.text import SYMBOL_SETS, TextError, text_to_ids
 from synthesizer.transcript import onto_text, spoken
 from utils import audio, corpora, vad
 from utils.audio import AudioError, MelFormat
@@ -182,7 +182,7 @@ def _add_piece(part: Part, name: str, piece: Piece, data: SynthesizerData, setti
 def _misfit(piece: Piece, text: str, n_frames: int, settings: PreprocessSettings, f: MelFormat) -> tuple[str, str] | None:
     """(reason, detail) why a piece is not to be trained on; None if it is."""
     try:
-        n_characters = len(text_to_ids(text)) - 1
+        n_characters = len(text_to_ids(text, SYMBOL_SETS["arpabet"])) - 1
     except TextError:
         return "text without a readable letter", text[:80]
     seconds = len(piece.wav) / f.sample_rate

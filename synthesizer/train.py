@@ -12,7 +12,7 @@ from synthesizer.loss import attention_loss, tacotron_losses
 from synthesizer.model import Tacotron, TacotronConfig
 from synthesizer.published import own_content
 from synthesizer.schedule import StagedPlan, fade, parse_schedule, stage_at
-from synthesizer.text import CLEANERS, SYMBOLS
+from synthesizer.text import CLEANERS, resolve_symbols
 from utils import manifest
 from utils.audio import MelFormat
 from utils.batching import batches
@@ -37,6 +37,7 @@ class SynthesizerTraining:
     attention_width: float = 2.0  # symbols beside the expected one, the Gaussian's standard deviation
     diagonal_weight: float = 1.0  # of the guided attention loss of utterances without word times
     attention_fade: tuple[int, int] = (20000, 40000)  # steps between which the attention's loss goes to nothing
+    symbols: str = "english"  # see resolve_symbols; a checkpoint has them written out
     cleaner: str = "english"
     eval_utterances: int = 16  # held-out utterances evaluated, at most
     eval_shown: int = 2  # how many of them are drawn and heard
@@ -58,19 +59,20 @@ def train(data_dir: Path, options: dict[str, Any], hparams: str = "") -> None:
     """Train on what the two preprocessing scripts of the synthesizer wrote to data_dir, until max_steps or a signal."""
     with Run("synthesizer", RunOptions(**options), own_content) as run:
         config, settings = run.configure(parse_overrides(hparams), TacotronConfig(attention=ATTENTION), SynthesizerTraining())
+        config, settings = _with_symbols(config, settings)
         stages = parse_schedule(settings.schedule)
         data = SynthesizerData(data_dir)
         mel_format = manifest.read_mel_format(data)
         _check(config, mel_format, max(stage.r for stage in stages))
         training, held_out = (
-            Utterances(data, rows, SYMBOLS, settings.cleaner, mel_format, config.speaker_size, settings.word_times)
+            Utterances(data, rows, settings.symbols, settings.cleaner, mel_format, config.speaker_size, settings.word_times)
             for rows in split_rows(read_rows(data))
         )
         watched = HeldOut(held_out, settings.eval_utterances, settings.eval_shown, settings.attention_fade[0])
 
         model = Tacotron(config).to(run.device)
         optimizer = torch.optim.Adam(model.parameters(), fused=True)
-        wrapped = run.start(model, optimizer, config, settings, mel=dataclasses.asdict(mel_format), symbols=SYMBOLS)
+        wrapped = run.start(model, optimizer, config, settings, mel=dataclasses.asdict(mel_format), symbols=settings.symbols)
         if run.is_main:
             _announce(training, len(watched.items))
         plan = StagedPlan(stages, [row.n_frames for row in training.rows], run.seed, run.rank, run.world_size)
@@ -105,9 +107,15 @@ def train(data_dir: Path, options: dict[str, Any], hparams: str = "") -> None:
                 watched.evaluate(run, model, stage.r)
 
 
+def _with_symbols(config: TacotronConfig, settings: SynthesizerTraining) -> tuple[TacotronConfig, SynthesizerTraining]:
+    """The symbols written out, and as many of them in the model."""
+    symbols = resolve_symbols(settings.symbols)
+    if config.n_symbols not in (TacotronConfig.n_symbols, len(symbols)):
+        raise UserError(f"--hparams: the model has {config.n_symbols} symbols, but symbols names {len(symbols)}", exit_code=2)
+    return dataclasses.replace(config, n_symbols=len(symbols)), dataclasses.replace(settings, symbols=symbols)
+
+
 def _check(config: TacotronConfig, mel_format: MelFormat, largest_r: int) -> None:
-    if config.n_symbols != len(SYMBOLS):
-        raise UserError(f"--hparams: n_symbols is {config.n_symbols}, but there are {len(SYMBOLS)} symbols", exit_code=2)
     if config.n_mels != mel_format.n_mels:
         raise UserError(f"the data has {mel_format.n_mels} mel bands, the model {config.n_mels}; set --hparams n_mels")
     if largest_r > config.max_r:

@@ -6,7 +6,7 @@ silence being the empty word, and the second at which each of them ends.
 
 import difflib
 import re
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,6 +18,10 @@ from utils.cli import UserError
 LEAST_AGREEMENT = 0.75  # share of the words that text and times must have in common
 TAIL = 0.1  # s that the symbols after the last word get at least: where they have none, the end is never attended to
 
+ANY = ""  # the key of a word in figures
+LONGEST_READING = 10  # words of text that one in figures may be
+
+_FIGURE = re.compile(r"\d")
 _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*")
 
 
@@ -75,9 +79,14 @@ def symbol_ends(text: str, times: WordTimes, duration: float, cleaner: str = "en
     word goes to the first symbol. None where words and text differ too much. Where a few differ (numbers, say, that are
     written in another way), these share their time. `duration`: of the utterance, in s.
     """
-    spoken, written = _spoken(times, cleaner), _written(text)
+    written = _written(text)
+    spoken = _spoken(times, cleaner, {word.key for word in written})
     matcher = difflib.SequenceMatcher(None, [w.key for w in spoken], [w.key for w in written], autojunk=False)
-    n_same = sum(block.size for block in matcher.get_matching_blocks())
+    n_same = sum(
+        b_past - b
+        for kind, a, a_past, b, b_past in matcher.get_opcodes()
+        if kind == "equal" or (kind == "replace" and _may_read(spoken[a:a_past], written[b:b_past]))
+    )
     if not spoken or n_same < LEAST_AGREEMENT * max(len(spoken), len(written)):
         return None
     positions, seconds = [0.0], [0.0]  # knots: where the text is when
@@ -94,11 +103,18 @@ def symbol_ends(text: str, times: WordTimes, duration: float, cleaner: str = "en
     return ends.astype(np.float32)
 
 
-def _spoken(times: WordTimes, cleaner: str) -> list[_Spoken]:
-    """The words and when they are said; where the cleaner makes several of one, they share its time by their letters."""
+def _spoken(times: WordTimes, cleaner: str, written: Container[str]) -> list[_Spoken]:
+    """The words and when they are said. Those that the text has in another form (BBC) are read as the text was; where that
+    makes several of one, they share its time by their letters. Figures, of which other words may be made beside another
+    word or sign (5 of "£5"), stand for whatever the text has in their place."""
     found, start = [], 0.0
     for word, end in zip(times.words, times.ends, strict=True):
-        keys = [_key(part) for part in _WORD.findall(word.lower() if word.isascii() else clean(word, cleaner))]
+        lower = word.lower()
+        if _FIGURE.search(word):
+            found.append(_Spoken(ANY, start, end))
+            start = end
+            continue
+        keys = [_key(part) for part in _WORD.findall(lower if _key(lower) in written else clean(word, cleaner))]
         n_letters = sum(map(len, keys))
         for key in keys:
             part_end = start + (end - start) * len(key) / n_letters
@@ -107,6 +123,11 @@ def _spoken(times: WordTimes, cleaner: str) -> list[_Spoken]:
             start = part_end
         start = end
     return found
+
+
+def _may_read(said: Sequence[_Spoken], written: Sequence[_Written]) -> bool:
+    """Whether these words of the text can be how figures are read."""
+    return all(word.key == ANY for word in said) and len(written) <= LONGEST_READING * len(said)
 
 
 def _written(text: str) -> list[_Written]:

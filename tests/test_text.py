@@ -1,8 +1,29 @@
 """How text is read: against the published ids, and rule by rule."""
 
+import random
+
+import numpy as np
 import pytest
 
-from synthesizer.text import CLEANERS, END, PAD, SYMBOLS, clean, ids_to_text, text_to_ids
+from synthesizer.inference import Synthesizer
+from synthesizer.text import (
+    CLEANERS,
+    END,
+    PAD,
+    PHONES,
+    SYMBOL_SETS,
+    SYMBOLS,
+    clean,
+    ids_to_text,
+    read,
+    resolve_symbols,
+    shown,
+    spoken_length,
+    text_to_ids,
+)
+from synthesizer.word_times import WordTimes, symbol_ends
+from tests.test_synthesizer_train import ROOT, UNSEEN, run, write_data
+from utils import checkpoint, manifest
 from utils.cli import UserError
 
 READ_AS = {
@@ -10,21 +31,37 @@ READ_AS = {
     "0 and 7 and 42": "zero and seven and forty-two",
     "12345": "twelve thousand, three hundred forty-five",
     "100,000,000": "one hundred million",
+    "1,234 people": "one thousand, two hundred thirty-four people",
+    "1,200 dollars": "twelve hundred dollars",
+    "1 234 567 and 1,234.5": "one million, two hundred thirty-four thousand, five hundred sixty-seven and "
+    "one thousand, two hundred thirty-four point five",
+    "123,000,000,000,000,000": "one hundred twenty-three quadrillion",
     "007": "zero zero seven",
     "1234567890123456": "one two three four five six seven eight nine zero one two three four five six",
-    "-5 degrees": "minus five degrees",
-    "10-12": "ten-twelve",
+    "-5 degrees, −3": "minus five degrees, minus three",
     "3.14 and .5 and 1.2.3": "three point one four and point five and one point two point three",
+    "١٢ and １２": "twelve and twelve",
+    # ranges, and figures in groups
+    "10-12": "ten to twelve",
+    "1914–1918, 1914 – 18": "nineteen fourteen to nineteen eighteen, nineteen fourteen to eighteen",
+    "10,000-20,000; 10-20%": "ten thousand to twenty thousand; ten to twenty percent",
+    "a 10-year-old": "a ten-year-old",
+    "555-1234": "five five five, one two three four",
+    "(555) 123-4567": "five five five, one two three, four five six seven",
+    "+49 30 1234567": "plus four nine, three zero, one two three four five six seven",
+    "978-3-16": "nine seven eight, three, one six",
     # ordinals
-    "1st 2nd 3rd 21st 112th": "first second third twenty-first one hundred twelfth",
+    "1st 2ND 3rd 21st 112th 1ˢᵗ": "first second third twenty-first one hundred twelfth first",
     "the 1,000th": "the one thousandth",
     # years and decades
     "1999": "nineteen ninety-nine",
-    "1905": "nineteen oh five",
+    "1905 and 1066": "nineteen oh five and ten sixty-six",
     "1900": "nineteen hundred",
     "2000, 2007, 2010": "two thousand, two thousand seven, twenty ten",
     "1000, 3000": "one thousand, three thousand",
-    "the 1990s, the '80s": "the nineteen nineties, the eighties",
+    "1001 nights": "one thousand one nights",
+    "2010-2015, 2001-05": "twenty ten to twenty fifteen, two thousand one to oh five",
+    "the 1990s, the '80s, the 1900’s, ’99": "the nineteen nineties, the eighties, the nineteen hundreds, ninety-nine",
     # money
     "$1": "one dollar",
     "$3.50": "three dollars, fifty cents",
@@ -34,18 +71,86 @@ READ_AS = {
     "£1,200": "one thousand, two hundred pounds",
     "£1.01": "one pound, one penny",
     "£2.50": "two pounds, fifty pence",
-    "€20": "twenty euros",
-    # abbreviations and signs
+    "€20, 20 €, 20 EUR": "twenty euros, twenty euros, twenty euros",
+    "€5m, $1.2 billion, £3k, $2bn": "five million euros, one point two billion dollars, three thousand pounds, "
+    "two billion dollars",
+    "3,50 €, -$5, US$7": "three euros, fifty cents, minus five dollars, seven u s dollars",
+    "50p, 1p, 99c, 5¢": "fifty pence, one penny, ninety-nine cents, five cents",
+    "£5-10, $5-$10 million": "five to ten pounds, five to ten million dollars",
+    "$5/kg, €2/month": "five dollars per kilogram, two euros per month",
+    "¥500": "five hundred yen",
+    # times and dates
+    "7:30, 7:05 pm, 12:00, 19:45": "seven thirty, seven oh five p m, twelve o'clock, nineteen forty-five",
+    "At 7 a.m. or 7PM, 19:00": "at seven a m or seven p m, nineteen hundred",
+    "until 7:30 p.m.": "until seven thirty p m.",
+    "9:00-17:30, 9am-5pm": "nine o'clock to seventeen thirty, nine a m to five p m",
+    "16:9": "sixteen to nine",
+    "4 July 1776": "the fourth of july seventeen seventy-six",
+    "July 4th, July 4, 1776": "july fourth, july fourth, seventeen seventy-six",
+    "on the 5th of May 2020": "on the fifth of may twenty twenty",
+    "Jan. 5, Sept 2020": "january fifth, september twenty twenty",
+    "3/4/2021": "march fourth, twenty twenty-one",
+    "31/12/1999": "december thirty-first, nineteen ninety-nine",
+    "2021-04-03": "april third, twenty twenty-one",
+    "3.4.2021": "april third, twenty twenty-one",
+    "99/99/2021": "ninety-nine slash ninety-nine slash twenty twenty-one",
+    # percentages and fractions
+    "50%, 3.5 %.": "fifty percent, three point five percent.",
+    "1/2, 3/4, ½, 2 1/2, 2½, 1 1/8": "one half, three quarters, one half, two and a half, two and a half, one and an eighth",
+    "2/3 and 5/16 and 120/80": "two thirds and five sixteenths and one hundred twenty over eighty",
+    "24/7": "twenty-four seven",
+    # units
+    "1 km, 5 km, 10kg, 5-km": "one kilometer, five kilometers, ten kilograms, five-kilometer",
+    "3 m/s, 9.81 m/s², 80 km/h": "three meters per second, nine point eight one meters per second squared, "
+    "eighty kilometers per hour",
+    "20 °C, -5°F, 45°": "twenty degrees celsius, minus five degrees fahrenheit, forty-five degrees",
+    "6 ft, 10 lb, 5 lbs. of": "six feet, ten pounds, five pounds of",
+    "5'10\", 1/2 mi": "five feet ten inches, one half mile",
+    "100m², 3 sq. ft, 5 GHz": "one hundred square meters, three square feet, five gigahertz",
+    "10 min. It rang": "ten minutes. it rang",
+    # abbreviations and initials
     "Mr. and Mrs. Smith": "mister and missus smith",
+    "Mr Poe, Dr Lee": "mister poe, doctor lee",
     "Dr. Jones of St. Ives": "doctor jones of saint ives",
-    "Capt. Lee, Sgt. Poe, Lt. Gen. Ray Jr.": "captain lee, sergeant poe, lieutenant general ray junior",
+    "on Main St. and Mill Dr.": "on main street and mill drive.",
+    "Capt. Lee, Sgt. Poe, Lt. Gen. Ray Jr.": "captain lee, sergeant poe, lieutenant general ray junior.",
+    "cats vs. dogs, e.g. mine, i.e. two, etc.": "cats versus dogs, for example mine, that is two, et cetera.",
+    "No. 5 and no.6. No. I said": "number five and number six. no. i said",
+    "approx. 10, pp. 5-7, Vol. 2": "approximately ten, pages five to seven, volume two",
     "a misfit. The first. Most.": "a misfit. the first. most.",
+    "J. R. R. Tolkien, George W. Bush": "j r r tolkien, george w bush",
+    "Plan B. Then I. It is I. Then": "plan b. then i. it is i. then",
+    "the U.S.A. won in the U.S.A.": "the u s a won in the u s a.",
+    # capitals
+    "BBC and the USA's CDs, the UN": "b b c and the u s a's c d's, the u n",
+    "NASA and UNESCO": "nasa and unesco",
+    "It IS not. STOP! DON'T MIX this CIVIL law": "it is not. stop! don't mix this civil law",
+    "R&D at AT&T": "r and d at a t and t",
+    "an MP3, H2O, COVID-19, 3D": "an m p three, h two o, covid-nineteen, three d",
+    "AND IT WAS SO HE SAID TO US": "and it was so he said to us",
+    # roman numerals
+    "Henry VIII, Elizabeth II's, King George I": "henry the eighth, elizabeth the second's, king george the first",
+    "When Henry I told you of left": "when henry i told you of left",
+    "Chapter IV, Act I, Part V of": "chapter four, act one, part five of",
+    "World War II, Rocky IV, XIX century": "world war two, rocky four, nineteenth century",
+    "MCMXCIV. I am in my part I know": "nineteen ninety-four. i am in my part i know",
+    "Henry V. Smith": "henry v smith",
+    # signs
     "50% of R&D": "fifty percent of r and d",
-    "and/or [sic]": "and or sic",
-    # scripts and white space
+    "and/or [sic], he/she": "and or (sic), he slash she",
+    "#5 + #fun = 6*7 @ 3°": "number five plus hashtag fun equals six times seven at three degrees",
+    "5-3=2, 5 × 3, 3x4, 2^10, x²": "five minus three equals two, five times three, three by four, two to the power of ten, "
+    "x squared",
+    "§5, ~5, C#, a -> b, 1 < 2, ©": "section five, about five, c sharp, a to b, one less than two, copyright",
+    # addresses
+    "See https://www.example.com/news, now.": "see w w w dot example dot com slash news, now.",
+    "jo_e@uni-bonn.de.": "jo underscore e at uni dash bonn dot d e.",
+    "bbc.co.uk and @joe": "b b c dot c o dot u k and at joe",
+    # scripts, punctuation and white space
     "Zoë’s “café” — naïve…": 'zoe\'s "cafe" -- naive...',
     "Привет": "privet",
-    "  a\tb\n\nc ": "a b c",
+    "(a) - \"b\"; 'c': d! e? f, g.": "(a) - \"b\"; 'c': d! e? f, g.",
+    "  a\tb\n\nc \u200b d": "a b c d",
 }
 
 
@@ -65,13 +170,109 @@ def test_ids_spell_the_cleaned_text_and_end_once():
     assert len(SYMBOLS) == len(set(SYMBOLS)) == 66 and SYMBOLS.startswith(PAD + END)
 
 
-def test_symbols_and_cleaner_are_a_choice():
+def test_what_cannot_be_read_is_told_and_parts_words():
+    assert read("a|b ☃ 😀 c|d") == ("a b c d", ("|", "☃", "😀"))
+    assert read("naïve", cleaner="basic") == ("nave", ("ï",))
+    assert read("plain, and £5 — “so”").unread == ()
+
+
+def test_any_mixture_is_read_in_symbols_alone_without_figures():
+    pieces = [*" ".join(READ_AS).split(), *"!@#$%^&*()_+-=[]{}|;:'\",.<>/?~`£€½²°☃é1234567890", "\u202f", "\u0301", "ﬀ"]
+    draw = random.Random(0)
+    for _ in range(1500):
+        text = "a " + "".join(draw.choice(pieces) + draw.choice(("", "", " ")) for _ in range(draw.randint(1, 10)))
+        spoken, unread = read(text)
+        assert set(spoken) <= set(SYMBOLS) - {PAD, END} and not any(c.isdigit() for c in spoken), text
+        assert all(character in text for character in unread), text
+
+
+# ---- symbols and cleaners of one's own
+
+
+def test_symbols_and_cleaner_are_a_choice(tmp_path):
     symbols = PAD + END + "абв "
     assert ids_to_text(text_to_ids("АБ  В", symbols, "basic"), symbols) == "аб в" + END
     assert clean("Ça va: 12", "transliteration") == "ca va: 12"
     assert set(CLEANERS) == {"english", "transliteration", "basic"}
     with pytest.raises(UserError, match="french"):
         text_to_ids("a", cleaner="french")
+    (tmp_path / "letters.txt").write_text("абв\n.,\n", encoding="utf-8")
+    assert resolve_symbols(str(tmp_path / "letters.txt")) == PAD + END + " абв.,"
+    assert resolve_symbols("+äa") == SYMBOLS + "ä" and resolve_symbols(symbols) == symbols
+    assert clean("U\u0308ber", "basic") == "über"  # one character, as in the set
+    for wrong in ("engish", str(tmp_path)):
+        with pytest.raises(UserError, match="is none of english, arpabet"):
+            resolve_symbols(wrong)
+
+
+def test_sounds_in_braces_need_their_symbols():
+    arpabet = SYMBOL_SETS["arpabet"]
+    ids = text_to_ids("Say {HH AH0 L OW1}, {T UW1} 2.", arpabet)
+    text = ids_to_text(ids, arpabet)
+    assert len(text) == len(ids) and shown(text) == "say {HH AH0 L OW1}, {T UW1} two." + END
+    assert spoken_length(text_to_ids("{T UW1}!", arpabet), arpabet) == 2
+    assert len(PHONES) == 24 + 15 * 4 and arpabet.startswith(SYMBOLS)
+    assert read("{so HH}").text == "(so h h)"  # not sounds alone
+    with pytest.raises(UserError, match="no symbol for the sound HH.*symbols=arpabet"):
+        text_to_ids("Say {HH AH0}")
+
+
+@pytest.fixture(scope="module")
+def german(tmp_path_factory):
+    data = write_data(tmp_path_factory.mktemp("german"), ROOT / "samples")
+    rows = [row._replace(text="Schöne Grüße, Straße 5!") for row in manifest.read(data.manifest)]
+    manifest.write(data.manifest, rows)
+    return data
+
+
+def test_another_alphabet_is_trained_resumed_taken_over_and_spoken(german, tmp_path):
+    first = run(german, tmp_path, 1, f"{UNSEEN},symbols=+äöüß,cleaner=basic")
+    assert first["symbols"] == SYMBOLS + "äöüß" and first["model"]["n_symbols"] == 70
+    again = run(german, tmp_path, 2, hparams="")
+    assert again["symbols"] == first["symbols"] and again["training"]["cleaner"] == "basic" and again["step"] == 2
+    path = tmp_path / "r" / "synthesizer.pt"
+    heir = run(german, tmp_path / "heir", 1, "schedule=5:1e-3:4:3", init_from=path)
+    assert heir["symbols"] == first["symbols"] and heir["training"]["cleaner"] == "basic"
+    synthesizer = Synthesizer(path, "cpu")
+    assert synthesizer.read("Größe 5 ☃") == ("größe", ("5", "☃"))  # no figure is among these symbols
+    assert synthesizer.synthesize_spectrograms(["Größe"], np.zeros(8), seed=0)[0].shape[0] == 80
+    for symbols in ("+é", "english"):
+        with pytest.raises(UserError, match="symbols"):
+            run(german, tmp_path, 3, f"symbols={symbols}")
+
+
+def test_a_checkpoint_from_before_symbols_were_a_setting_goes_on(german, tmp_path):
+    old = run(german, tmp_path, 1)
+    del old["training"]["symbols"]
+    checkpoint.save(tmp_path / "r" / "synthesizer.pt", old)
+    assert run(german, tmp_path, 2, hparams="")["symbols"] == SYMBOLS
+
+
+# ---- word times
+
+
+def test_times_of_words_that_are_written_otherwise_find_their_place():
+    words = ("The", "BBC", "paid", "7.5", "of", "1200", "to", "Mr", "Poe")  # as alignments.txt has them
+    text = ids_to_text(text_to_ids("The BBC paid 7.5% of £1,200 to Mr. Poe."))
+    ends = symbol_ends(text, WordTimes(words, tuple(range(1, 10))), 10.0)
+    for word, second in {
+        "the": 1,
+        "b b c": 2,
+        "paid": 3,
+        "five percent": 4,
+        " of": 5,
+        "hundred pounds": 6,
+        "mister": 8,
+    }.items():
+        assert ends[text.index(word) + len(word) - 1] == pytest.approx(second)
+    assert (np.diff(ends) >= 0).all()
+    assert (
+        symbol_ends("something else entirely was said here, in other words~", WordTimes(words, tuple(range(1, 10))), 10.0)
+        is None
+    )
+
+
+# ---- nothing to read
 
 
 @pytest.mark.parametrize("text", ["", "   ", "☃ ☃", "!?", "~_"])

@@ -43,14 +43,14 @@ class Origin:
     def configure(self, overrides: dict[str, str], model_config: Any, *settings: Any) -> tuple[Any, ...]:
         """The model's configuration and the training settings, after --hparams and what the file says.
 
-        A resumed run keeps its own unless told otherwise, one that starts from other weights takes their model. UserError where
-        the overrides contradict the model of the file.
+        A resumed run keeps its own unless told otherwise, one that starts from other weights takes their model and how they
+        read text. UserError where the overrides contradict the model of the file.
         """
         if self.content:
             with checkpoint.restoring(self.path, self.stage):
                 model_config = type(model_config)(**self.content["model"])
-                if self.is_own:
-                    settings = tuple(_with_values(s, self.content["training"]) for s in settings)
+                kept = {**(self.content["training"] if self.is_own else {}), **_reading(self.content)}
+                settings = tuple(_with_values(s, kept) for s in settings)
         chosen = override(overrides, model_config, *settings)
         if self.content and chosen[0] != model_config:
             old, new = dataclasses.asdict(model_config), dataclasses.asdict(chosen[0])
@@ -64,6 +64,9 @@ class Origin:
         for name in ("mel", "symbols"):
             if self.content and self.content.get(name) != expected[name]:
                 found = self.content.get(name)
+                if name == "symbols":
+                    raise UserError(f"{self.path}: was trained with other symbols; leave --hparams symbols out, or choose "
+                                    "another run_id or file")  # fmt: skip
                 raise UserError(f"{self.path}: was trained on another {name} format ({found}) than this data's "
                                 f"({expected[name]}); choose another run_id or file, or preprocess again")  # fmt: skip
 
@@ -94,6 +97,12 @@ class Origin:
                 scaler.load_state_dict(saved["scaler_state"])
             set_rng_state(saved["rng_state"], device)
             return int(saved["sampler_state"]["skipped"])
+
+
+def _reading(content: dict[str, Any]) -> dict[str, Any]:
+    """The settings that say what a model's inputs mean, as far as there are any: they go with its weights."""
+    values = {"symbols": content.get("symbols"), "cleaner": content.get("training", {}).get("cleaner")}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _with_values(settings: Any, values: dict[str, Any]) -> Any:

@@ -1,0 +1,87 @@
+"""Signs: typographic ones as plain ones, and those that have a name as words."""
+
+import re
+import unicodedata
+
+PLAIN = str.maketrans({
+    **dict.fromkeys("“”„‟«»″〝〞", '"'), **dict.fromkeys("‘’‚‛′´ʼ‹›`", "'"), **dict.fromkeys("‐‑−", "-"), "…": "...",
+    "[": "(", "]": ")", "{": "(", "}": ")", "º": "°", "˚": "°", "℃": "°C", "℉": "°F",  "μ": "µ",
+    "Ω": "Ω", "⁄": "/", "№": "No. ", "¿": None, "¡": None,
+})  # fmt: skip
+WORDS = {
+    "&": "and", "%": "percent", "‰": "per mille", "@": "at", "#": "hash", "+": "plus", "=": "equals", "§": "section",
+    "°": "degrees", "©": "copyright", "®": "registered", "™": "trademark", "×": "times", "÷": "divided by",
+    "±": "plus or minus", "≈": "is about", "≠": "does not equal", "≤": "is at most", "≥": "is at least", "∞": "infinity",
+    "√": "the square root of", "π": "pi", "→": "to", "¶": "paragraph", "<": "less than", ">": "greater than", "\\": "backslash",
+    "$": "dollar", "£": "pound", "€": "euro", "¥": "yen", "¢": "cent", "/": "slash",
+}  # fmt: skip
+# Where they touch numbers.
+BESIDE_NUMBERS = [
+    (re.compile(pattern), words)
+    for pattern, words in {
+        r"#\s?(?=\d)": "number ",
+        r"§\s?(?=\d)": "section ",
+        r"§§\s?(?=\d)": "sections ",
+        r"(?<!\w)~\s?(?=[\d$£€])": "about ",
+        r"(?<=\d)\s?\*\s?(?=\d)": " times ",
+        r"(?<=\d)(?:\s?x\s?|×)(?=\d)": " by ",
+        r"(?<=\d)\^2(?!\d)": " squared",
+        r"(?<=\d)\^3(?!\d)": " cubed",
+        r"(?<=\d)\s?\^\s?(?=\d)": " to the power of ",
+        r"(?<=\d)\s/\s(?=\d)": " divided by ",
+    }.items()
+]
+
+_LONG_DASH = re.compile(r"(?<=\d)\s?[–—‒]\s?(?=[$£€]?\d)")  # from, to
+_VULGAR = re.compile(r"(\d)?([¼-¾⅐-⅞])")
+_SUPERSCRIPT = re.compile(r"(?<=[^\W_])[²³]")
+_TO_THE_POWER = re.compile(r"(?<=\w)\^(?=\w)")
+_SIGN = re.compile(rf"\s?([{''.join(map(re.escape, WORDS))}])\s?")
+_ARROW = re.compile(r"\s?(?:[-=]+>|<[-=]+)\s?")
+_SHARP = re.compile(r"\b([A-G])#|\b(C)\+\+")
+_POWER = re.compile(r"(?<=[^\W\d])\^(two|three)\b")  # of a letter, when numbers are words already
+_INVISIBLE = {"Cf", "Cc"}
+
+
+def plain_typography(text: str) -> str:
+    """Quotes, dashes, spaces, digits and fractions of any typography as those of a typewriter; brackets are round."""
+    if not text.isascii():
+        text = _LONG_DASH.sub("-", unicodedata.normalize("NFC", text))
+        text = _VULGAR.sub(lambda m: f"{m[1] + ' ' if m[1] else ''}{unicodedata.normalize('NFKC', m[2])}", text)
+        text = _SUPERSCRIPT.sub(lambda m: f"^{unicodedata.normalize('NFKC', m[0])}", text)
+        text = "".join(map(_plain, text))
+    return text.translate(PLAIN)
+
+
+def _plain(character: str) -> str:
+    if character.isascii() or character in WORDS or ord(character) in PLAIN:
+        return character
+    if unicodedata.category(character) in _INVISIBLE or "\ufe00" <= character <= "\ufe0f":
+        return ""
+    if character.isspace():
+        return " "
+    if character.isdecimal():
+        return str(unicodedata.decimal(character))
+    return unicodedata.normalize("NFKC", character)  # ligatures, full-width letters, digits in circles
+
+
+def expand_beside_numbers(text: str) -> str:
+    """Signs that mean another thing beside a number than elsewhere."""
+    for pattern, words in BESIDE_NUMBERS:
+        text = pattern.sub(words, text)
+    return text
+
+
+def expand(text: str) -> str:
+    """Signs that have a name as words; others stay."""
+    text = _SHARP.sub(lambda m: f"{m[1]} sharp" if m[1] else "C plus plus", text)
+    text = _ARROW.sub(" to ", text)
+    text = _POWER.sub(lambda m: " squared" if m[1] == "two" else " cubed", text)
+    text = _TO_THE_POWER.sub(" to the power of ", text)
+    return _SIGN.sub(_word, text)
+
+
+def _word(match: re.Match[str]) -> str:
+    before, after = match.string[: match.start()], match.string[match.end() :]
+    opening = "" if not before or before[-1] in "(\"'" else " "
+    return opening + WORDS[match[1]] + ("" if not after or after[0] in ".,;:!?)'\"-" else " ")
