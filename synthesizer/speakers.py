@@ -9,7 +9,7 @@ import numpy as np
 from synthesizer.denoise import denoise
 from synthesizer.parts import Part, one_field, read_part
 from synthesizer.segment import Segment, disagreement, noise_spans, split
-from synthesizer.text import SYMBOL_SETS, TextError, text_to_ids
+from synthesizer.text import SYMBOL_SETS, TextError, clean, text_to_ids
 from synthesizer.transcript import onto_text, spoken
 from utils import audio, corpora, vad
 from utils.audio import AudioError, MelFormat
@@ -117,7 +117,8 @@ def _forget(data: SynthesizerData, speaker: Speaker) -> None:
 def _pieces(part: Part, utterance: Utterance, passages: bool, settings: PreprocessSettings, f: MelFormat) -> list[Piece]:
     """What becomes of one audio file: its parts between long pauses where word times are known, else the whole.
 
-    The words of a passage are its text; other texts keep their punctuation, and must be spelt as the words are.
+    The words of a passage are its text; other texts keep their punctuation, and must be spelt as the words are. Where
+    they are once written out in full, that is what is kept.
     """
     has_times = utterance.words is not None
     if not has_times and (utterance.text is None or (passages and settings.alignments)):
@@ -135,7 +136,8 @@ def _pieces(part: Part, utterance: Utterance, passages: bool, settings: Preproce
             return []
         times = (utterance.words, utterance.ends)
         if not passages and utterance.text is not None:
-            times = onto_text(utterance.text, *times)
+            # Aligners often know words alone: "five pounds" of £5.
+            times = onto_text(utterance.text, *times) or onto_text(clean(utterance.text), *times)
         if times:
             return aligned_pieces(wav, *times, settings, f)
         part.notes.append(("text and timed words differ, used whole", f"{utterance.path}: {utterance.text[:80]}"))

@@ -1,11 +1,13 @@
 """How text is read: against the published ids, and rule by rule."""
 
 import random
+import shutil
 
 import numpy as np
 import pytest
 
 from synthesizer.inference import Synthesizer
+from synthesizer.preprocess import preprocess_audio
 from synthesizer.text import (
     CLEANERS,
     END,
@@ -25,6 +27,8 @@ from synthesizer.word_times import WordTimes, symbol_ends
 from tests.test_synthesizer_train import ROOT, UNSEEN, run, write_data
 from utils import checkpoint, manifest
 from utils.cli import UserError
+from utils.corpora import find_speakers, list_utterances
+from utils.paths import SynthesizerData
 
 READ_AS = {
     # cardinals
@@ -270,6 +274,21 @@ def test_times_of_words_that_are_written_otherwise_find_their_place():
         symbol_ends("something else entirely was said here, in other words~", WordTimes(words, tuple(range(1, 10))), 10.0)
         is None
     )
+
+
+def test_an_aligner_that_writes_figures_out_gives_times_too(tmp_path, samples):
+    speaker = next(s for s in find_speakers(samples, ["LibriSpeech/test-clean"]) if s.folder.name == "90012")
+    found = list_utterances(speaker, texts=True, alignments=True).utterances
+    (utterance,) = (each for each in found if "MISTER ELTON" in each.text)
+    folder = tmp_path / "own" / "anna"
+    folder.mkdir(parents=True)
+    shutil.copy(utterance.path, folder / "a.flac")
+    (folder / "a.txt").write_text(utterance.text.capitalize().replace("mister elton", "Mr. Elton, "))
+    (folder / "alignment.txt").write_text(f'a "{",".join(utterance.words)}" "{",".join(map(str, utterance.ends))}"\n')
+    preprocess_audio(tmp_path, tmp_path / "out", ["own"], n_processes=1)
+    data = SynthesizerData(tmp_path / "out")
+    assert "to mister elton, than" in " ".join(row.text for row in manifest.read(data.manifest))
+    assert "MISTER" in data.alignments.read_text().upper()
 
 
 # ---- nothing to read
