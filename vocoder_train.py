@@ -24,10 +24,14 @@ def main() -> None:
         help="steps between two generations of held-out audio (seconds on a GPU, a minute on a CPU); 0 is never")  # fmt: skip
     cli.add_hparams(
         parser,
-        "learning_rate (1e-4), batch_size (100 crops, on each GPU), seq_len (1000 samples per crop, whole mel frames; longer "
-        "ones take more memory and time), clip (4, gradient norm), eval_crops (200 at most in a held-out loss), eval_shown (2 "
-        "held-out utterances generated), eval_seconds (3 s of each), target (8000) and overlap (400 samples) of the pieces "
-        "generated side by side; sizes of a new model: mode (RAW: mu-law classes; or MOL: mixture of logistics, any "
+        "learning_rate (4e-4, the highest), warmup_steps (1000, in which it rises from 0), halving_steps (50000, in which it "
+        "then falls to half; 0 keeps it), final_learning_rate (2e-5, where it stops to fall; learning_rate=1e-4,warmup_steps=0,"
+        "halving_steps=0 is the published constant), average_decay (0.999, of the moving average of the weights with which it "
+        "speaks; 0 takes those of the last step), quiet_db (-40 dB of full scale) and quiet_kept (0.25: three in four crops "
+        "quieter than that are replaced), batch_size (100 crops, on each GPU), seq_len (1000 samples per crop, whole mel "
+        "frames; longer ones take more memory and time), clip (4, gradient norm), eval_crops (200 at most in a held-out loss), "
+        "eval_shown (2 held-out utterances generated), eval_seconds (3 s of each), target (8000) and overlap (800 samples) of "
+        "the pieces generated side by side; sizes of a new model: mode (RAW: mu-law classes; or MOL: mixture of logistics, any "
         "amplitude), bits (9: RAW has 2^bits classes), n_mixtures (10, of MOL), n_mels (80), upsample_factors (5:5:8; their "
         "product is the mel format's hop of 200 samples), pad (2 mel frames seen on each side of a crop), context_dims (128) "
         "and n_context_blocks (10) of the net that reads the mels, aux_dims (128, what it gives; a multiple of 4), rnn_dims "

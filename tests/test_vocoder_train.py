@@ -1,7 +1,6 @@
 """The vocoder's crops, and vocoder_train.py as a user runs it: stopped, killed, resumed, given bad data."""
 
 import dataclasses
-import itertools
 import json
 import os
 import signal
@@ -20,17 +19,18 @@ from tests.vocoder_data import FORMAT, write_speech
 from utils import audio, manifest
 from utils.cli import UserError
 from utils.paths import VocoderData, save_npy
+from vocoder.average import Average
 from vocoder.dataset import CropDataset, CropPlan, collate, even_windows, find_sources
 from vocoder.distribution import LogisticMixture, MuLaw
 from vocoder.inference import Vocoder
-from vocoder.train import split
+from vocoder.train import VocoderTraining, split
 
 STEPS = 24
 ONE_THREAD = os.environ | {"OMP_NUM_THREADS": "1"}
 ROOT = Path(__file__).parent.parent
 CROP, PAD, HOP = 5, 2, FORMAT.hop_length
 TINY = "rnn_dims=16,fc_dims=16,context_dims=8,n_context_blocks=1,aux_dims=8,batch_size=4,eval_crops=8,eval_seconds=0.3"
-TINY += ",seq_len=400,learning_rate=0.01,target=1000,overlap=200"
+TINY += ",seq_len=400,learning_rate=0.01,warmup_steps=4,target=1000,overlap=200,average_decay=0.5"
 
 
 @pytest.fixture(scope="module")
@@ -49,12 +49,52 @@ def test_every_window_can_be_drawn_the_last_included():
     lengths = [5, 7, 12]
     windows = {(u, first) for u, n in enumerate(lengths) for first in range(n - CROP + 1)}
     plan = CropPlan(lengths, CROP, 50, seed=3)
-    drawn = list(itertools.chain.from_iterable(plan(step) for step in range(1, 101)))
+    drawn = [windows[0] for step in range(1, 101) for windows in plan(step)]
     counts = {window: drawn.count(window) for window in windows}
     assert set(drawn) == windows
     assert min(counts.values()) > 0.7 * max(counts.values())  # and each is as likely as any other
     assert set(even_windows(plan, 1000)) == windows
     assert len(even_windows(plan, 4)) == 4 and even_windows(plan, 4)[-1] == (2, 7)
+
+
+def test_quiet_crops_are_drawn_less_and_the_rest_as_often_as_any_other(tmp_path, speech):
+    """A quarter of the frames is noise of -60 dB: of those windows a quarter stays."""
+    n_frames = 80
+    level = np.where(np.arange(n_frames) < n_frames // 4, 0.001, 0.1).repeat(HOP)
+    row = manifest.Row("audio-a.npy", "mel-a.npy", "embed-a.npy", n_frames * HOP, n_frames, "text")
+    save_npy(tmp_path / row.audio, audio.to_int16(level * np.random.default_rng(0).choice([-1.0, 1.0], len(level))))
+    save_npy(tmp_path / row.mel, np.broadcast_to(np.arange(n_frames)[:, None] / 20, (n_frames, 80)).astype(np.float16))
+    sources = sources_of(speech)._replace(rows=[row], audio_dir=tmp_path, mel_dir=tmp_path)
+    dataset = CropDataset(sources, FORMAT, LogisticMixture(10), CROP, PAD, quiet_db=-40)
+    plan = CropPlan([n_frames], CROP, 300, seed=1, quiet_kept=0.25)
+    assert plan(3) == plan(3) != plan(4)
+    quiet = {first for first in range(n_frames - CROP + 1) if dataset.is_quiet(0, first)}
+    assert quiet == set(range(n_frames // 4 - CROP + 1))
+    firsts = [int(np.rint(dataset[windows].mel[PAD, 0] * 80)) for step in range(1, 7) for windows in plan(step)]
+    share = len(quiet) / (n_frames - CROP + 1)
+    assert np.mean([first in quiet for first in firsts]) == pytest.approx(0.25 * share + 0.75 * share**4, abs=0.02)
+    assert set(firsts) == set(range(n_frames - CROP + 1))
+
+
+def test_the_learning_rate_rises_and_falls_as_asked():
+    rate = VocoderTraining(learning_rate=8e-4, warmup_steps=10, halving_steps=100, final_learning_rate=1e-4).learning_rate_at
+    assert [rate(step) for step in (1, 5, 10, 110, 210, 10**6)] == pytest.approx([8e-5, 4e-4, 8e-4, 4e-4, 2e-4, 1e-4])
+    published = VocoderTraining(learning_rate=1e-4, warmup_steps=0, halving_steps=0).learning_rate_at
+    assert {published(step) for step in (1, 10**6)} == {1e-4}
+
+
+def test_the_average_lags_behind_the_weights_by_its_decay():
+    model = torch.nn.BatchNorm1d(1)
+    average = Average(model, decay=0.9)
+    for step in range(1, 501):
+        model.weight.data.fill_(step)
+        model.running_mean.fill_(-step)
+        model.num_batches_tracked += 1
+        average.update(model, step)
+        assert 0 < step - average.model.weight.item() + 1e-6 < 9.01
+    assert average.model.weight.item() == pytest.approx(500 - 9, abs=1e-3)  # decay / (1 - decay) steps behind
+    assert average.state["running_mean"].item() == pytest.approx(9 - 500, abs=1e-3)
+    assert average.state["num_batches_tracked"] == 500 and not average.model.weight.requires_grad
 
 
 def test_ranks_share_a_step_and_a_step_is_always_the_same():
@@ -75,7 +115,7 @@ def test_samples_belong_to_their_frame(tmp_path, speech):
     flat = dataclasses.replace(FORMAT, preemphasis=0.0)
     dataset = CropDataset(sources, flat, LogisticMixture(10), CROP, PAD)
     for first in range(n_frames - CROP + 1):
-        crop = dataset[0, first]
+        crop = dataset.at(0, first)
         assert crop.mel.shape == (CROP + 2 * PAD, 80) and crop.levels.shape == crop.targets.shape == (CROP * HOP,)
         of_samples = torch.round(crop.targets * 32767 / 1000) - 1
         of_mel = torch.round(crop.mel[PAD : PAD + CROP, 0] * 16)
@@ -94,12 +134,12 @@ def test_crops_are_cut_from_the_preemphasised_wave(speech):
         wave = audio.preemphasize(audio.from_int16(np.load(sources.audio_dir / row.audio)), FORMAT.preemphasis)
         levels, labels = mu_law.encode(np.clip(np.concatenate([[0], wave]), -1, 1))  # silence before the first sample
         for first in (0, 1, 7, row.n_frames - CROP):
-            crop = dataset[index, first]
+            crop = dataset.at(index, first)
             start, end = first * HOP, (first + CROP) * HOP
             agree = crop.targets.numpy() == labels[1 + start : 1 + end]
             assert agree.mean() > 0.999  # rounding at the border of two classes aside
             np.testing.assert_allclose(crop.levels, levels[start:end], atol=2.1 * 2 / 511)
-    batch = collate([dataset[0, 0], dataset[1, 3]])
+    batch = collate([dataset[[(0, 0)]], dataset[[(1, 3)]]])
     assert batch.mel.shape == (2, 9, 80) and batch.targets.shape == (2, 1000)
 
 
@@ -183,7 +223,10 @@ def test_training_learns_and_shows_what_it_learnt(uninterrupted, speech):
     for path in wavs:
         rate, wave = scipy.io.wavfile.read(path)
         assert rate == 16000 and len(wave) == 24 * HOP
+    content = torch.load(run / "vocoder.pt")
     trained = Vocoder(run / "vocoder.pt", "cpu")
+    of_the_average = trained.model.state_dict()
+    assert same(of_the_average, dict(content["average_state"])) and not same(of_the_average, dict(content["model_state"]))
     assert trained.step == STEPS and trained.mel_format == FORMAT
     assert np.isfinite(trained.infer_waveform(np.zeros((80, 2)), seed=0)).all()
 
@@ -207,6 +250,35 @@ def test_a_run_stopped_and_resumed_equals_one_that_was_not(number, uninterrupted
         [entry["loss"] for entry in metrics(*run) if "loss" in entry] for run in ((tmp_path, "cut"), (uninterrupted, "whole"))
     ]
     assert losses[0] == losses[1]
+
+
+FIXED_NORM = """
+import runpy, sys, torch
+def forward(self, x):
+    return torch.nn.functional.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias)
+torch.nn.BatchNorm1d.forward = forward
+sys.argv = sys.argv[1:]
+sys.path.insert(0, ".")
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def test_two_ranks_train_as_one_with_the_whole_batch(speech, tmp_path):
+    """But for batch norm, the statistics of which are a rank's own: it is held fixed here."""
+    (tmp_path / "runner.py").write_text(FIXED_NORM)
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    for run, size, launcher in (("one", 16, []), ("two", 8, torchrun)):
+        python, *rest = command(speech, tmp_path, run, "-g", "--max_steps", "3", "--eval_every", "3")
+        rest[rest.index(TINY)] = TINY.replace("batch_size=4", f"batch_size={size}")
+        whole = [python, *launcher, str(tmp_path / "runner.py"), *rest]
+        done = subprocess.run(whole, cwd=ROOT, capture_output=True, text=True, env=ONE_THREAD)
+        assert done.returncode == 0, done.stderr
+    one, two = (torch.load(tmp_path / run / "vocoder.pt") for run in ("one", "two"))
+    for part in ("model_state", "average_state"):
+        for name, value in one[part].items():
+            torch.testing.assert_close(two[part][name], value, atol=2e-4, rtol=0, msg=name)  # a step of Adam is up to 1e-2
+    held_out = [[e["held_out_loss"] for e in metrics(tmp_path, run) if "held_out_loss" in e] for run in ("one", "two")]
+    assert len(held_out[0]) == 1 and held_out[0] == pytest.approx(held_out[1], abs=1e-4)
 
 
 def test_a_users_mistake_costs_one_line(speech, tmp_path):

@@ -80,14 +80,24 @@ class Origin:
             return {"file": self.path.name, "sha256": checkpoint.sha256(self.path), "step": int(self.content["step"])}
 
     def load_into(
-        self, model: nn.Module, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler, device: torch.device
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        scaler: torch.amp.GradScaler,
+        device: torch.device,
+        average: dict[str, torch.Tensor] | None = None,
     ) -> int:
-        """All of the run's own state, or the weights alone of another file; returns the number of skipped steps so far."""
+        """All of the run's own state, or the weights alone of another file; returns the number of skipped steps so far.
+
+        `average` is filled with the file's average_state, or with its weights where it has none.
+        """
         saved, self.content = self.content, None  # its memory is not needed any more
         if saved is None:
             return 0
         with checkpoint.restoring(self.path, self.stage):
             model.load_state_dict(saved["model_state"])
+            for name, value in (average or {}).items():
+                value.copy_(saved.get("average_state", saved["model_state"])[name])
             if not self.is_own:
                 return 0
             optimizer.load_state_dict(saved["optimizer_state"])

@@ -100,20 +100,23 @@ class Run:
         *settings: Any,
         mel: dict[str, Any] | None = None,
         symbols: str | None = None,
+        average: dict[str, torch.Tensor] | None = None,
     ) -> nn.Module:
         """Load what the checkpoint holds, or the weights of init_from, or start afresh; returns the module to call (wrapped if
         there are several ranks).
 
-        The model must be on run.device already, and the optimizer be a fused one (see Stepper).
+        The model must be on run.device already, and the optimizer be a fused one (see Stepper). `average`: a second state of
+        the model, such as the moving average of its weights, that the trainer itself keeps up to date, in place. It is saved as
+        `average_state`, and loaded where the model is.
         """
-        self.model, self.optimizer = model, optimizer
+        self.model, self.optimizer, self._average = model, optimizer, average
         self._stepper = Stepper(model, optimizer, self._scaler, loss_is_alike=self.world_size == 1)
         self._content = {"model": dataclasses.asdict(config), "mel": mel, "symbols": symbols}
         self._content["training"] = {k: v for s in settings for k, v in dataclasses.asdict(s).items()}
         self._origin.check_formats(self._content)
         if first_weights := self._origin.first_weights():
             self._content["init_from"] = first_weights
-        self._stepper.skipped.fill_(self._origin.load_into(model, optimizer, self._scaler, self.device))
+        self._stepper.skipped.fill_(self._origin.load_into(model, optimizer, self._scaler, self.device, average))
         if self.is_main:
             if self.options.force_restart:  # only now, when nothing is left that the user might have mistaken
                 self._put_aside()
@@ -244,6 +247,8 @@ class Run:
                 "sampler_state": {"seed": self.seed, "skipped": int(self._stepper.skipped)},
                 "rng_state": rng_state(self.device),
             }
+            if self._average is not None:
+                content["average_state"] = self._average
             checkpoint.save(self.path, content)
         self._saved_step = self.step
 

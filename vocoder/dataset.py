@@ -81,47 +81,83 @@ def _inconsistency(row: Row, sources: Sources, hop: int) -> str | None:
     return None
 
 
-class CropPlan:
-    """plan(step) -> [(utterance, first frame), ...]: every window of every utterance is as likely as any other.
+Window = tuple[int, int]  # utterance, first frame
 
-    Drawn with replacement, so that a batch may be larger than the number of utterances.
+
+class CropPlan:
+    """plan(step) -> for each crop the windows to choose from, as CropDataset does: the first that is not quiet, else the last.
+
+    Every window of every utterance is as likely as any other, drawn with replacement. A share `quiet_kept` of the crops has
+    a single window to choose from, so that this share of the quiet ones stays.
     """
 
+    N_WINDOWS = 4  # of the other crops
+
     def __init__(
-        self, n_frames: Sequence[int], crop: int, batch_size: int, seed: int, rank: int = 0, world_size: int = 1
+        self,
+        n_frames: Sequence[int],
+        crop: int,
+        batch_size: int,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+        quiet_kept: float = 1.0,
     ) -> None:
         self.ends = np.cumsum(np.asarray(n_frames) - crop + 1)  # windows of the utterances up to and with each
         self.batch_size, self.seed, self.rank, self.world_size = batch_size, seed, rank, world_size
+        self.quiet_kept = quiet_kept
 
-    def __call__(self, step: int) -> list[tuple[int, int]]:
-        drawn = rng(self.seed, step).integers(self.ends[-1], size=self.batch_size * self.world_size)
-        return self.windows(drawn[self.rank :: self.world_size])
+    def __call__(self, step: int) -> list[list[Window]]:
+        generator, n = rng(self.seed, step), self.batch_size * self.world_size
+        drawn = generator.integers(self.ends[-1], size=(n, self.N_WINDOWS))
+        counts = np.where(generator.random(n) < self.quiet_kept, 1, self.N_WINDOWS)
+        mine = slice(self.rank, None, self.world_size)
+        return [self.windows(numbers[:count]) for numbers, count in zip(drawn[mine], counts[mine], strict=True)]
 
-    def windows(self, numbers: np.ndarray) -> list[tuple[int, int]]:
+    def windows(self, numbers: np.ndarray) -> list[Window]:
         """Windows by number, counted through all utterances."""
         utterances = np.searchsorted(self.ends, numbers, side="right")
         starts = np.concatenate([[0], self.ends[:-1]])[utterances]
         return list(zip(utterances.tolist(), (numbers - starts).tolist(), strict=True))
 
 
-def even_windows(plan: CropPlan, n: int) -> list[tuple[int, int]]:
+def even_windows(plan: CropPlan, n: int) -> list[Window]:
     """At most n windows, the same every time, spread evenly over all there are."""
     total = int(plan.ends[-1])
     return plan.windows(np.linspace(0, total - 1, min(n, total)).astype(np.int64))
 
 
 class CropDataset(Dataset):
-    """dataset[utterance, first frame] -> Batch of one crop without its batch axis."""
+    """dataset[windows to choose from] -> Batch of one crop without its batch axis. A window is quiet when the level of its
+    audio, the square root of the mean square, is under quiet_db decibels of full scale."""
 
-    def __init__(self, sources: Sources, mel_format: MelFormat, distribution: Distribution, crop: int, pad: int) -> None:
+    def __init__(
+        self,
+        sources: Sources,
+        mel_format: MelFormat,
+        distribution: Distribution,
+        crop: int,
+        pad: int,
+        quiet_db: float = -np.inf,
+    ) -> None:
         self.sources, self.mel_format, self.distribution = sources, mel_format, distribution
-        self.crop, self.pad = crop, pad
+        self.crop, self.pad, self.quiet_level = crop, pad, 10 ** (quiet_db / 20)
 
     def __len__(self) -> int:
         return len(self.sources.rows)
 
-    def __getitem__(self, window: tuple[int, int]) -> Batch:
-        utterance, first = window
+    def __getitem__(self, windows: Sequence[Window]) -> Batch:
+        return self.at(*next((window for window in windows[:-1] if not self.is_quiet(*window)), windows[-1]))
+
+    def is_quiet(self, utterance: int, first: int) -> bool:
+        """Whether there is next to nothing to hear in the window that begins with frame `first`."""
+        hop = self.mel_format.hop_length
+        wave = np.load(self.sources.audio_dir / self.sources.rows[utterance].audio, mmap_mode="r")
+        crop = audio.from_int16(wave[first * hop : (first + self.crop) * hop])
+        return bool(np.sqrt(np.mean(np.square(crop))) < self.quiet_level)
+
+    def at(self, utterance: int, first: int) -> Batch:
+        """The crop that begins with frame `first`."""
         row = self.sources.rows[utterance]
         wave = np.load(self.sources.audio_dir / row.audio, mmap_mode="r")
         mel = np.load(self.sources.mel_dir / row.mel, mmap_mode="r")

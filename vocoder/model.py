@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from utils.audio import MelFormat
 from utils.cli import UserError, check_at_least
+from vocoder import recurrence
 from vocoder.distribution import Distribution, distribution
 from vocoder.upsample import Upsample
 
@@ -64,23 +65,49 @@ class WaveRNN(nn.Module):
         aux = c.aux_dims // N_AUX
         self.upsample = Upsample(c.n_mels, c.context_dims, c.aux_dims, c.n_context_blocks, c.pad, c.upsample_factors)
         self.input = nn.Linear(1 + c.n_mels + aux, c.rnn_dims)
-        self.gru1 = nn.GRU(c.rnn_dims, c.rnn_dims, batch_first=True)
-        self.gru2 = nn.GRU(c.rnn_dims + aux, c.rnn_dims, batch_first=True)
+        self.gru1 = nn.GRU(c.rnn_dims, c.rnn_dims)
+        self.gru2 = nn.GRU(c.rnn_dims + aux, c.rnn_dims)
         self.hidden1 = nn.Linear(c.rnn_dims + aux, c.fc_dims)
         self.hidden2 = nn.Linear(c.fc_dims + aux, c.fc_dims)
         self.output = nn.Linear(c.fc_dims, self.distribution.n_outputs)
 
-    def forward(self, levels: Tensor, mel: Tensor) -> Tensor:
-        """levels (B, N), the sample before each; mel (B, T + 2 pad, n_mels) -> (B, N, C)"""
+    def forward(self, levels: Tensor, mel: Tensor, targets: Tensor | None = None) -> Tensor:
+        """levels (B, N), the sample before each; mel (B, T + 2 pad, n_mels) -> (B, N, C), or with targets (B, N) the loss ()"""
         fine, aux = self.upsample(mel)
-        aux = torch.repeat_interleave(aux, self.config.hop_length, dim=1)  # (B, N, aux_dims)
-        aux1, aux2, aux3, aux4 = aux.chunk(N_AUX, dim=-1)
-        x = self.input(torch.cat([levels.unsqueeze(-1), fine, aux1], dim=-1))  # (B, N, H)
+        features = torch.cat([levels.unsqueeze(-1), fine], dim=-1).transpose(0, 1)  # (N, B, 1 + n_mels)
+        aux1, aux2, aux3, aux4 = aux.transpose(0, 1).chunk(N_AUX, dim=-1)  # (T, B, aux_dims / 4)
+        recurrent = self._recurrent_in_bf16 if recurrence.is_faster(features) else self._recurrent
+        x = recurrent(features, aux1, aux2)  # (N, B, H)
+        x = F.relu(_with_context(self.hidden1, x, aux3))  # (N, B, fc_dims)
+        x = F.relu(_with_context(self.hidden2, x, aux4))
+        outputs = self.output(x)
+        return outputs.transpose(0, 1) if targets is None else self.distribution.loss(outputs, targets.t())
+
+    def _recurrent(self, features: Tensor, aux1: Tensor, aux2: Tensor) -> Tensor:
+        """(N, B, 1 + n_mels), twice (T, B, aux_dims / 4) -> (N, B, H)"""
+        x = _with_context(self.input, features, aux1)
         x = x + self.gru1(x)[0]
-        x = x + self.gru2(torch.cat([x, aux2], dim=-1))[0]
-        x = F.relu(self.hidden1(torch.cat([x, aux3], dim=-1)))  # (B, N, fc_dims)
-        x = F.relu(self.hidden2(torch.cat([x, aux4], dim=-1)))
-        return self.output(x)
+        return x + self.gru2(torch.cat([x, torch.repeat_interleave(aux2, self.config.hop_length, dim=0)], dim=-1))[0]
+
+    def _recurrent_in_bf16(self, features: Tensor, aux1: Tensor, aux2: Tensor) -> Tensor:
+        """The same. What the first GRU does with the input layer's output is one product with the input layer's input."""
+        of_features, of_aux = self.input.weight.split([features.size(-1), aux1.size(-1)], dim=1)
+        with torch.autocast("cpu", enabled=False):
+            to_gates = self.gru1.weight_ih_l0
+            features_to_gates, aux_to_gates = to_gates @ of_features, to_gates @ of_aux
+            bias_to_gates = to_gates @ self.input.bias
+        x = _with_context(self.input, features, aux1)
+        gates, conditioning = F.linear(features, features_to_gates), F.linear(aux1, aux_to_gates, bias_to_gates)
+        x = recurrence.residual(self.gru1, x, gates, conditioning)
+        of_x, of_aux = self.gru2.weight_ih_l0.split([x.size(-1), aux2.size(-1)], dim=1)
+        return recurrence.residual(self.gru2, x, F.linear(x, of_x), F.linear(aux2, of_aux))
+
+
+def _with_context(layer: nn.Linear, x: Tensor, aux: Tensor) -> Tensor:
+    """layer([x, aux]), x (N, B, C), aux (T, B, A), the same for the N / T samples of a frame -> (N, B, outputs)"""
+    of_x, of_aux = layer.weight.split([x.size(-1), aux.size(-1)], dim=1)
+    frames = F.linear(x, of_x).unflatten(0, (aux.size(0), -1))  # (T, hop, B, outputs)
+    return (frames + F.linear(aux, of_aux, layer.bias).unsqueeze(1)).flatten(0, 1)
 
 
 def check_sizes(config: WaveRNNConfig, mel_format: MelFormat) -> None:

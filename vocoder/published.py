@@ -25,12 +25,13 @@ _SMOOTH = re.compile(r"^upsample\.up_layers\.(\d+)\.weight$")
 
 
 def own_content(content: dict[str, Any]) -> dict[str, Any]:
-    """The content of any vocoder's file -> that of a checkpoint of this project, as far as the file has it.
+    """The content of any vocoder's file -> that of a checkpoint of this project, as far as the file has it, with the average
+    of the weights for weights if there is one.
 
     KeyError or RuntimeError when the weights are not a WaveRNN's.
     """
     if "format" in content:
-        return content
+        return content | {"model_state": content.get("average_state", content["model_state"])}
     model, step = from_published(content.get("model_state", content))
     mel = dataclasses.asdict(MelFormat())
     return {"model": dataclasses.asdict(model.config), "mel": mel, "model_state": model.state_dict(), "step": step}

@@ -12,6 +12,7 @@ from utils.batching import batches, held_out
 from utils.cli import UserError, check_at_least, parse_overrides
 from utils.paths import SynthesizerData, VocoderData
 from utils.training import Run, RunOptions
+from vocoder.average import Average
 from vocoder.dataset import Batch, CropDataset, CropPlan, Sources, collate, even_windows, find_sources
 from vocoder.generate import generate_wave
 from vocoder.model import WaveRNN, WaveRNNConfig, check_sizes
@@ -22,21 +23,35 @@ from vocoder.published import own_content
 class VocoderTraining:
     """What --hparams can change besides the model's sizes."""
 
-    learning_rate: float = 1e-4
+    learning_rate: float = 4e-4  # the highest
+    warmup_steps: int = 1000  # in which it rises from 0
+    halving_steps: int = 50_000  # from then on, in which it falls to half; 0 is never
+    final_learning_rate: float = 2e-5  # where it stops to fall
+    average_decay: float = 0.999  # of the moving average of the weights, per step; 0 averages nothing
     batch_size: int = 100  # crops per step and GPU
     seq_len: int = 1000  # samples per crop, whole mel frames
     clip: float = 4.0  # gradient norm
+    quiet_db: float = -40.0  # crops under this level, in decibels of full scale, are quiet
+    quiet_kept: float = 0.25  # the share of quiet crops that is trained on
     eval_crops: int = 200  # of held-out utterances, the same every time
     eval_shown: int = 2  # held-out utterances that are generated
     eval_seconds: float = 3.0  # of each, from its beginning
-    target: int = 8000  # samples between the overlaps of two folds, when generating
-    overlap: int = 400  # samples
+    target: int = 8000  # samples of a fold, when generating
+    overlap: int = 800  # samples that a fold repeats of the one before
 
     def __post_init__(self) -> None:
-        if min(self.learning_rate, self.clip, self.eval_seconds) <= 0:
-            raise ValueError("learning_rate, clip and eval_seconds must be positive")
+        if min(self.learning_rate, self.final_learning_rate, self.clip, self.eval_seconds) <= 0:
+            raise ValueError("learning_rate, final_learning_rate, clip and eval_seconds must be positive")
+        if not (0 <= self.average_decay < 1 and 0 <= self.quiet_kept <= 1):
+            raise ValueError("average_decay and quiet_kept are shares, from 0 to 1")
         check_at_least(self, 1, "batch_size", "seq_len", "eval_crops", "target")
-        check_at_least(self, 0, "eval_shown", "overlap")
+        check_at_least(self, 0, "eval_shown", "overlap", "warmup_steps", "halving_steps")
+
+    def learning_rate_at(self, step: int) -> float:
+        """Rises in a line, then falls by half every halving_steps. The published one is constant: no warm-up, no halving."""
+        rising = min(1.0, step / self.warmup_steps) if self.warmup_steps else 1.0
+        halvings = max(0, step - self.warmup_steps) / self.halving_steps if self.halving_steps else 0.0
+        return rising * max(self.learning_rate * 0.5**halvings, min(self.final_learning_rate, self.learning_rate))
 
 
 def train(
@@ -59,27 +74,32 @@ def train(
         sources = find_sources(data, VocoderData(vocoder_dir), ground_truth, crop, mel_format.hop_length)
 
         model = WaveRNN(config).to(run.device)
-        optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate, fused=True)
-        wrapped = run.start(model, optimizer, config, settings, mel=dataclasses.asdict(mel_format))
+        optimizer = torch.optim.Adam(model.parameters(), fused=True)
+        average = Average(model, settings.average_decay)
+        mel = dataclasses.asdict(mel_format)
+        wrapped = run.start(model, optimizer, config, settings, mel=mel, average=average.state)
         training, watched = (
-            CropDataset(part, mel_format, model.distribution, crop, config.pad) for part in split(sources, run.is_main)
+            CropDataset(part, mel_format, model.distribution, crop, config.pad, settings.quiet_db)
+            for part in split(sources, run.is_main)
         )
         lengths = [row.n_frames for row in training.sources.rows]
-        plan = CropPlan(lengths, crop, settings.batch_size, run.seed, run.rank, run.world_size)
+        plan = CropPlan(lengths, crop, settings.batch_size, run.seed, run.rank, run.world_size, settings.quiet_kept)
         feed = batches(plan, run.step + 1, training, collate, run.device, run.n_workers)
 
-        for _ in run.steps():
-            optimizer.param_groups[0]["lr"] = settings.learning_rate  # a resumed run may have been told another
+        for step in run.steps():
+            optimizer.param_groups[0]["lr"] = learning_rate = settings.learning_rate_at(step)
             batch = next(feed)
             with run.autocast():
-                loss = model.distribution.loss(wrapped(batch.levels, batch.mel), batch.targets)
+                loss = wrapped(batch.levels, batch.mel, batch.targets)
             grad_norm = run.optimize(loss, settings.clip)
-            run.log(loss=loss, learning_rate=settings.learning_rate, grad_norm=grad_norm, data_seconds=feed.seconds_waited)
+            average.update(model, step)
+            run.log(loss=loss, learning_rate=learning_rate, grad_norm=grad_norm, data_seconds=feed.seconds_waited)
             if run.is_main and len(watched):
                 if run.due(run.options.eval_every):
-                    run.report(held_out_loss=held_out_loss(run, model, watched, settings))
+                    losses = [held_out_loss(run, each, watched, settings) for each in (average.model, model)]
+                    run.report(held_out_loss=losses[0], held_out_loss_not_averaged=losses[1])
                 if run.due(generate_every):
-                    speak(run, model, watched, settings)
+                    speak(run, average.model, watched, settings)
 
 
 def split(sources: Sources, announce: bool) -> tuple[Sources, Sources]:
@@ -100,9 +120,9 @@ def held_out_loss(run: Run, model: WaveRNN, watched: CropDataset, settings: Voco
     total = 0.0
     with run.evaluating(model), run.autocast():
         for start in range(0, len(windows), settings.batch_size):
-            crops = collate([watched[window] for window in windows[start : start + settings.batch_size]])
+            crops = collate([watched.at(*window) for window in windows[start : start + settings.batch_size]])
             batch = Batch(*(tensor.to(run.device) for tensor in crops))
-            loss = model.distribution.loss(model(batch.levels, batch.mel), batch.targets)
+            loss = model(batch.levels, batch.mel, batch.targets)
             total += loss.item() * len(batch.mel)
     return total / len(windows)
 

@@ -1,0 +1,27 @@
+"""The moving average of a model's weights, which sounds cleaner than the weights of any one step."""
+
+import copy
+
+import torch
+from torch import nn
+
+
+class Average:
+    """Exponential moving average of weights and running statistics: `model`, for evaluation, and its state, in the same
+    memory. `decay` is how much of it a step keeps; in the first steps it is less, so that the random start is forgotten."""
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.model = copy.deepcopy(model).eval().requires_grad_(False)
+        self.state = self.model.state_dict()
+
+    @torch.no_grad()
+    def update(self, model: nn.Module, step: int) -> None:
+        """After training step `step`, from 1 up."""
+        share = 1 - min(self.decay, (1 + step) / (10 + step))
+        pairs = [(self.state[name], value) for name, value in model.state_dict().items()]
+        averages, values = zip(*(pair for pair in pairs if pair[0].is_floating_point()), strict=True)
+        torch._foreach_lerp_(averages, values, share)
+        for counter, value in pairs:
+            if not counter.is_floating_point():
+                counter.copy_(value)
