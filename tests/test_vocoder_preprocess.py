@@ -89,6 +89,25 @@ def test_any_lost_mel_comes_back_the_same(lost, uninterrupted, speech, synthesiz
     assert content(out) == content(uninterrupted)
 
 
+def test_a_mel_that_is_not_its_row_s_is_named(uninterrupted, speech, synthesizer, tmp_path):
+    out = shutil.copytree(uninterrupted, tmp_path / "out")
+    (out / "synthesized.txt").unlink()
+    mels = out / "mels_gta"
+    short = np.load(mels / "mel-4.npy")[:-1]
+    for name, damage, problem in (
+        ("mel-4.npy", lambda path: np.save(path, short), f"mel-4.npy: has {len(short)} frames, its row says {len(short) + 1}"),
+        ("mel-2.npy", lambda path: path.write_bytes(b"\x93NUMPY cut"), r"mel-2\.npy: cannot be read"),
+        ("mel-99.npy", lambda path: np.save(path, short), r"mel-99\.npy: belongs to no row"),
+    ):
+        damage(mels / name)
+        with pytest.raises(UserError, match=problem):
+            preprocess(synthesizer, speech.root, out, batch_size=2, skip_existing=True, cpu=True)
+        assert not (out / "synthesized.txt").exists()
+        (mels / name).unlink()
+    preprocess(synthesizer, speech.root, out, batch_size=2, skip_existing=True, cpu=True)
+    assert content(out) == content(uninterrupted)
+
+
 def test_skipping_what_was_made_from_something_else_is_refused(uninterrupted, speech, synthesizer, tmp_path):
     out = shutil.copytree(uninterrupted, tmp_path / "out")
     with pytest.raises(UserError, match="batch_size changed"):

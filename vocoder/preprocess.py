@@ -6,6 +6,7 @@ A vocoder trained on them learns to speak from mels with the synthesizer's flaws
 import dataclasses
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,7 @@ def preprocess(
             if not (skip_existing and all((out.mels_gta_dir / row.mel).is_file() for row in batch)):
                 _make(synthesizer, batch, source, out, seed=number)
             bar.update(len(batch))
+    _check(out, rows)
     manifest.write(out.manifest, rows)
     print(f"{len(rows)} ground-truth-aligned mels in {out.mels_gta_dir}, listed in {out.manifest}")
 
@@ -115,6 +117,25 @@ def _make(synthesizer: Synthesizer, batch: list[Row], source: SynthesizerData, o
             raise UserError(f"{source.mels_dir / row.mel}: {len(true)} frames became {len(mel)}, {source.manifest} says "
                             f"{row.n_frames}; preprocess again")  # fmt: skip
         save_npy(out.mels_gta_dir / row.mel, mel.astype(np.float16))
+
+
+def _check(out: VocoderData, rows: list[Row]) -> None:
+    """UserError, naming the first, where the mels are not exactly those of the rows, each of its row's length. Those that an
+    earlier run made are looked at as well, by their headers."""
+    again = "delete it and run the same command with --skip_existing"
+    for row in rows:
+        path = out.mels_gta_dir / row.mel
+        try:
+            n_frames = len(np.load(path, mmap_mode="r"))
+        except (OSError, ValueError, EOFError, TypeError) as error:
+            raise UserError(f"{path}: cannot be read ({error}); {again}") from error
+        if n_frames != row.n_frames:
+            raise UserError(f"{path}: has {n_frames} frames, its row says {row.n_frames}; {again}")
+    names = [row.mel for row in rows]
+    if twice := next((name for name, n in Counter(names).items() if n > 1), None):
+        raise UserError(f"{twice}: is the mel of more than one row; preprocess again")
+    if unnamed := sorted({path.name for path in out.mels_gta_dir.glob("*.npy")} - set(names)):
+        raise UserError(f"{out.mels_gta_dir / unnamed[0]}: belongs to no row; {again}")
 
 
 def _load(path: Path) -> np.ndarray:
