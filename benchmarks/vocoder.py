@@ -7,6 +7,7 @@ from benchmarks.timing import autocast, device
 
 
 def step(dtype: str = "fp32") -> str:
+    """A training step; the one in bf16 in turns with a fifth of one in fp32, whose GRUs are torch's."""
     import torch
 
     from vocoder.model import WaveRNN, WaveRNNConfig
@@ -17,14 +18,19 @@ def step(dtype: str = "fp32") -> str:
     mel = torch.rand(100, 9, 80, device=device()) * 2 - 1
     labels = torch.randint(512, (100, 1000), device=device())
 
-    def train() -> None:
+    def train(dtype: str, n_frames: int) -> None:
+        n_samples = 200 * n_frames
         with autocast(dtype):
-            loss = torch.nn.functional.cross_entropy(model(levels, mel).flatten(0, 1), labels.flatten())
+            loss = model(levels[:, :n_samples], mel[:, : n_frames + 4], labels[:, :n_samples])
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
 
-    return f"{1 / timing.repeat(train, 1 if dtype == 'fp32' else 2):.3f} steps/s (100 x 1000 samples, {dtype})"
+    shape = f"100 x 1000 samples, {dtype}"
+    if dtype == "fp32":
+        return f"{1 / timing.repeat(lambda: train('fp32', 5), 1):.3f} steps/s ({shape})"
+    ours, plain = timing.alternate(lambda: train(dtype, 5), lambda: train("fp32", 1), times=3)
+    return f"{1 / ours:.3f} steps/s, {5 * plain / ours:.2f} times as fast as in fp32 ({shape})"
 
 
 def random_vocoder():

@@ -57,11 +57,15 @@ def test_every_kind_of_checkpoint_loads_and_means_the_same(published, tmp_path):
         assert all(torch.equal(value, published.state_dict()[key]) for key, value in loaded.model.state_dict().items())
 
 
-def test_a_published_mixture_of_logistics_is_recognised():
+@pytest.mark.parametrize(
+    ("n_outputs", "sizes"), [(30, {"mode": "MOL", "n_mixtures": 10}), (512, {"bits": 9}), (1024, {"bits": 10})]
+)
+def test_what_published_weights_predict_is_told_from_their_number(n_outputs, sizes):
     state = published_state("vocoder")
-    state["fc3.weight"], state["fc3.bias"] = state["fc3.weight"][:30], state["fc3.bias"][:30]
+    for name in ("fc3.weight", "fc3.bias"):
+        state[name] = torch.cat([state[name], state[name]])[:n_outputs]
     model, _ = from_published(state)
-    assert isinstance(model.distribution, LogisticMixture) and model.config.n_mixtures == 10
+    assert model.config == WaveRNNConfig(**sizes) and model.distribution.n_outputs == n_outputs
 
 
 def test_what_is_no_vocoder_costs_one_line(tmp_path):
@@ -86,6 +90,15 @@ def test_another_mel_format_is_refused_with_both_shown(tmp_path):
     vocoder.check_mel_format(FORMAT)
     with pytest.raises(UserError, match=r"fmax 7600.*fmax 8000"):
         vocoder.check_mel_format(dataclasses.replace(FORMAT, fmax=8000.0))
+
+
+def test_a_checkpoint_with_averaged_weights_speaks_with_those(tmp_path):
+    model, average = tiny_vocoder(), tiny_vocoder()
+    path = write_vocoder(tmp_path / "vocoder.pt", model)
+    checkpoint.save(path, torch.load(path) | {"average_state": average.state_dict()})
+    loaded = inference.Vocoder(path, "cpu").model.state_dict()
+    assert all(torch.equal(value, average.state_dict()[name]) for name, value in loaded.items())
+    assert not torch.equal(loaded["input.weight"], model.input.weight)
 
 
 # ---- model

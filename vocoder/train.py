@@ -37,7 +37,7 @@ class VocoderTraining:
     eval_shown: int = 2  # held-out utterances that are generated
     eval_seconds: float = 3.0  # of each, from its beginning
     target: int = 8000  # samples of a fold, when generating
-    overlap: int = 800  # samples that a fold repeats of the one before
+    overlap: int = 600  # samples that a fold repeats of the one before
 
     def __post_init__(self) -> None:
         if min(self.learning_rate, self.final_learning_rate, self.clip, self.eval_seconds) <= 0:
