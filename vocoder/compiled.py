@@ -43,25 +43,27 @@ class CompiledLoop:
         self._threads = [range(i, n_rows, self._n_threads) for i in range(min(n_rows, self._n_threads))]
         self._buffers = [self._rows(len(rows)) for rows in self._threads]
 
-    def frame(self, at: np.ndarray, uniform: np.ndarray) -> np.ndarray:
+    def frames(self, at: np.ndarray, uniform: np.ndarray) -> np.ndarray:
         levels = np.empty(uniform.shape[:2], np.float32)
+        hop = len(self._tables.taps)
 
         def work(thread: int) -> None:
-            mine = slice(thread, len(at), self._n_threads)
-            if not len(at[mine]):
-                return
-            out = np.empty_like(levels[mine])
-            self._kernels.frame(
-                self._weights, self._tables, self._buffers[thread], np.ascontiguousarray(at[mine]),
-                np.ascontiguousarray(uniform[mine]), out, self._n_mixtures,
-            )  # fmt: skip
-            levels[mine] = out
+            rows = slice(thread, len(at), self._n_threads)
+            if len(at[rows]):
+                for k in range(uniform.shape[1] // hop):
+                    samples = slice(k * hop, (k + 1) * hop)
+                    levels[rows, samples] = self._frame(thread, at[rows] + k, np.ascontiguousarray(uniform[rows, samples]))
 
         if len(self._threads) == 1:
             work(0)
         else:
-            with ThreadPoolExecutor(len(self._threads)) as pool:  # a frame takes 30 ms and more: starting threads is nothing
+            with ThreadPoolExecutor(len(self._threads)) as pool:
                 list(pool.map(work, range(len(self._threads))))
+        return levels
+
+    def _frame(self, thread: int, at: np.ndarray, uniform: np.ndarray) -> np.ndarray:
+        levels = np.empty(uniform.shape[:2], np.float32)
+        self._kernels.frame(self._weights, self._tables, self._buffers[thread], at, uniform, levels, self._n_mixtures)
         return levels
 
     def _packed(self, m: Matrices) -> tuple:

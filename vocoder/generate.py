@@ -18,6 +18,7 @@ from vocoder.model import WaveRNN, pad_mels
 Progress = Callable[[int, int, int, float], None]  # samples done, samples in all, folds side by side, speed in kHz
 
 BLOCK = 32  # frames of each fold whose conditioning is computed at once
+SPAN = 8  # frames between two reports of the progress: threads wait for each other there
 
 
 class Generator:
@@ -84,16 +85,19 @@ class Generator:
         starts = torch.tensor([group[row].start for row in order])
         self._loop.start(len(group))
         pieces: list[list[np.ndarray]] = [[] for _ in group]
-        for t in range(lengths.max()):
+        t = 0
+        while t < lengths.max():
             busy = order[: np.count_nonzero(lengths > t)]
             place = t % BLOCK
             if place == 0:
                 self._loop.load(self._tables(padded, starts[: len(busy)] + t))
-            uniform = np.stack([1 - noise[row].random((hop, 2), dtype=np.float32) for row in busy])  # in (0, 1]
-            levels = self._loop.frame(np.arange(len(busy)) * self._stride + place, uniform)
+            span = min(SPAN, BLOCK - place, lengths[busy[-1]] - t)  # until a fold ends
+            uniform = np.stack([1 - noise[row].random((span * hop, 2), dtype=np.float32) for row in busy])  # in (0, 1]
+            levels = self._loop.frames(np.arange(len(busy)) * self._stride + place, uniform)
             for row, samples in zip(busy, levels, strict=True):
                 pieces[row].append(samples)
-            report(len(busy), len(group))
+            report(span * len(busy), len(group))
+            t += span
         return [np.concatenate(piece) for piece in pieces]
 
     def _tables(self, padded: Tensor, starts: Tensor) -> Tables:

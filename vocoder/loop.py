@@ -65,9 +65,9 @@ class Loop(Protocol):
     def load(self, tables: Tables) -> None:
         """The conditioning of the next frames."""
 
-    def frame(self, at: np.ndarray, uniform: np.ndarray) -> np.ndarray:
-        """The next frame of the first n rows: at (n,) int64, its row of the tables; uniform (n, hop, 2) float32 in (0, 1]
-        -> levels (n, hop) float32. n never grows between two starts."""
+    def frames(self, at: np.ndarray, uniform: np.ndarray) -> np.ndarray:
+        """The next k frames of the first n rows: at (n,) int64, the row of the tables of the first of them; uniform
+        (n, k hop, 2) float32 in (0, 1] -> levels (n, k hop) float32. n never grows between two starts."""
 
 
 def split(model: WaveRNN) -> Matrices:
@@ -176,7 +176,11 @@ class TorchLoop:
     def load(self, tables: Tables) -> None:
         self.tables = tables
 
-    def frame(self, at: np.ndarray, uniform: np.ndarray) -> np.ndarray:
+    def frames(self, at: np.ndarray, uniform: np.ndarray) -> np.ndarray:
+        parts = np.split(uniform, uniform.shape[1] // len(self.tables.taps), axis=1)
+        return np.concatenate([self._frame(at + k, part) for k, part in enumerate(parts)], axis=1)
+
+    def _frame(self, at: np.ndarray, uniform: np.ndarray) -> np.ndarray:
         tables = self.tables
         rows = torch.from_numpy(at).to(self.device)
         n_taps = tables.taps.size(1)

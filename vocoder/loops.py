@@ -55,10 +55,10 @@ def _seconds(model: WaveRNN, loop: Loop, n_rows: int = 12, n_steps: int = 10) ->
     loop.load(tables)
     loop.start(n_rows)
     at, uniform = np.zeros(n_rows, np.int64), np.full((n_rows, len(tables.taps), 2), 0.5, np.float32)
-    loop.frame(at, uniform)
+    loop.frames(at, uniform)
     seconds = []
     for _ in range(3):
         start = time.perf_counter()
-        loop.frame(at, uniform)
+        loop.frames(at, uniform)
         seconds.append(time.perf_counter() - start)
     return min(seconds)
