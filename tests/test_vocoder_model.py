@@ -13,7 +13,7 @@ from utils.cli import UserError
 from vocoder import inference
 from vocoder.distribution import LogisticMixture, MuLaw
 from vocoder.model import WaveRNNConfig, pad_mels
-from vocoder.published import from_published
+from vocoder.published import from_published, published_fold, published_unfold
 
 # ---- numbers of the published models
 
@@ -33,6 +33,11 @@ def test_published_weights_give_the_published_numbers(published, expected):
     np.testing.assert_allclose(fine, expected["upsampled_mel"], atol=1e-4)
     np.testing.assert_allclose(np.repeat(aux, 200, axis=1), expected["upsampled_aux"], atol=1e-4)
     np.testing.assert_allclose(logits, expected["vocoder_logits"], atol=1e-4)
+
+
+def test_published_folding_gives_the_published_numbers(expected):
+    np.testing.assert_array_equal(published_fold(torch.from_numpy(expected["fold_in"]), 800, 100), expected["fold_800_100"])
+    np.testing.assert_allclose(published_unfold(expected["unfold_in"], 100), expected["unfold_800_100"], atol=1e-9)
 
 
 def test_mu_law_gives_the_published_numbers(expected):

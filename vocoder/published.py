@@ -1,11 +1,13 @@
-"""Weights published before this project, turned into its own; nothing else knows of their names."""
+"""What was published before this project: weights, turned into its own, and how speech was folded. Nothing else knows of it."""
 
 import dataclasses
 import re
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from utils.audio import MelFormat
 from vocoder.model import WaveRNN, WaveRNNConfig
@@ -75,3 +77,31 @@ def _sizes(state: dict[str, Tensor]) -> WaveRNNConfig:
         rnn_dims=state["input.weight"].size(0),
         fc_dims=fc_dims,
     )
+
+
+# ---- how published code folds; kept so that its numbers can be reproduced, as generation here folds otherwise
+
+
+def published_fold(x: Tensor, target: int, overlap: int) -> Tensor:
+    """(1, N, C) -> (n_folds, target + 2 overlap, C); neighbours share `overlap` steps, zeros stand for what is missing."""
+    step = target + overlap
+    n_folds = max(1, -(-(x.size(1) - overlap) // step))
+    padded = F.pad(x, (0, 0, 0, n_folds * step + overlap - x.size(1)))
+    return padded[0].unfold(0, step + overlap, step).transpose(1, 2)
+
+
+def published_unfold(pieces: np.ndarray, overlap: int) -> np.ndarray:
+    """(n_folds, target + 2 overlap) -> (n_folds (target + overlap) + overlap,), crossfaded in half of each overlap.
+
+    The old fold has faded out before the new one fades in: each seam dips to silence in its middle.
+    """
+    n_folds, length = pieces.shape
+    step = length - overlap
+    ramp, muted = np.sqrt(np.linspace(0, 1, overlap - overlap // 2)), np.zeros(overlap // 2)
+    gains = np.ones(length, dtype=pieces.dtype)
+    gains[:overlap] = np.concatenate([muted, ramp])
+    gains[step:] *= np.concatenate([ramp[::-1], muted])
+    wave = np.zeros(n_folds * step + overlap, dtype=pieces.dtype)
+    for i, piece in enumerate(pieces):
+        wave[i * step : i * step + length] += gains * piece
+    return wave
