@@ -31,7 +31,7 @@ $(INSTALLED): requirements.txt requirements-dask.txt requirements-dev.txt build-
 
 # Small models and few steps, so that it ends in minutes. For a voice, leave --hparams, --max_steps and the other limits out.
 TRAIN := -m $(ROOT)/models --no_visdom
-ENCODER := hidden_size=128,speakers_per_batch=8,utterances_per_speaker=6,learning_rate=1e-3
+ENCODER := hidden_size=128,speakers_per_batch=8,utterances_per_speaker=6,learning_rate=3e-4
 SYNTHESIZER := embedding_size=128,encoder_prenet=128:128,encoder_size=128,decoder_prenet=128:128,decoder_size=256,postnet_size=128
 SYNTHESIZER_SCHEDULE := schedule=5:1e-3:100000:16
 VOCODER := rnn_dims=128,fc_dims=128,batch_size=16,learning_rate=1e-3,warmup_steps=10,average_decay=0.9,eval_crops=32,eval_seconds=2
