@@ -25,6 +25,9 @@ class TacotronConfig:
     n_symbols: int = 66
     n_mels: int = 80
     speaker_size: int = 256
+    speaker_scale: float = (
+        1.0  # factor on the speaker embedding; 16 makes the numbers of a unit vector of 256 as large as others
+    )
     embedding_size: int = 512
     encoder_prenet: tuple[int, int] = (256, 256)
     encoder_size: int = 256
@@ -53,6 +56,8 @@ class TacotronConfig:
         check_at_least(self, 1, "cap_frames")
         if self.attention not in ATTENTIONS:
             raise ValueError(f"attention must be one of {', '.join(ATTENTIONS)}")
+        if self.speaker_scale <= 0:
+            raise ValueError("speaker_scale must be positive")
         if self.attention_kernel % 2 == 0:
             raise ValueError("attention_kernel must be odd")
         if self.encoder_size % 2 or self.postnet_size % 2:
@@ -217,6 +222,7 @@ class Tacotron(nn.Module):
 
     def _read(self, text: Tensor, lengths: Tensor, speakers: Tensor) -> Memory:
         mask = sequence_mask(lengths, text.size(1))  # (B, T)
+        speakers = self.config.speaker_scale * speakers
         encoded = self.encoder(text, mask[:, :, None].to(speakers.dtype), speakers)  # (B, T, E)
         return self.decoder.attention.prepare(encoded, mask)
 

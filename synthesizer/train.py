@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
+from torch import Tensor
 
 from synthesizer.dataset import Utterances, collate, read_rows, split_rows
 from synthesizer.evaluation import HeldOut
@@ -32,6 +34,7 @@ class SynthesizerTraining:
     schedule: str = PUBLISHED_SCHEDULE  # r:learning_rate:until_step:batch_size, stages parted by ";"
     clip: float = 1.0  # gradient norm
     stop_weight: float = 5.0  # factor on the stop loss of the last step, one among hundreds
+    speaker_noise: float = 0.0  # length of a random vector added to the speaker embeddings, whose length is 1
     word_times: bool = True  # teach the attention where alignments.txt has them
     attention_weight: float = 1.0  # of the attention's loss
     attention_width: float = 2.0  # symbols beside the expected one, the Gaussian's standard deviation
@@ -46,7 +49,7 @@ class SynthesizerTraining:
         parse_schedule(self.schedule)
         check_at_least(self, 1, "eval_utterances")
         check_at_least(self, 0, "eval_shown")
-        check_at_least(self, 0, "attention_weight", "diagonal_weight", "attention_fade")
+        check_at_least(self, 0, "speaker_noise", "attention_weight", "diagonal_weight", "attention_fade")
         if min(self.clip, self.stop_weight, self.attention_width) <= 0:
             raise ValueError("clip, stop_weight and attention_width must be positive")
         if self.attention_fade[0] > self.attention_fade[1]:
@@ -83,6 +86,7 @@ def train(data_dir: Path, options: dict[str, Any], hparams: str = "") -> None:
             optimizer.param_groups[0]["lr"] = stage.learning_rate
             model.r.fill_(stage.r)
             batch = next(feed)
+            batch = batch._replace(speakers=jittered(batch.speakers, settings.speaker_noise))
             weight = settings.attention_weight * fade(step, *settings.attention_fade)
             with run.autocast():
                 prediction = wrapped(*batch.inputs, stage.r)
@@ -113,6 +117,17 @@ def _with_symbols(config: TacotronConfig, settings: SynthesizerTraining) -> tupl
     if config.n_symbols not in (TacotronConfig.n_symbols, len(symbols)):
         raise UserError(f"--hparams: the model has {config.n_symbols} symbols, but symbols names {len(symbols)}", exit_code=2)
     return dataclasses.replace(config, n_symbols=len(symbols)), dataclasses.replace(settings, symbols=symbols)
+
+
+def jittered(speakers: Tensor, noise: float) -> Tensor:
+    """Speaker embeddings (B, E) of length 1, each moved by a random vector of length about `noise` and made of length 1 again.
+
+    So that a voice between those heard in training is served too.
+    """
+    if not noise:
+        return speakers
+    moved = speakers + torch.randn_like(speakers) * (noise / speakers.size(1) ** 0.5)
+    return F.normalize(moved, dim=1)
 
 
 def _check(config: TacotronConfig, mel_format: MelFormat, largest_r: int) -> None:

@@ -1,5 +1,6 @@
 """Training the synthesizer as a user does: resumed, killed, fed with damaged data."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -16,9 +17,9 @@ import torch
 from synthesizer.dataset import read_rows, split_rows
 from synthesizer.inference import Synthesizer
 from synthesizer.loss import tacotron_losses
-from synthesizer.model import Prediction
+from synthesizer.model import Prediction, Tacotron, TacotronConfig
 from synthesizer.schedule import StagedPlan, parse_schedule, stage_at
-from synthesizer.train import train
+from synthesizer.train import jittered, train
 from utils import checkpoint, manifest
 from utils.audio import MelFormat, load, mel_spectrogram
 from utils.cli import UserError
@@ -30,7 +31,7 @@ SIZES = (
     "embedding_size=8,encoder_prenet=8:8,encoder_size=8,encoder_kernels=2,decoder_prenet=8:8,attention_size=8,"
     "attention_filters=4,attention_kernel=5,decoder_size=12,postnet_size=8,postnet_kernels=2,n_highways=1,speaker_size=8"
 )
-HPARAMS = f"{SIZES},schedule=5:1e-3:4:3;4:5e-4:100:4,attention_fade=2:6,eval_utterances=3,eval_shown=1"
+HPARAMS = f"{SIZES},schedule=5:1e-3:4:3;4:5e-4:100:4,attention_fade=2:6,speaker_noise=0.3,eval_utterances=3,eval_shown=1"
 UNSEEN = HPARAMS.replace("eval_shown=1", "eval_shown=0")  # evaluates without pictures and audio, which take seconds
 
 
@@ -279,6 +280,31 @@ def test_a_mel_that_is_not_a_number_skips_its_steps(own_data, tmp_path):
     with pytest.raises(UserError, match=f"not finite for {SKIPS_TO_GIVE_UP} steps in a row"):
         run(own_data, tmp_path, 100)
     assert not (tmp_path / "r" / "synthesizer.pt").exists()
+
+
+# ---- speaker embeddings
+
+
+def test_jittered_speakers_stay_unit_vectors_as_far_away_as_asked():
+    torch.manual_seed(0)
+    speakers = torch.nn.functional.normalize(torch.rand(2000, 256), dim=1)
+    moved = jittered(speakers, 0.5)
+    torch.testing.assert_close(moved.norm(dim=1), torch.ones(2000))
+    assert (moved * speakers).sum(1).mean().item() == pytest.approx(1 / np.sqrt(1 + 0.5**2), abs=0.01)
+    assert jittered(speakers, 0.0) is speakers
+
+
+def test_a_speaker_scale_is_as_embeddings_so_much_larger():
+    torch.manual_seed(0)
+    sizes = {"speaker_size": 8, "embedding_size": 8, "encoder_prenet": (8, 8), "encoder_size": 8, "decoder_size": 12}
+    model = Tacotron(TacotronConfig(**sizes, prenet_dropout=0.0))
+    scaled = Tacotron(dataclasses.replace(model.config, speaker_scale=16.0))
+    scaled.load_state_dict(model.state_dict())
+    text, lengths, speakers = torch.tensor([[3, 4, 5]]), torch.tensor([3]), torch.rand(1, 8)
+    plain, wanted = (
+        each.eval()._read(text, lengths, given).values for each, given in ((model, 16 * speakers), (scaled, speakers))
+    )
+    torch.testing.assert_close(plain, wanted)
 
 
 # ---- schedule and losses
