@@ -14,8 +14,8 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from vocoder import vectors
-from vocoder.vectors import exp, multiply, put, sigmoid, tanh
+from utils import vectors
+from utils.vectors import exp, multiply, put, sigmoid, tanh
 
 _vectorised = njit(nogil=True, fastmath=True, error_model="numpy")  # numpy: dividing raises nothing, which would be a branch
 BLOCK = 16  # classes whose probabilities are summed before the drawn one is searched

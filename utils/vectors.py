@@ -1,6 +1,6 @@
-"""What the compiled loop (vocoder.kernels) is made of: products on weights packed for this CPU's vector registers, and
-exponentials that become vector code. Weights and their inputs are both float32, or both bfloat16 held as uint16; sums are
-float32. A row of a product does not depend on the rows beside it.
+"""What the compiled loops of synthesizer and vocoder are made of: products on weights packed for this CPU's vector registers,
+and exponentials that become vector code. Weights and their inputs are both float32, or both bfloat16 held as uint16; sums
+are float32. A row of a product does not depend on the rows beside it.
 """
 # numba derives the types from the calls
 # ruff: noqa: ANN001, ANN201
@@ -164,17 +164,24 @@ def tanh(x):
 @njit(nogil=True)
 def multiply(a, b, c, n):
     """c[:n] = a[:n] @ b, unpacked (R, K) @ packed (panels, K, COLUMNS) -> (R, panels COLUMNS)"""
-    whole = n - n % TILE_ROWS
     for panel in range(b.shape[0]):
-        for row in range(0, whole, TILE_ROWS):
-            tile(a, row, b, panel, c, 6)
-        if n - whole == 1:
-            tile(a, whole, b, panel, c, 1)
-        elif n - whole == 2:
-            tile(a, whole, b, panel, c, 2)
-        elif n - whole == 3:
-            tile(a, whole, b, panel, c, 3)
-        elif n - whole == 4:
-            tile(a, whole, b, panel, c, 4)
-        elif n - whole == 5:
-            tile(a, whole, b, panel, c, 5)
+        multiply_panel(a, b, panel, c, 0, n)
+
+
+@njit(nogil=True)
+def multiply_panel(a, b, panel, c, first, last):
+    """c[first:last, the panel's columns] = a[first:last] @ b[panel]"""
+    rest = (last - first) % TILE_ROWS
+    whole = last - rest
+    for row in range(first, whole, TILE_ROWS):
+        tile(a, row, b, panel, c, 6)
+    if rest == 1:
+        tile(a, whole, b, panel, c, 1)
+    elif rest == 2:
+        tile(a, whole, b, panel, c, 2)
+    elif rest == 3:
+        tile(a, whole, b, panel, c, 3)
+    elif rest == 4:
+        tile(a, whole, b, panel, c, 4)
+    elif rest == 5:
+        tile(a, whole, b, panel, c, 5)
