@@ -12,10 +12,9 @@ from torch import Tensor, nn
 
 from synthesizer.attention import ATTENTIONS, Memory, make_attention
 from synthesizer.decoder import Decoder
+from synthesizer.generation import Ends, Loop, fastest_loop, speak
 from synthesizer.layers import CBHG, PreNet, sequence_mask
 from utils.cli import check_at_least
-
-MIN_FRAMES = 10  # the stop output is heeded only in steps that start after this frame
 
 
 @dataclass(frozen=True)
@@ -84,33 +83,6 @@ class Generated(NamedTuple):
     lengths: Tensor  # (B,) frames of each item
     stopped: Tensor  # (B,) bool: the stop output or the attention's arrival ended it, not its cap
     arrived: Tensor  # (B,) bool: the attention had arrived at the text's end, and the stop output had not ended it
-
-
-class _Ends:
-    """Where each item of a batch that is generated ends."""
-
-    def __init__(self, unspoken: Tensor, max_frames: Tensor, arrival_frames: int, r: int) -> None:
-        self.unspoken, self.max_frames, self.arrival_frames, self.r = unspoken, max_frames, arrival_frames, r
-        self.n_frames = 0  # generated so far
-        self.lengths = max_frames.clone()
-        self.stopped = torch.zeros_like(max_frames, dtype=torch.bool)
-        self.arrived = self.stopped
-        self.frames_at_end = torch.zeros_like(max_frames)  # for how long the attention has been there
-        self.all_reached = False
-
-    def update(self, stop_logits: Tensor, attention: Tensor) -> None:
-        """After a step, with its stop logits (B,) and its attention (B, T)."""
-        begin, self.n_frames = self.n_frames, self.n_frames + self.r
-        at_end = (attention * self.unspoken).sum(1) > 0.5
-        self.frames_at_end = (self.frames_at_end + self.r) * at_end
-        if begin > MIN_FRAMES:
-            stops = stop_logits > 0
-            arrives = (self.frames_at_end >= self.arrival_frames) & ~stops & bool(self.arrival_frames)
-            goes_on = ~self.stopped & (self.n_frames <= self.max_frames)
-            ends_now = (stops | arrives) & goes_on
-            self.lengths = torch.where(ends_now, self.n_frames, self.lengths)
-            self.stopped, self.arrived = self.stopped | ends_now, self.arrived | (arrives & goes_on)
-        self.all_reached = bool((self.lengths <= self.n_frames).all())
 
 
 class TextEncoder(nn.Module):
@@ -188,37 +160,29 @@ class Tacotron(nn.Module):
         max_frames: Tensor,
         r: int | None = None,
         spoken_lengths: Tensor | None = None,
+        loop: Loop | None = None,
     ) -> Generated:
         """Free running: ids (B, T), (B,), speakers (B, speaker_size), most frames of each item (B,) -> Generated
 
         An item ends with the first step whose stop output passes 0.5, or when most of the attention has been for arrival_frames
         on what ends the text, or at its cap, whatever the others do. spoken_lengths (B,): the symbols before that end, which is
-        the last symbol if it is not given.
+        the last symbol if it is not given. loop: what speaking_loop gave, to spare it arranging the weights again.
         """
-        r, device = r or int(self.r), text.device.type
-        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else torch.float32
+        loop = loop or self.speaking_loop(r)
         memory = self._read(text, text_lengths, speakers)
         unspoken = ~sequence_mask(text_lengths - 1 if spoken_lengths is None else spoken_lengths, text.size(1))  # (B, T)
-        ends = _Ends(unspoken, max_frames, self.config.arrival_frames, r)
-        with torch.autocast(device, enabled=False):  # it would convert the weights at every step
-            mels, attention = self._speak(memory.float(), ends, r, dtype)
-        before = torch.cat(mels, dim=1)  # (B, F, n_mels)
-        refined = self._refine(before, ends.lengths)
-        return Generated(before, refined, torch.stack(attention, dim=1), ends.lengths, ends.stopped, ends.arrived)
+        ends = Ends(unspoken, max_frames, self.config.arrival_frames, loop.r)
+        with torch.autocast(text.device.type, enabled=False):  # it would convert the weights at every step
+            mel, attention = speak(loop, memory.float(), ends)
+        return Generated(mel, self._refine(mel, ends.lengths), attention, ends.lengths, ends.stopped, ends.arrived)
 
-    def _speak(self, memory: Memory, ends: _Ends, r: int, dtype: torch.dtype) -> tuple[list[Tensor], list[Tensor]]:
-        """Step after step until all items have ended: mel (B, r, n_mels) and attention (B, T) of each."""
-        n_items = memory.values.size(0)
-        state, weights = self.decoder.start(memory), self.decoder.step_weights(n_items, r, dtype)
-        frame = memory.values.new_zeros(n_items, self.config.n_mels)
-        mels, attention = [], []
-        while not ends.all_reached:
-            mel, stop_logits, state = self.decoder.step(frame, state, memory, weights)
-            frame = mel[:, -1]
-            mels.append(mel)
-            attention.append(state.attended.attention.weights)
-            ends.update(stop_logits, attention[-1])
-        return mels, attention
+    @torch.no_grad()
+    def speaking_loop(self, r: int | None = None) -> Loop:
+        """The decoder's weights as `generate` wants them, in the precision of autocast. Weights that change need another."""
+        device = self.output.weight.device.type
+        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else torch.float32
+        with torch.autocast(device, enabled=False):
+            return fastest_loop(self.decoder, r or int(self.r), dtype)
 
     def _read(self, text: Tensor, lengths: Tensor, speakers: Tensor) -> Memory:
         mask = sequence_mask(lengths, text.size(1))  # (B, T)

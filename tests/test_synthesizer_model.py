@@ -7,6 +7,7 @@ from torch import nn
 
 from synthesizer.attention import ATTENTIONS, AttentionState
 from synthesizer.dataset import Item, collate
+from synthesizer.generation import TorchLoop
 from synthesizer.inference import Synthesizer
 from synthesizer.layers import MaskedBatchNorm
 from synthesizer.loss import attention_loss, tacotron_losses
@@ -240,7 +241,8 @@ def test_speech_ends_when_the_attention_stays_on_the_end_of_the_text(arrival_fra
 
     monkeypatch.setattr(model.decoder.attention, "forward", one_symbol_a_step)
     batch = collate(items([5, 9], [10, 10]))
-    spoken = model.generate(batch.text, batch.text_lengths, batch.speakers, torch.tensor([60, 60]), 4, spoken_lengths)
+    caps, loop = torch.tensor([60, 60]), TorchLoop(model.decoder, 4, torch.float32)
+    spoken = model.generate(batch.text, batch.text_lengths, batch.speakers, caps, 4, spoken_lengths, loop)
     assert spoken.lengths.tolist() == lengths
     assert spoken.arrived.tolist() == spoken.stopped.tolist() == [arrival_frames > 0] * 2
 

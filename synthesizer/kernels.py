@@ -1,0 +1,318 @@
+"""The decoder's loop compiled for this CPU (numba): several steps of Tacotron in one call that holds no lock. Its threads share
+out the rows of what is small and the columns of what is large, so that both cores read the LSTMs' weights. Imported by
+synthesizer.compiled alone, where it is used: numba need not be installed.
+
+B utterances (rows), T characters, A attention_size, E encoder channels, C decoder_size, K inputs of a product; arrays
+C-contiguous, float32 unless said otherwise.
+"""
+# numba derives the types from the calls
+# ruff: noqa: ANN001, ANN201
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+from utils import threads, vectors
+from utils.threads import meet
+from utils.vectors import COLUMNS, exp, multiply_panel, put, sigmoid, tanh
+
+# No flag that lets the compiler assume that there is no NaN: a broken model must not look like speech.
+_vectorised = njit(nogil=True, fastmath={"contract", "reassoc", "nsz"}, error_model="numpy")
+UNITS = COLUMNS // 4  # of an LSTM in a panel: their four gates stand side by side
+ZERO, ONE = np.float32(0), np.float32(1)
+
+
+class Weights(NamedTuple):
+    """Packed matrices (panels, inputs, COLUMNS), see utils.vectors.pack, and vectors."""
+
+    prenet1: np.ndarray
+    prenet1_bias: np.ndarray
+    prenet2: np.ndarray
+    prenet2_bias: np.ndarray
+    query: np.ndarray  # pre-net and context -> gates (3 A) of the GRU
+    query_bias: np.ndarray
+    query_hidden: np.ndarray  # its hidden state -> gates (3 A)
+    query_hidden_bias: np.ndarray
+    attention_query: np.ndarray
+    attention_query_bias: np.ndarray
+    location: np.ndarray  # (what is seen: 1 or 2, kernel, A)
+    score: np.ndarray  # (A,)
+    join: np.ndarray  # context and hidden -> C
+    join_bias: np.ndarray
+    lstm1: np.ndarray  # input and hidden (2 C) -> gates, in panels of UNITS units
+    lstm1_bias: np.ndarray
+    lstm2: np.ndarray
+    lstm2_bias: np.ndarray
+    frames: np.ndarray  # C -> r n_mels
+    stop: np.ndarray  # (C + E,)
+    stop_bias: np.ndarray  # (1,)
+
+
+class Text(NamedTuple):
+    """What the attention reads."""
+
+    keys: np.ndarray  # (B, T, A)
+    values: np.ndarray  # (B, T, E)
+    lengths: np.ndarray  # (B,) int64
+
+
+class Buffers(NamedTuple):
+    """What goes from step to step, and room for what does not. The LSTMs' inputs are there twice: a step reads one, its input
+    and the hidden state side by side, while it writes the hidden state into the other."""
+
+    frame: np.ndarray  # (B, n_mels)
+    prenet: np.ndarray  # (B, sizes[0])
+    query_in: np.ndarray  # (B, sizes[1] + E)
+    hidden: np.ndarray  # (B, A) of the GRU
+    context: np.ndarray  # (B, E)
+    seen: np.ndarray  # (1 or 2, B, T + kernel - 1): cumulative weights, or the last step's and those; zeros at both ends
+    energies: np.ndarray  # (B, A), of one character at a time
+    join_in: np.ndarray  # (B, K), as the product reads it
+    x: np.ndarray  # (B, C and what fills up the last panel)
+    lstm1_in: np.ndarray  # (2, B, K)
+    lstm2_in: np.ndarray
+    cell1: np.ndarray  # (B, as x)
+    cell2: np.ndarray
+    frames_in: np.ndarray  # (B, C)
+    sums1: np.ndarray  # (B, columns of the widest small product)
+    sums2: np.ndarray
+    gates: np.ndarray  # (B, columns of an LSTM)
+
+
+class Answer(NamedTuple):
+    """Of n steps."""
+
+    mel: np.ndarray  # (n, B, r n_mels)
+    stop: np.ndarray  # (n, B)
+    attention: np.ndarray  # (n, B, T)
+
+
+@_vectorised
+def _speak(weights, text, buffers, noise, answer, first_step, thread, n_threads, met):
+    """n steps from `first_step` on, as thread `thread` of n_threads that do the same side by side. noise (n, B, sizes of the
+    pre-net): the factors of its dropout. met: (1,) int64, 0, see utils.threads.meet."""
+    B, n_meetings = len(buffers.x), 0
+    first, last = thread * B // n_threads, (thread + 1) * B // n_threads
+    for step in range(len(noise)):
+        now = (first_step + step) % 2
+        if last > first:
+            query(weights, buffers, noise[step], first, last)
+            for row in range(first, last):
+                attend(weights, text, buffers, answer.attention[step, row], row)
+        n_meetings = meet(met, n_meetings, n_threads)
+        join(weights, buffers, now, thread, n_threads)
+        n_meetings = meet(met, n_meetings, n_threads)
+        lstm(
+            weights.lstm1,
+            weights.lstm1_bias,
+            buffers,
+            buffers.cell1,
+            buffers.lstm1_in,
+            now,
+            buffers.lstm2_in[now],
+            thread,
+            n_threads,
+        )
+        n_meetings = meet(met, n_meetings, n_threads)
+        lstm(
+            weights.lstm2,
+            weights.lstm2_bias,
+            buffers,
+            buffers.cell2,
+            buffers.lstm2_in,
+            now,
+            buffers.frames_in,
+            thread,
+            n_threads,
+        )
+        n_meetings = meet(met, n_meetings, n_threads)
+        if last > first:
+            frames(weights, buffers, answer.mel[step], answer.stop[step], first, last)
+
+
+@_vectorised
+def multiply_rows(a, b, c, first, last):
+    """c[first:last] = a[first:last] @ b"""
+    for panel in range(b.shape[0]):
+        multiply_panel(a, b, panel, c, first, last)
+
+
+@_vectorised
+def query(weights, buffers, noise, first, last):
+    """The pre-net and the GRU that queries the attention."""
+    n1, n2, A = len(weights.prenet1_bias), len(weights.prenet2_bias), buffers.hidden.shape[1]
+    multiply_rows(buffers.frame, weights.prenet1, buffers.sums1, first, last)
+    for row in range(first, last):
+        dropout(buffers.sums1[row], weights.prenet1_bias, noise[row, :n1], buffers.prenet[row])
+    multiply_rows(buffers.prenet, weights.prenet2, buffers.sums1, first, last)
+    for row in range(first, last):
+        dropout(buffers.sums1[row], weights.prenet2_bias, noise[row, n1:], buffers.query_in[row])
+        buffers.query_in[row, n2:] = buffers.context[row]
+    multiply_rows(buffers.query_in, weights.query, buffers.sums1, first, last)
+    multiply_rows(buffers.hidden, weights.query_hidden, buffers.sums2, first, last)
+    for row in range(first, last):
+        gru(buffers.sums1[row], buffers.sums2[row], weights.query_bias, weights.query_hidden_bias, buffers.hidden[row])
+        for j in range(A):
+            put(buffers.join_in, row, buffers.context.shape[1] + j, buffers.hidden[row, j])
+    multiply_rows(buffers.hidden, weights.attention_query, buffers.sums1, first, last)
+
+
+@_vectorised
+def dropout(sums, bias, noise, to):
+    for j in range(len(bias)):
+        to[j] = max(sums[j] + bias[j], ZERO) * noise[j]
+
+
+@_vectorised
+def gru(gates, of_hidden, bias, hidden_bias, hidden):
+    """The next hidden (A,) from the products with input and hidden state, gates in the order reset, update, new."""
+    A = len(hidden)
+    for j in range(2 * A):
+        gates[j] = sigmoid(gates[j] + bias[j] + of_hidden[j] + hidden_bias[j])
+    reset, update, new, new_hidden = gates[:A], gates[A : 2 * A], gates[2 * A : 3 * A], of_hidden[2 * A : 3 * A]
+    for j in range(A):
+        new[j] = tanh(new[j] + bias[2 * A + j] + reset[j] * (new_hidden[j] + hidden_bias[2 * A + j]))
+    for j in range(A):
+        hidden[j] = new[j] + update[j] * (hidden[j] - new[j])
+
+
+@_vectorised
+def attend(weights, text, buffers, attention, row):
+    """Location-sensitive attention of one row: writes its attention (T,) and its context."""
+    A, T = len(weights.score), text.lengths[row]
+    of_query, energies, seen = buffers.sums1[row], buffers.energies[row], buffers.seen[:, row]
+    for j in range(A):
+        of_query[j] += weights.attention_query_bias[j]
+    for t in range(T):
+        attention[t] = score(weights, text.keys[row, t], of_query, seen, t, energies)
+    softmax(attention[:T])
+    attention[T:] = 0
+    around, n_seen = weights.location.shape[1] // 2, len(seen)
+    for t in range(T):
+        seen[n_seen - 1, around + t] += attention[t]
+    if n_seen == 2:
+        seen[0, around : around + T] = attention[:T]
+    context = buffers.context[row]
+    context[:] = 0
+    for t in range(T):
+        value, weight = text.values[row, t], attention[t]
+        for j in range(len(context)):
+            context[j] += weight * value[j]
+    for j in range(len(context)):
+        put(buffers.join_in, row, j, context[j])
+
+
+@_vectorised
+def score(weights, key, of_query, seen, t, energies):
+    """How much the query wants character t."""
+    A = len(energies)
+    for j in range(A):
+        energies[j] = key[j] + of_query[j]
+    for i in range(weights.location.shape[0]):
+        for k in range(weights.location.shape[1]):
+            weight = seen[i, t + k]
+            if weight != 0:  # most of the text has not been looked at
+                filtered = weights.location[i, k]
+                for j in range(A):
+                    energies[j] += weight * filtered[j]
+    for j in range(A):
+        energies[j] = tanh(energies[j])
+    total = ZERO
+    for j in range(A):
+        total += weights.score[j] * energies[j]
+    return total
+
+
+@_vectorised
+def softmax(scores):
+    highest, total = scores[0], ZERO
+    for t in range(len(scores)):
+        highest = max(highest, scores[t])
+    for t in range(len(scores)):
+        scores[t] = exp(scores[t] - highest)
+    for t in range(len(scores)):
+        total += scores[t]
+    for t in range(len(scores)):
+        scores[t] /= total
+
+
+@_vectorised
+def join(weights, buffers, now, thread, n_threads):
+    """x, from the context and the attention's hidden state: this thread's share of the columns."""
+    n_panels, C = len(weights.join), len(weights.join_bias)
+    for panel in range(thread * n_panels // n_threads, (thread + 1) * n_panels // n_threads):
+        multiply_panel(buffers.join_in, weights.join, panel, buffers.gates, 0, len(buffers.x))
+        for row in range(len(buffers.x)):
+            for j in range(panel * COLUMNS, min((panel + 1) * COLUMNS, C)):
+                value = buffers.gates[row, j] + weights.join_bias[j]
+                buffers.x[row, j] = value
+                put(buffers.lstm1_in[now], row, j, value)
+
+
+@_vectorised
+def lstm(packed, bias, buffers, cells, inputs, now, to, thread, n_threads):
+    """x += LSTM(x) and the next hidden state: this thread's share of the units. x goes to `to`, too."""
+    n_panels, C = len(packed), buffers.frames_in.shape[1]
+    following = inputs[1 - now]
+    for panel in range(thread * n_panels // n_threads, (thread + 1) * n_panels // n_threads):
+        multiply_panel(inputs[now], packed, panel, buffers.gates, 0, len(buffers.x))
+        columns, units = slice(panel * COLUMNS, (panel + 1) * COLUMNS), slice(panel * UNITS, (panel + 1) * UNITS)
+        n = min(UNITS, C - panel * UNITS)
+        for row in range(len(buffers.x)):
+            gates, x = buffers.gates[row, columns], buffers.x[row, units]
+            cell_step(gates, bias[columns], cells[row, units])
+            for j in range(n):
+                x[j] += gates[j]
+                put(following, row, C + panel * UNITS + j, gates[j])
+                put(to, row, panel * UNITS + j, x[j])
+
+
+@_vectorised
+def cell_step(gates, bias, cell):
+    """gates (COLUMNS,), in the order enter, forget, new, leave, -> the next cell (UNITS,), and hidden in gates[:UNITS]"""
+    for j in range(COLUMNS):
+        gates[j] += bias[j]
+    for j in range(UNITS):
+        kept = sigmoid(gates[UNITS + j]) * cell[j]
+        after = kept + sigmoid(gates[j]) * tanh(gates[2 * UNITS + j])
+        cell[j] = after
+        gates[j] = sigmoid(gates[3 * UNITS + j]) * tanh(after)
+
+
+@_vectorised
+def frames(weights, buffers, mel, stop, first, last):
+    """The step's frames, of which the next step sees the last, and its stop logits."""
+    C, n_mels = len(weights.join_bias), buffers.frame.shape[1]
+    multiply_rows(buffers.frames_in, weights.frames, buffers.sums1, first, last)
+    for row in range(first, last):
+        mel[row] = buffers.sums1[row, : mel.shape[1]]
+        buffers.frame[row] = mel[row, mel.shape[1] - n_mels :]
+        x, context, logit = buffers.x[row], buffers.context[row], weights.stop_bias[0]
+        for j in range(C):
+            logit += weights.stop[j] * x[j]
+        for j in range(len(context)):
+            logit += weights.stop[C + j] * context[j]
+        stop[row] = logit
+
+
+def _cached() -> Callable[..., None]:
+    """_speak, compiled once for this CPU and kept on disk. The cache looks at this file and at what a function encloses; so the
+    text of what is compiled in from elsewhere is enclosed."""
+    text = b"".join(Path(module.__file__).read_bytes() for module in (vectors, threads))
+    version = int(hashlib.sha256(text).hexdigest()[:12], 16)
+
+    def speak(weights, text, buffers, noise, answer, first_step, thread, n_threads, met):
+        if version:
+            _speak(weights, text, buffers, noise, answer, first_step, thread, n_threads, met)
+
+    try:
+        return njit(nogil=True, cache=True)(speak)
+    except RuntimeError:  # no folder for the cache can be written to
+        return njit(nogil=True)(speak)
+
+
+speak = _cached()
