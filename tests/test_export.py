@@ -1,0 +1,108 @@
+"""What is shipped of trained models: small files that speak as the models did."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from synthesizer.inference import Synthesizer
+from tests.vocoder_data import FORMAT, TINY, write_synthesizer, write_vocoder
+from utils import checkpoint
+from utils.audio import MelFormat
+from utils.cli import UserError
+from utils.export import export
+from utils.origin import Origin
+from vocoder.inference import Vocoder
+from vocoder.model import WaveRNN, WaveRNNConfig
+from vocoder.published import own_content
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def trained(tmp_path) -> dict[str, Path]:
+    """Checkpoints as trainers write them: with optimizer state, and the vocoder's average, which is what it speaks with."""
+    torch.manual_seed(1)
+    paths = {
+        "synthesizer": write_synthesizer(tmp_path / "run" / "synthesizer.pt"),
+        "vocoder": write_vocoder(tmp_path / "run" / "vocoder.pt", WaveRNN(WaveRNNConfig(**TINY))),
+    }
+    for stage, path in paths.items():
+        content = checkpoint.load(path, stage)
+        moments = [torch.randn_like(value, dtype=torch.float32) for value in content["model_state"].values()]
+        content |= {"optimizer_state": {"moments": moments * 2}, "sampler_state": {"seed": 0}}
+        if stage == "vocoder":
+            other = WaveRNN(WaveRNNConfig(**TINY))
+            content["average_state"] = other.state_dict()
+        checkpoint.save(path, content)
+    return paths
+
+
+def change(path: Path, stage: str, **changes) -> None:
+    checkpoint.save(path, checkpoint.load(path, stage) | changes)
+
+
+def test_shipped_models_are_small_and_answer_as_the_trained_ones(trained, tmp_path):
+    shipped = export(trained, tmp_path / "default")
+    assert sorted(path.name for path in (tmp_path / "default").iterdir()) == ["synthesizer.pt", "vocoder.pt"]
+    rng = np.random.default_rng(0)
+    embedding, mel = rng.normal(size=256), rng.uniform(-4, 4, (60, FORMAT.n_mels)).astype(np.float32)
+    (before,), (after,) = (
+        Synthesizer(paths["synthesizer"], "cpu").gta_mels(["Good morning."], [embedding], [mel], seed=0)
+        for paths in (trained, shipped)
+    )
+    assert 0 < np.abs(after - before).max() < 5e-3 * np.abs(before).max()
+    frames, levels = torch.from_numpy(mel.T / 4).T[None], torch.rand(1, 56 * FORMAT.hop_length) * 2 - 1
+    targets = torch.randint(512, levels.shape)
+    losses = []
+    for paths in (trained, shipped):
+        model = Vocoder(paths["vocoder"], "cpu").model
+        assert {value.dtype for value in model.parameters()} == {torch.float32}
+        with torch.no_grad():
+            losses.append(float(model(levels, frames, targets)))
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+    content = checkpoint.load(shipped["vocoder"], "vocoder")
+    average = checkpoint.load(trained["vocoder"], "vocoder")["average_state"]
+    assert "optimizer_state" not in content and "average_state" not in content
+    for name, value in content["model_state"].items():
+        assert value.dtype == (torch.float16 if average[name].dim() > 1 else average[name].dtype)
+        torch.testing.assert_close(value.to(average[name].dtype), average[name], rtol=2**-11, atol=2**-25)
+
+
+def test_a_run_starts_from_a_shipped_model(trained, tmp_path):
+    path = export({"vocoder": trained["vocoder"]}, tmp_path / "default")["vocoder"]
+    model = WaveRNN(WaveRNNConfig(**TINY))
+    Origin("vocoder", tmp_path / "vocoder.pt", path, False, own_content).load_into(model, None, None, "cpu")
+    assert torch.equal(model.gru1.weight_hh_l0, checkpoint.load(path, "vocoder")["model_state"]["gru1.weight_hh_l0"].float())
+
+
+@pytest.mark.parametrize("value,told", [(7e4, "input.weight holds a weight of 7e.04, and half"), (float("nan"), "not finite")])
+def test_weights_that_half_precision_lacks_are_refused(trained, tmp_path, value, told):
+    state = checkpoint.load(trained["vocoder"], "vocoder")["average_state"]
+    state["input.weight"][0, 0] = value
+    change(trained["vocoder"], "vocoder", model_state=state, average_state=state)
+    with pytest.raises(UserError, match=rf"run/vocoder.pt: .*{told}"):
+        export(trained, tmp_path / "default")
+    assert not (tmp_path / "default").exists()
+
+
+def test_too_large_files_and_a_pair_that_does_not_fit_are_refused(trained, tmp_path):
+    with pytest.raises(UserError, match=r"run/vocoder.pt: 0\.\d MB in half precision, over the limit of 0.01 MB"):
+        export(trained, tmp_path / "default", limit=0.01)
+    with pytest.raises(UserError, match=r"would be replaced by its own small copy"):
+        export(trained, trained["vocoder"].parent)
+    write_synthesizer(trained["synthesizer"], MelFormat(fmin=90))
+    with pytest.raises(UserError, match="reads other mels than .*fmin"):
+        export(trained, tmp_path / "default")
+    assert not (tmp_path / "default").exists()
+
+
+def test_the_command(trained, tmp_path):
+    command = [sys.executable, "-m", "utils.export", "-s", str(trained["synthesizer"]), "-v", str(trained["vocoder"])]
+    done = subprocess.run([*command, "-o", str(tmp_path / "out")], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0 and f"{tmp_path}/out/vocoder.pt: 0." in done.stdout, done.stderr
+    done = subprocess.run([*command, "-o", str(trained["vocoder"].parent)], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1 and len(done.stderr.splitlines()) == 1 and done.stderr.startswith("error: ")

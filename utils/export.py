@@ -1,0 +1,104 @@
+"""`python -m utils.export`: what a model needs to speak, in a small file to give away: no optimizer, half precision."""
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from utils import cli
+
+if TYPE_CHECKING:
+    import torch
+
+KEPT = ("format", "step", "model", "mel", "symbols", "training", "init_from")  # beside the weights
+LIMIT = 80  # MB of 10^6 bytes
+
+
+def export(paths: dict[str, Path], out_dir: Path, limit: float = LIMIT) -> dict[str, Path]:
+    """Write `<stage>.pt` into out_dir for each {stage: checkpoint}; returns their paths.
+
+    UserError, and nothing is written, where a weight is not finite or too large for half precision, where synthesizer and
+    vocoder differ in their mel format, or where the files would have more than `limit` MB together.
+    """
+    from utils import checkpoint
+    from utils.paths import write_atomically
+
+    written = {stage: Path(out_dir) / f"{stage}.pt" for stage in paths}
+    contents = {stage: checkpoint.load(path, stage) for stage, path in paths.items()}
+    for stage, path in written.items():
+        if path.exists() and path.samefile(paths[stage]):
+            raise cli.UserError(
+                f"{path}: would be replaced by its own small copy, and its run not go on; name another --out_dir"
+            )
+    _check_pair(paths, contents)
+    files = {stage: _serialized(exported(content, paths[stage])) for stage, content in contents.items()}
+    if (megabytes := sum(map(len, files.values())) / 1e6) > limit:
+        raise cli.UserError(f"{', '.join(map(str, paths.values()))}: {megabytes:.1f} MB in half precision, over the limit of "
+                            f"{limit:g} MB; train smaller models, or raise --limit")  # fmt: skip
+    for stage, path in written.items():
+        with write_atomically(path) as temporary:
+            temporary.write_bytes(files[stage])
+    return written
+
+
+def exported(content: dict[str, Any], path: Path) -> dict[str, Any]:
+    """A checkpoint's content without what only training needs, and its weights, the averaged ones if there are any, in half
+    precision. It loads like any other checkpoint, as fp32. UserError, naming `path`, for a weight that half precision lacks.
+    """
+    weights = content.get("average_state", content["model_state"])
+    halved = {name: _halved(path, name, value) for name, value in weights.items()}
+    return {name: content[name] for name in KEPT if name in content} | {"model_state": halved}
+
+
+def _halved(path: Path, name: str, value: "torch.Tensor") -> "torch.Tensor":
+    """Matrices and kernels in fp16. Vectors stay: biases and running variances are a thousandth of the size, and the latter
+    span more orders of magnitude than fp16."""
+    if not value.is_floating_point() or value.dim() < 2:
+        return value.clone()
+    half = value.half()
+    if not bool(half.isfinite().all()):
+        raise cli.UserError(f"{path}: {name} holds a weight of {value.abs().max():.3g}, and half precision ends at 65504; its "
+                            "training went wrong, take a backup")  # fmt: skip
+    return half
+
+
+def _check_pair(paths: dict[str, Path], contents: dict[str, dict[str, Any]]) -> None:
+    """Whether synthesizer and vocoder, if both are there, speak of the same mels."""
+    makes, reads = (contents[stage]["mel"] if stage in contents else None for stage in ("synthesizer", "vocoder"))
+    if makes and reads and makes != reads:
+        raise cli.UserError(f"{paths['vocoder']}: reads other mels than {paths['synthesizer']} makes, so that the two cannot "
+                            f"speak together; vocoder: {reads}; synthesizer: {makes}")  # fmt: skip
+
+
+def _serialized(content: dict[str, Any]) -> bytes:
+    import torch
+
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    return buffer.getvalue()
+
+
+def main() -> None:
+    parser = cli.parser(
+        "Make small files of trained models, to ship or to give away: without optimizer, the weights that a model speaks with "
+        "in half precision, with sizes, mel format and symbols. They are read wherever a model is asked for, --init_from "
+        "included; a run cannot be continued from them."
+    )
+    parser.prog = "python -m utils.export"
+    stages = ("encoder", "synthesizer", "vocoder")
+    for stage in stages:
+        parser.add_argument(f"-{stage[0]}", f"--{stage}", type=Path, metavar="FILE", help=f"{stage}.pt of a run")
+    parser.add_argument("-o", "--out_dir", type=Path, default=cli.DEFAULT_MODELS, metavar="DIR",
+                        help="folder to write encoder.pt, synthesizer.pt, vocoder.pt into, those that are given; files of "
+                        "these names are replaced")  # fmt: skip
+    parser.add_argument("--limit", type=float, default=LIMIT, metavar="MB",
+                        help="what the files may have together, in millions of bytes; else nothing is written")  # fmt: skip
+    args = parser.parse_args()
+    paths = {stage: path for stage in stages if (path := getattr(args, stage))}
+    if not paths:
+        parser.error("name one model at least: -e, -s or -v")
+    for stage, path in export(paths, args.out_dir, args.limit).items():
+        print(f"{path}: {path.stat().st_size / 1e6:.1f} MB, of {paths[stage]} ({paths[stage].stat().st_size / 1e6:.1f} MB)")
+
+
+if __name__ == "__main__":
+    cli.run(main)
