@@ -11,7 +11,7 @@ def main() -> None:
         "the equal error rate on speakers that are never trained on says how far it is (0.5: chance, 0: perfect). "
         "Several GPUs: torchrun --nproc_per_node N encoder_train.py ..."
     )
-    cli.add_training_arguments(parser, "encoder", save_every=500, backup_every=7500)
+    cli.add_training_arguments(parser, "encoder", parts="encoder.lstm, encoder.linear, loss", save_every=500, backup_every=7500)
     parser.add_argument("clean_data_root", type=Path, help="what encoder_preprocess.py wrote: <datasets_root>/SV2TTS/encoder")
     parser.add_argument(
         "-v",

@@ -12,7 +12,14 @@ def main() -> None:
         "steps, of the same held-out utterances, mel-spectrograms/ (target, teacher-forced, free-running), plots/ "
         "(alignments) and wavs/ (Griffin-Lim)."
     )
-    cli.add_training_arguments(parser, "synthesizer", save_every=1000, backup_every=25000)
+    cli.add_training_arguments(
+        parser,
+        "synthesizer",
+        parts="encoder (reads the text), decoder.prenet, decoder.attention, decoder.lstm1, decoder.lstm2, decoder.frames, "
+        "decoder.stop, postnet, output",
+        save_every=1000,
+        backup_every=25000,
+    )
     parser.add_argument(
         "syn_dir", type=Path, help="preprocessed data: <datasets_root>/SV2TTS/synthesizer unless it was sent elsewhere"
     )

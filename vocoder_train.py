@@ -12,7 +12,13 @@ def main() -> None:
         "steps the loss on held-out utterances, and every --generate_every steps the same ones as sound (wavs/, true and "
         "generated) and picture (mel-spectrograms/, plots/)."
     )
-    cli.add_training_arguments(parser, "vocoder", save_every=1000, backup_every=25000)
+    cli.add_training_arguments(
+        parser,
+        "vocoder",
+        parts="upsample (reads the mels), input, gru1, gru2, hidden1, hidden2, output",
+        save_every=1000,
+        backup_every=25000,
+    )
     add = parser.add_argument
     add("datasets_root", type=Path, help="folder of the corpora; only its SV2TTS folder is used, and not even that if both "
         "--syn_dir and --voc_dir are given")  # fmt: skip

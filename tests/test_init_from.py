@@ -1,4 +1,4 @@
-"""A run may start from any file of its stage: this project's, or weights published before it."""
+"""A run may start from any file of its stage, this project's or published before it, and leave parts of it as they are."""
 
 import dataclasses
 import importlib
@@ -26,7 +26,7 @@ TINY_ENCODER = {"hidden_size": 12, "n_layers": 1, "projection_size": 6, "embeddi
 SETTINGS = {
     "encoder": f"learning_rate={STILL},speakers_per_batch=3,utterances_per_speaker=2,partial_frames=80",
     "synthesizer": f"schedule=2:{STILL}:10:2,eval_utterances=1,eval_shown=0",
-    "vocoder": f"learning_rate={STILL},batch_size=2,seq_len=400",
+    "vocoder": f"learning_rate={STILL},batch_size=2,seq_len=400,eval_crops=2",
 }
 
 
@@ -54,6 +54,14 @@ def start_stage(stage, data, models, init_from, hparams="", **options):
 
         train(data[stage], data[stage], True, 0, options, settings)
     return checkpoint.load(models / "r" / f"{stage}.pt", stage)
+
+
+FAST = {"encoder": "learning_rate=1e-2", "synthesizer": "schedule=2:1e-2:10:2", "vocoder": "learning_rate=1e-2,warmup_steps=0"}
+FROZEN = {
+    "encoder": ["encoder.lstm"],
+    "synthesizer": ["decoder.attention", "encoder", "postnet.bank.0"],
+    "vocoder": ["gru1", "upsample"],
+}
 
 
 @pytest.fixture(scope="module")
@@ -145,6 +153,64 @@ def test_a_run_may_start_anew_from_its_own_file(data, tmp_path):
     assert saved["init_from"]["step"] == 1 and saved["step"] == 1
     kept = tmp_path / "r" / "encoder.before-restart-1.pt"
     assert checkpoint.load(kept, "encoder")["init_from"]["file"] == "first.pt"
+
+
+# ---- frozen parts
+
+
+def frozen_and_free(stage, saved):
+    """Names of the model's state under the frozen parts, and those of the other parameters."""
+    under = tuple(f"{part}." for part in FROZEN[stage])
+    state = {name: value for name, value in saved["model_state"].items() if value.is_floating_point()}
+    return [n for n in state if n.startswith(under)], [n for n in state if not n.startswith(under) and "running" not in n]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("stage", checkpoint.STAGES)
+def test_frozen_parts_stay_and_the_rest_learns(stage, precision, data, tmp_path, capsys):
+    path = write_own(stage, tmp_path / "own.pt")
+    begun = checkpoint.load(path, stage)["model_state"]
+    options = {"freeze": FROZEN[stage], "precision": precision, "eval_every": 1, "max_steps": 3}
+    saved = start_stage(stage, data, tmp_path, path, FAST[stage], **options)
+    frozen, free = frozen_and_free(stage, saved)
+    assert stage == "encoder" or any("running" in name for name in frozen)
+    for state in (saved["model_state"], saved.get("average_state", saved["model_state"])):
+        assert [name for name in frozen if not torch.equal(state[name], begun[name])] == []
+        assert [name for name in free if torch.equal(state[name], begun[name])] == []
+    assert len(saved["optimizer_state"]["state"]) <= len(free)
+    assert saved["frozen"] == FROZEN[stage] and f"({', '.join(FROZEN[stage])})" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("stage", checkpoint.STAGES)
+def test_a_run_with_frozen_parts_goes_on_exactly_until_told_otherwise(stage, data, tmp_path):
+    path = write_own(stage, tmp_path / "own.pt")
+    whole = start_stage(stage, data, tmp_path / "whole", path, FAST[stage], freeze=FROZEN[stage], max_steps=4)
+    start_stage(stage, data, tmp_path / "parts", path, FAST[stage], freeze=FROZEN[stage][::-1], max_steps=2, eval_every=1)
+    parts = start_stage(stage, data, tmp_path / "parts", None, FAST[stage], max_steps=4, eval_every=1)
+    assert parts["frozen"] == FROZEN[stage]
+    for name, value in whole["model_state"].items():
+        assert torch.equal(value, parts["model_state"][name]), name
+    for index, state in whole["optimizer_state"]["state"].items():
+        assert all(torch.equal(value, parts["optimizer_state"]["state"][index][name]) for name, value in state.items())
+
+    frozen, _ = frozen_and_free(stage, parts)
+    thawed = start_stage(stage, data, tmp_path / "parts", None, FAST[stage], freeze=["nothing"], max_steps=5)
+    assert thawed["frozen"] == []
+    assert sum(torch.equal(thawed["model_state"][name], parts["model_state"][name]) for name in frozen) <= 1
+
+
+@pytest.mark.parametrize("stage", checkpoint.STAGES)
+def test_a_part_that_there_is_not_is_one_line_with_those_there_are(stage, data, tmp_path):
+    whole = {"encoder": ["encoder", "loss"], "synthesizer": ["encoder", "decoder", "postnet", "output"]}
+    whole["vocoder"] = ["upsample", "input", "gru1", "gru2", "hidden1", "hidden2", "output"]
+    for freeze, told in (
+        ([whole[stage][0], "gru"], f"no part 'gru'; it has {whole[stage][0]}, .*{whole[stage][-1]}"),
+        (whole[stage], "nothing is left to train"),
+    ):
+        with pytest.raises(UserError, match=f"--freeze: .*{told}") as caught:
+            start_stage(stage, data, tmp_path, None, freeze=freeze)
+        assert "\n" not in str(caught.value) and caught.value.exit_code == 2
+    assert not (tmp_path / "r").exists()
 
 
 @pytest.mark.parametrize("script", ["encoder_train.py", "synthesizer_train.py", "vocoder_train.py"])

@@ -107,8 +107,8 @@ def add_scheduler(to: argparse.ArgumentParser) -> None:
                     "(docs/performance.md tells how to start them)")  # fmt: skip
 
 
-def add_training_arguments(to: argparse.ArgumentParser, stage: str, save_every: int, backup_every: int) -> None:
-    """The arguments that the three trainers share; `run_options` collects them."""
+def add_training_arguments(to: argparse.ArgumentParser, stage: str, parts: str, save_every: int, backup_every: int) -> None:
+    """The arguments that the three trainers share; `run_options` collects them. `parts` of the model, by name, for the help."""
     to.add_argument("run_id", help="name of the run: everything it writes goes to <models_dir>/<run_id>, and giving the "
                     "same name again continues it exactly where it stopped")  # fmt: skip
     to.add_argument("-m", "--models_dir", type=Path, default=Path("saved_models"), help="folder of all runs")
@@ -126,6 +126,11 @@ def add_training_arguments(to: argparse.ArgumentParser, stage: str, save_every: 
                     help=f"weights to start a new run from, instead of random ones: any {stage}.pt, of this project or "
                     "published before it. The model's settings are the file's; optimizer and step are new. A run that "
                     "continues ignores it")  # fmt: skip
+    to.add_argument("--freeze", type=names, metavar="PART,PART",
+                    help="parts of the model that training leaves as they are, weights and running statistics, by name: "
+                    f"{parts}; or anything inside them, with dots. The rest learns. For use with --init_from, where little data "
+                    "would spoil what the file has learnt from much (docs/fine-tuning.md). A run that continues keeps its "
+                    "choice until it is given again; 'nothing' trains all")  # fmt: skip
     to.add_argument("--seed", type=SEED, default=0,
                     help="number that weights, batches and dropout follow from; the same number repeats a run")  # fmt: skip
     to.add_argument("--precision", choices=["auto", "fp32", "bf16", "fp16"], default="auto",
@@ -141,7 +146,7 @@ def add_training_arguments(to: argparse.ArgumentParser, stage: str, save_every: 
 
 RUN_ARGUMENTS = (
     *("run_id", "models_dir", "save_every", "backup_every", "eval_every", "max_steps", "force_restart"),
-    *("init_from", "seed", "precision", "cpu", "n_workers", "visdom_server"),
+    *("init_from", "freeze", "seed", "precision", "cpu", "n_workers", "visdom_server"),
 )
 
 

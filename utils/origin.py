@@ -1,7 +1,7 @@
 """What a training run starts from: its own checkpoint, the weights of another file, or nothing."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from torch import nn
 from utils import checkpoint
 from utils.cli import UserError, override
 from utils.device import set_rng_state
+from utils.freezing import NOTHING
 
 
 class Origin:
@@ -70,6 +71,12 @@ class Origin:
                 raise UserError(f"{self.path}: was trained on another {name} format ({found}) than this data's "
                                 f"({expected[name]}); choose another run_id or file, or preprocess again")  # fmt: skip
 
+    def frozen(self, asked: Sequence[str] | None) -> list[str]:
+        """The names of the parts that stay as they are: what is asked for, else those of a run that goes on."""
+        if asked is None:
+            return list(self.content.get("frozen", [])) if self.is_own else []
+        return [] if list(asked) == [NOTHING] else sorted(set(asked))
+
     def first_weights(self) -> dict[str, Any] | None:
         """Which foreign weights the run began with: file name, sha256, step; None if it began with random ones."""
         if self.content is None:
@@ -89,17 +96,20 @@ class Origin:
     ) -> int:
         """All of the run's own state, or the weights alone of another file; returns the number of skipped steps so far.
 
-        `average` is filled with the file's average_state, or with its weights where it has none.
+        `average` is filled with the file's average_state, or with its weights where it has none. Another file's average, if it
+        has one, is what the model starts from too: it is the better model, and parts that are frozen are then the same in both.
         """
         saved, self.content = self.content, None  # its memory is not needed any more
         if saved is None:
             return 0
         with checkpoint.restoring(self.path, self.stage):
-            model.load_state_dict(saved["model_state"])
+            averaged = saved.get("average_state", saved["model_state"])
             for name, value in (average or {}).items():
-                value.copy_(saved.get("average_state", saved["model_state"])[name])
+                value.copy_(averaged[name])
             if not self.is_own:
+                model.load_state_dict(averaged)  # what the file speaks with
                 return 0
+            model.load_state_dict(saved["model_state"])
             optimizer.load_state_dict(saved["optimizer_state"])
             for group in optimizer.param_groups:
                 group["fused"] = True  # whatever it was saved as

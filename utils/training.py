@@ -8,7 +8,7 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -22,6 +22,7 @@ from utils import checkpoint
 from utils.board import Board, NoBoard
 from utils.cli import UserError
 from utils.device import DTYPES, choose_dtype, computes_bf16, join_ranks, rng_state, set_rng_state
+from utils.freezing import freeze
 from utils.origin import Origin
 from utils.paths import remove_leftovers, write_atomically
 from utils.stepping import Readback, Stepper
@@ -49,6 +50,7 @@ class RunOptions:
     cpu: bool = False
     n_workers: int | None = None
     init_from: Path | None = None
+    freeze: Sequence[str] | None = None
     visdom: bool = False
     visdom_server: str = "http://localhost"
 
@@ -114,6 +116,8 @@ class Run:
         self._content = {"model": dataclasses.asdict(config), "mel": mel, "symbols": symbols}
         self._content["training"] = {k: v for s in settings for k, v in dataclasses.asdict(s).items()}
         self._origin.check_formats(self._content)
+        self._content["frozen"] = self._origin.frozen(self.options.freeze)
+        self._n_frozen = freeze(model, self._content["frozen"])
         if first_weights := self._origin.first_weights():
             self._content["init_from"] = first_weights
         self._stepper.skipped.fill_(self._origin.load_into(model, optimizer, self._scaler, self.device, average))
@@ -135,8 +139,12 @@ class Run:
         precision = next((name for name, dtype in DTYPES.items() if dtype == self._dtype), "fp32")
         is_slow = self.device.type == "cpu" and self._dtype is None and computes_bf16(self.device)
         hint = " (--precision bf16 is faster here)" if is_slow else ""
-        print(f"{self.stage}: {how} in {self.dir}; {n_parameters / 1e6:.2f} M parameters, {precision} on {where}{hint}")
+        parts = ", ".join(self._content["frozen"])
+        frozen = f", of which {self._n_frozen / 1e6:.2f} M stay as they are ({parts})" if parts else ""
+        print(f"{self.stage}: {how} in {self.dir}; {n_parameters / 1e6:.2f} M parameters{frozen}, {precision} on {where}{hint}")
         parameters = {**self._content["model"], **self._content["training"], "seed": self.seed, "precision": precision}
+        if parts:
+            parameters["frozen"] = parts
         if origin:
             parameters["init_from"] = f"{origin['file']} at step {origin['step']}"
         self.board.parameters(parameters)
@@ -222,13 +230,14 @@ class Run:
     def evaluating(self, model: nn.Module) -> Iterator[None]:
         """Evaluation mode without gradients; leaves no trace in training: the random numbers go on where they were."""
         state = rng_state(self.device)
-        was_training = model.training
+        modes = [(module, module.training) for module in model.modules()]  # they differ where parts are frozen
         model.eval()
         try:
             with torch.no_grad():
                 yield
         finally:
-            model.train(was_training)
+            for module, mode in modes:
+                module.training = mode
             set_rng_state(state, self.device)
 
     # ---- saving
