@@ -14,6 +14,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+TARGET = 8000  # samples of a fold unless told otherwise, and what it shares with the next
+OVERLAP = 600
 FIRST = 6  # frames of the folds that a stream begins with, so that it is heard at once
 PACE = 0.3  # steps that are made while a sample is played: what a group may take while the one before is heard
 LONGEST_FADE = 80  # samples

@@ -12,6 +12,7 @@ from tqdm import tqdm
 from utils import checkpoint
 from utils.audio import MelFormat
 from utils.cli import UserError
+from vocoder.fold import OVERLAP, TARGET
 from vocoder.generate import Generator, Progress
 from vocoder.model import WaveRNN, WaveRNNConfig, check_sizes
 from vocoder.published import own_content
@@ -43,8 +44,8 @@ class Vocoder:
         mel: np.ndarray,
         normalize: bool = True,
         batched: bool = True,
-        target: int = 8000,
-        overlap: int = 600,
+        target: int = TARGET,
+        overlap: int = OVERLAP,
         progress_callback: Progress | None = None,
         seed: int | None = None,
     ) -> np.ndarray:
@@ -64,8 +65,8 @@ class Vocoder:
         mel: np.ndarray,
         chunk: int = 4000,
         normalize: bool = True,
-        target: int = 8000,
-        overlap: int = 600,
+        target: int = TARGET,
+        overlap: int = OVERLAP,
         progress_callback: Progress | None = None,
         seed: int | None = None,
     ) -> Iterator[np.ndarray]:
@@ -171,8 +172,8 @@ def infer_waveform(
     mel: np.ndarray,
     normalize: bool = True,
     batched: bool = True,
-    target: int = 8000,
-    overlap: int = 600,
+    target: int = TARGET,
+    overlap: int = OVERLAP,
     progress_callback: Progress | None = None,
     seed: int | None = None,
 ) -> np.ndarray:
@@ -184,8 +185,8 @@ def stream_waveform(
     mel: np.ndarray,
     chunk: int = 4000,
     normalize: bool = True,
-    target: int = 8000,
-    overlap: int = 600,
+    target: int = TARGET,
+    overlap: int = OVERLAP,
     progress_callback: Progress | None = None,
     seed: int | None = None,
 ) -> Iterator[np.ndarray]:

@@ -14,6 +14,7 @@ from utils.paths import SynthesizerData, VocoderData
 from utils.training import Run, RunOptions
 from vocoder.average import Average
 from vocoder.dataset import Batch, CropDataset, CropPlan, Sources, collate, even_windows, find_sources
+from vocoder.fold import OVERLAP, TARGET
 from vocoder.generate import generate_wave
 from vocoder.model import WaveRNN, WaveRNNConfig, check_sizes
 from vocoder.published import own_content
@@ -36,8 +37,8 @@ class VocoderTraining:
     eval_crops: int = 200  # of held-out utterances, the same every time
     eval_shown: int = 2  # held-out utterances that are generated
     eval_seconds: float = 3.0  # of each, from its beginning
-    target: int = 8000  # samples of a fold, when generating
-    overlap: int = 600  # samples that a fold repeats of the one before
+    target: int = TARGET  # samples of a fold, when generating
+    overlap: int = OVERLAP  # samples that a fold repeats of the one before
 
     def __post_init__(self) -> None:
         if min(self.learning_rate, self.final_learning_rate, self.clip, self.eval_seconds) <= 0:
