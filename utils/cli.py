@@ -128,8 +128,8 @@ def add_training_arguments(to: argparse.ArgumentParser, stage: str, parts: str, 
                     "continues ignores it")  # fmt: skip
     to.add_argument("--freeze", type=names, metavar="PART,PART",
                     help="parts of the model that training leaves as they are, weights and running statistics, by name: "
-                    f"{parts}; or anything inside them, with dots. The rest learns. For use with --init_from, where little data "
-                    "would spoil what the file has learnt from much (docs/fine-tuning.md). A run that continues keeps its "
+                    f"{parts}; or anything inside them, with dots. The rest learns. For use with --init_from, where little "
+                    "data would spoil what the file has learnt from much (docs/fine-tuning.md). A run that continues keeps its "
                     "choice until it is given again; 'nothing' trains all")  # fmt: skip
     to.add_argument("--seed", type=SEED, default=0,
                     help="number that weights, batches and dropout follow from; the same number repeats a run")  # fmt: skip
