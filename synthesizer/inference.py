@@ -1,8 +1,9 @@
 """Text and speaker embeddings to mel spectrograms, with a trained synthesizer."""
 
 import contextlib
+import functools
+import threading
 from collections.abc import Iterator, Sequence
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +11,14 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from synthesizer.generation import Loop
 from synthesizer.model import Generated, Tacotron, TacotronConfig
 from synthesizer.published import own_content
 from synthesizer.text import Reading, read, shown, spoken_length, text_to_ids
 from utils import audio, checkpoint
 from utils.audio import MelFormat
 from utils.cli import UserError
-from utils.device import choose_dtype
+from utils.device import DTYPES, choose_dtype, computes_bf16
 
 MAX_BATCH = 16  # texts spoken at once
 
@@ -32,16 +34,17 @@ class Synthesizer:
         device: str | torch.device | None = None,
         verbose: bool = False,
         cap_frames: tuple[int, int] | None = None,
-        precision: str = "fp32",
+        precision: str = "auto",
     ) -> None:
         """device: a GPU if there is one. cap_frames: see TacotronConfig; those of the file if not given. precision: fp32, or
-        bf16 (on a GPU also fp16), which is faster and rounds.
+        bf16 (on a GPU also fp16), which is faster and rounds; auto is bf16 where the hardware multiplies in it.
 
         UserError if the file is missing, cut short or of another stage.
         """
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.verbose = verbose
-        self._dtype = choose_dtype(precision, self.device)
+        bf16_on_cpu = precision == "auto" and self.device.type == "cpu" and computes_bf16(self.device)
+        self._dtype = choose_dtype("bf16" if bf16_on_cpu else precision, self.device)
         content = checkpoint.load(Path(path), "synthesizer", published=True)
         with checkpoint.restoring(Path(path), "synthesizer"):
             content = own_content(content)
@@ -52,9 +55,10 @@ class Synthesizer:
         self.cap_frames = cap_frames or self.model.config.cap_frames
         self.unfinished: list[int] = []  # of the texts last spoken, those that were cut at the cap
         self.model.to(self.device).eval()
+        self._lock = threading.Lock()  # the loop speaks one batch at a time
         self.sample_rate = self.mel_format.sample_rate
-        self.griffin_lim = partial(self.griffin_lim, mel_format=self.mel_format)
-        self.make_spectrogram = partial(self.make_spectrogram, mel_format=self.mel_format)
+        self.griffin_lim = functools.partial(self.griffin_lim, mel_format=self.mel_format)
+        self.make_spectrogram = functools.partial(self.make_spectrogram, mel_format=self.mel_format)
         if verbose:
             print(f"Synthesizer {path}: step {content['step']}, {int(self.model.r)} frames a step, on {self.device}")
 
@@ -114,6 +118,11 @@ class Synthesizer:
             answer = self.model(*self._padded(ids), *self._padded(frames), speakers, int(self.model.r)).after.cpu().float()
         return [answer[row, : len(mel)].numpy().copy() for row, mel in enumerate(mels)]
 
+    @property
+    def precision(self) -> str:
+        """What it computes in: fp32, bf16 or fp16."""
+        return next((name for name, dtype in DTYPES.items() if dtype == self._dtype), "fp32")
+
     @staticmethod
     def griffin_lim(mel: np.ndarray, n_iter: int = 60, mel_format: MelFormat = MelFormat()) -> np.ndarray:  # noqa: B008 (frozen)
         """(n_mels, T) -> float32 wave (Griffin and Lim 1984): quick to have, rough to hear."""
@@ -129,13 +138,19 @@ class Synthesizer:
         wav = wav_or_path if is_wave else audio.load(Path(wav_or_path), mel_format.sample_rate)
         return audio.mel_spectrogram(audio.rescale(wav, mel_format.rescale_peak), mel_format).T
 
+    @functools.cached_property
+    def _loop(self) -> Loop:
+        """The decoder made ready to speak, when it first does."""
+        return self.model.speaking_loop()
+
     def _generate(self, ids: list[Tensor], speakers: Tensor) -> Generated:
         text, lengths = self._padded(ids)
         r = int(self.model.r)
         cap, cap_per_symbol = self.cap_frames
         caps = cap + cap_per_symbol * lengths
         spoken_lengths = torch.tensor([spoken_length(each.tolist(), self.symbols) for each in ids], device=self.device)
-        spoken = self.model.generate(text, lengths, speakers, -(-caps // r) * r, r, spoken_lengths)
+        with self._lock:
+            spoken = self.model.generate(text, lengths, speakers, -(-caps // r) * r, r, spoken_lengths, self._loop)
         return Generated(*(tensor.cpu().float() if tensor.is_floating_point() else tensor.cpu() for tensor in spoken))
 
     def _cut(self, spoken: Generated, row: int, n_symbols: int) -> tuple[np.ndarray, np.ndarray]:

@@ -284,7 +284,7 @@ def synthesizer(tmp_path_factory):
     model = tiny_model(prenet_dropout=0.5)
     model.decoder.stop.bias.data.fill_(-50.0)
     checkpoint.save(path, content(model))
-    return Synthesizer(path, device="cpu")
+    return Synthesizer(path, device="cpu", precision="fp32")
 
 
 def content(model):

@@ -21,14 +21,19 @@ from utils.cli import UserError, check_at_least, override, parse_overrides
 from utils.manifest import Row
 from utils.paths import SynthesizerData, VocoderData, remove_leftovers, save_npy, save_text
 
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+
 
 @dataclasses.dataclass(frozen=True)
 class GtaSettings:
     """What --hparams can change."""
 
     max_frames: int = 8000  # mel frames of a batch, padding included: bounds its memory
+    precision: str = "auto"  # bf16 where the hardware multiplies in it; on a GPU also fp16
 
     def __post_init__(self) -> None:
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, not {self.precision}")
         check_at_least(self, 1, "max_frames")
 
 
@@ -50,7 +55,8 @@ def preprocess(
     source, out = SynthesizerData(in_dir), VocoderData(out_dir)
     rows = manifest.existing(manifest.read(source.manifest), mel=source.mels_dir, embed=source.embeds_dir)
     rows = manifest.with_content(rows, source.manifest)
-    synthesizer = Synthesizer(synthesizer_path, "cpu" if cpu else None)
+    synthesizer = Synthesizer(synthesizer_path, "cpu" if cpu else None, precision=settings.precision)
+    settings = dataclasses.replace(settings, precision=synthesizer.precision)  # auto is not the same everywhere
     _check_formats(synthesizer, synthesizer_path, source)
     _prepare(out, _fingerprint(synthesizer_path, rows, batch_size, settings), skip_existing)
     with tqdm(total=len(rows), desc="GTA mels", unit="utterance", dynamic_ncols=True) as bar:
