@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from synthesizer.attention import AttentionState, Memory
+from synthesizer.attention import AttentionState, LocationSensitiveAttention, Memory
+from synthesizer.attention_sequence import AttentionSequence, Weights, product_dtype
 from synthesizer.layers import PreNet
 from synthesizer.recurrence import ResidualLSTM
 from utils.product import Product
@@ -71,13 +72,7 @@ class Decoder(nn.Module):
 
     def forward(self, frames: Tensor, memory: Memory, r: int) -> tuple[Tensor, Tensor, Tensor]:
         """The frame that each step sees (B, S, n_mels) -> mel (B, S r, n_mels), stop logits (B, S), attention (B, S, T)"""
-        attended, steps = self.start(memory).attended, []
-        for query in self.query_prenet(self.prenet(frames)).unbind(1):
-            attended = self.attend(query, attended, memory)
-            steps.append(attended)
-        hidden = torch.stack([step.hidden for step in steps], dim=1)  # (B, S, A)
-        context = torch.stack([step.context for step in steps], dim=1)  # (B, S, E)
-        weights = torch.stack([step.attention.weights for step in steps], dim=1)  # (B, S, T)
+        hidden, context, weights = self.attend_all(self.query_prenet(self.prenet(frames)), memory)
         x = self.lstm2(self.lstm1(self.join(torch.cat([context, hidden], dim=2))))  # (B, S, size)
         mel = F.linear(x, self.frame_weights(r)).flatten(1).unflatten(1, (-1, self.n_mels))  # (B, S r, n_mels)
         return mel, self.stop(torch.cat([x, context], dim=2)).squeeze(2), weights
@@ -114,6 +109,21 @@ class Decoder(nn.Module):
         attention = self.attention(hidden, last.attention, memory)
         context = torch.bmm(attention.weights[:, None], memory.values).squeeze(1)  # (B, E)
         return Attended(hidden, context, attention)
+
+    def attend_all(self, queries: Tensor, memory: Memory) -> tuple[Tensor, Tensor, Tensor]:
+        """query_prenet's output at all steps (B, S, 3 A) -> hidden (B, S, A), context (B, S, E), weights (B, S, T)"""
+        dtype = product_dtype(memory.values)
+        if dtype is None or not isinstance(self.attention, LocationSensitiveAttention):
+            attended, steps = self.start(memory).attended, []
+            for query in queries.unbind(1):
+                attended = self.attend(query, attended, memory)
+                steps.append((attended.hidden, attended.context, attended.attention.weights))
+            return tuple(torch.stack(of_steps, dim=1) for of_steps in zip(*steps, strict=True))
+        a, lengths = self.attention, (~memory.padding).sum(1)
+        hidden = self.query_hidden.weight, self.query_hidden.bias
+        weights = Weights(self.query_context.weight, *hidden, a.query.weight, a.query.bias, memory.location, a.score.weight)
+        found = AttentionSequence.apply(queries, memory.keys, memory.values, lengths, a.filters.in_channels, dtype, *weights)
+        return tuple(of_steps.transpose(0, 1) for of_steps in found)
 
     def frame_weights(self, r: int) -> Tensor:
         """The rows of the mel projection that give the first r frames, frame after frame: (r n_mels, size)"""
