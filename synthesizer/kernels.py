@@ -16,6 +16,8 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
+from synthesizer import gru_kernels
+from synthesizer.gru_kernels import gru
 from utils import threads, vectors
 from utils.threads import meet
 from utils.vectors import COLUMNS, exp, multiply_panel, put, sigmoid, tanh
@@ -155,7 +157,9 @@ def query(weights, buffers, noise, first, last):
     multiply_rows(buffers.query_in, weights.query, buffers.sums1, first, last)
     multiply_rows(buffers.hidden, weights.query_hidden, buffers.sums2, first, last)
     for row in range(first, last):
-        gru(buffers.sums1[row], buffers.sums2[row], weights.query_bias, weights.query_hidden_bias, buffers.hidden[row])
+        for j in range(3 * A):
+            buffers.sums1[row, j] += weights.query_bias[j]
+        gru(buffers.sums1[row], buffers.sums2[row], weights.query_hidden_bias, buffers.hidden[row])
         for j in range(A):
             put(buffers.join_in, row, buffers.context.shape[1] + j, buffers.hidden[row, j])
     multiply_rows(buffers.hidden, weights.attention_query, buffers.sums1, first, last)
@@ -165,19 +169,6 @@ def query(weights, buffers, noise, first, last):
 def dropout(sums, bias, noise, to):
     for j in range(len(bias)):
         to[j] = max(sums[j] + bias[j], ZERO) * noise[j]
-
-
-@_vectorised
-def gru(gates, of_hidden, bias, hidden_bias, hidden):
-    """The next hidden (A,) from the products with input and hidden state, gates in the order reset, update, new."""
-    A = len(hidden)
-    for j in range(2 * A):
-        gates[j] = sigmoid(gates[j] + bias[j] + of_hidden[j] + hidden_bias[j])
-    reset, update, new, new_hidden = gates[:A], gates[A : 2 * A], gates[2 * A : 3 * A], of_hidden[2 * A : 3 * A]
-    for j in range(A):
-        new[j] = tanh(new[j] + bias[2 * A + j] + reset[j] * (new_hidden[j] + hidden_bias[2 * A + j]))
-    for j in range(A):
-        hidden[j] = new[j] + update[j] * (hidden[j] - new[j])
 
 
 @_vectorised
@@ -302,7 +293,7 @@ def frames(weights, buffers, mel, stop, first, last):
 def _cached() -> Callable[..., None]:
     """_speak, compiled once for this CPU and kept on disk. The cache looks at this file and at what a function encloses; so the
     text of what is compiled in from elsewhere is enclosed."""
-    text = b"".join(Path(module.__file__).read_bytes() for module in (vectors, threads))
+    text = b"".join(Path(module.__file__).read_bytes() for module in (vectors, threads, gru_kernels))
     version = int(hashlib.sha256(text).hexdigest()[:12], 16)
 
     def speak(weights, text, buffers, noise, answer, first_step, thread, n_threads, met):

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from synthesizer.gru import BidirectionalGRU
+
 
 def sequence_mask(lengths: Tensor, size: int) -> Tensor:
     """(B,) lengths -> (B, size) bool, True inside each sequence."""
@@ -78,26 +80,6 @@ class Highway(nn.Module):
         return torch.lerp(x, F.relu(self.transform(x)).to(x.dtype), torch.sigmoid(self.gate(x)).to(x.dtype))
 
 
-class BidirectionalGRU(nn.Module):
-    """Each direction starts at a real position, so that padding is never read before speech."""
-
-    def __init__(self, n_inputs: int, n_hidden: int) -> None:
-        super().__init__()
-        self.ahead = nn.GRU(n_inputs, n_hidden, batch_first=True)
-        self.back = nn.GRU(n_inputs, n_hidden, batch_first=True)
-
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """(B, T, n_inputs) -> (B, T, 2 n_hidden), 0 at the padding"""
-        positions = torch.arange(x.size(1), device=x.device)  # (T,)
-        lengths = mask.sum(1, dtype=torch.long)  # (B, 1)
-        # Turning each sequence within its own length costs no copy to the host, as packing would.
-        turned = torch.where(positions < lengths, lengths - 1 - positions, positions)[:, :, None]  # (B, T, 1)
-        ahead, _ = self.ahead(x)
-        back, _ = self.back(x.gather(1, turned.expand_as(x)))
-        back = back.gather(1, turned.expand_as(back))
-        return torch.cat([ahead, back], dim=2) * mask
-
-
 class CBHG(nn.Module):
     """Bank of convolutions, highway network, bidirectional GRU (1703.10135, section 3.1)."""
 
@@ -118,5 +100,5 @@ class CBHG(nn.Module):
         y = x.transpose(1, 2)  # (B, C, T)
         y = torch.cat([conv(y, across) for conv in self.bank], dim=1)  # (B, n_kernels * channels, T)
         y = F.max_pool1d(y, 2, stride=1, padding=1)[:, :, :-1] * across  # each position and the one before it
-        y = self.project_back(self.project(y, across), across).transpose(1, 2)  # (B, T, n_inputs)
+        y = self.project_back(self.project(y, across), across).transpose(1, 2).contiguous()  # (B, T, n_inputs)
         return self.gru(self.highways(self.widen(y + x)), mask)
