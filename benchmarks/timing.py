@@ -31,6 +31,16 @@ def alternate(*works: Callable[[], object], times: int = 5) -> list[float]:
     return [statistics.median(taken) for taken in zip(*rounds, strict=True)]
 
 
+def core_seconds(work: Callable[[], object], times: int = 3) -> float:
+    """Median seconds of processor time, all threads together: what else the machine does hardly counts."""
+    taken = []
+    for _ in range(times):
+        start = time.process_time()
+        work()
+        taken.append(time.process_time() - start)
+    return statistics.median(taken)
+
+
 def _seconds(work: Callable[[], object]) -> float:
     start = time.perf_counter()
     work()

@@ -5,11 +5,12 @@ Shapes: B utterances, T characters, r frames in each step.
 
 from typing import NamedTuple, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from synthesizer.attention import Memory
-from synthesizer.compiled import CompiledLoop, can_compile
+from synthesizer.compiled_loop import CompiledLoop, can_compile
 from synthesizer.decoder import Decoder
 
 MIN_FRAMES = 10  # the stop output is heeded only in steps that start after this frame
@@ -67,27 +68,36 @@ class Ends:
     """Where each item of a batch that is generated ends."""
 
     def __init__(self, unspoken: Tensor, max_frames: Tensor, arrival_frames: int, r: int) -> None:
-        self.unspoken, self.max_frames, self.arrival_frames, self.r = unspoken, max_frames, arrival_frames, r
+        """unspoken (B, T) bool: the characters that end the text, and the padding. max_frames (B,)."""
+        self.unspoken, self.arrival_frames, self.r = unspoken, arrival_frames, r
+        self.max_frames = max_frames.cpu().numpy()
         self.n_frames = 0  # generated so far
-        self.lengths = max_frames.clone()
-        self.stopped = torch.zeros_like(max_frames, dtype=torch.bool)
+        self.lengths = self.max_frames.copy()  # (B,)
+        self.stopped = np.zeros(len(self.lengths), bool)
         self.arrived = self.stopped
-        self.frames_at_end = torch.zeros_like(max_frames)  # for how long the attention has been there
-        self.all_reached = False
+        self.frames_at_end = np.zeros_like(self.lengths)  # for how long the attention has been there
 
-    def update(self, stop_logits: Tensor, attention: Tensor) -> None:
-        """After a step, with its stop logits (B,) and its attention (B, T)."""
+    def update(self, stop_logits: Tensor, attention: Tensor) -> int:
+        """After several steps, with their stop logits (n, B) and attention (n, B, T) -> how many of them were needed."""
+        at_end = ((attention * self.unspoken).sum(2) > 0.5).cpu().numpy()
+        for n, (stops, arrived) in enumerate(zip((stop_logits > 0).cpu().numpy(), at_end, strict=True)):
+            if self.all_reached:
+                return n
+            self._step(stops, arrived)
+        return len(at_end)
+
+    @property
+    def all_reached(self) -> bool:
+        return bool((self.lengths <= self.n_frames).all())
+
+    def _step(self, stops: np.ndarray, at_end: np.ndarray) -> None:
         begin, self.n_frames = self.n_frames, self.n_frames + self.r
-        at_end = (attention * self.unspoken).sum(1) > 0.5
         self.frames_at_end = (self.frames_at_end + self.r) * at_end
         if begin > MIN_FRAMES:
-            stops = stop_logits > 0
             arrives = (self.frames_at_end >= self.arrival_frames) & ~stops & bool(self.arrival_frames)
-            goes_on = ~self.stopped & (self.n_frames <= self.max_frames)
-            ends_now = (stops | arrives) & goes_on
-            self.lengths = torch.where(ends_now, self.n_frames, self.lengths)
-            self.stopped, self.arrived = self.stopped | ends_now, self.arrived | (arrives & goes_on)
-        self.all_reached = bool((self.lengths <= self.n_frames).all())
+            ends_now = (stops | arrives) & ~self.stopped & (self.n_frames <= self.max_frames)
+            self.lengths[ends_now] = self.n_frames
+            self.stopped, self.arrived = self.stopped | ends_now, self.arrived | (arrives & ends_now)
 
 
 def speak(loop: Loop, memory: Memory, ends: Ends) -> Spoken:
@@ -96,10 +106,7 @@ def speak(loop: Loop, memory: Memory, ends: Ends) -> Spoken:
     mels, attention = [], []
     while not ends.all_reached:
         mel, stop_logits, weights = loop.steps(SPAN)
-        n = 0
-        while n < SPAN and not ends.all_reached:
-            ends.update(stop_logits[n], weights[n])
-            n += 1
+        n = ends.update(stop_logits, weights)
         mels.append(mel[:n])
         attention.append(weights[:n])
     mel = torch.cat(mels).transpose(0, 1).flatten(1, 2)

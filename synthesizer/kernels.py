@@ -1,6 +1,6 @@
 """The decoder's loop compiled for this CPU (numba): several steps of Tacotron in one call that holds no lock. Its threads share
 out the rows of what is small and the columns of what is large, so that both cores read the LSTMs' weights. Imported by
-synthesizer.compiled alone, where it is used: numba need not be installed.
+synthesizer.compiled_loop alone, where it is used: numba need not be installed.
 
 B utterances (rows), T characters, A attention_size, E encoder channels, C decoder_size, K inputs of a product; arrays
 C-contiguous, float32 unless said otherwise.

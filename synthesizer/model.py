@@ -174,7 +174,10 @@ class Tacotron(nn.Module):
         ends = Ends(unspoken, max_frames, self.config.arrival_frames, loop.r)
         with torch.autocast(text.device.type, enabled=False):  # it would convert the weights at every step
             mel, attention = speak(loop, memory.float(), ends)
-        return Generated(mel, self._refine(mel, ends.lengths), attention, ends.lengths, ends.stopped, ends.arrived)
+        lengths, stopped, arrived = (
+            torch.from_numpy(each).to(mel.device) for each in (ends.lengths, ends.stopped, ends.arrived)
+        )
+        return Generated(mel, self._refine(mel, lengths), attention, lengths, stopped, arrived)
 
     @torch.no_grad()
     def speaking_loop(self, r: int | None = None) -> Loop:
