@@ -26,20 +26,23 @@ def parse_arguments() -> argparse.Namespace:
     text.add_argument("--text_file", type=Path, metavar="FILE", help="UTF-8 text to say, each line by itself, into one file")
     add("--output", type=Path, metavar="FILE", help="WAV file to write, replaced if it exists (default: the first free "
         "demo_output_NN.wav)")  # fmt: skip
+    add("--picture", type=Path, metavar="FILE", help="PNG file to draw mel and alignment into, replaced if it exists: which "
+        "symbol was spoken when, one line upwards where all is well")  # fmt: skip
     add("--seed", type=cli.SEED, metavar="N", help="makes the result repeatable; without it, every reading differs a little")
     add("--verbose", action="store_true", help="show the text as it is read, numbers and abbreviations in words")
     add("--cpu", action="store_true", help="use the CPU even if there is a GPU")
     add("--no_sound", action="store_true", help="do not play the result")
-    cli.add_hparams(parser, "pause (0.3 s, between two lines of a text file), target (8000) and overlap (800 samples) of the "
+    cli.add_hparams(parser, "pause (0.3 s, between two lines of a text file), target (8000) and overlap (600 samples) of the "
                     "pieces that the vocoder makes side by side (shorter ones are faster and have more seams), "
                     "griffin_lim_iterations (60; more are slower and cleaner)")  # fmt: skip
     args = parser.parse_args()
     if bool(args.reference) != bool(args.text is not None or args.text_file):
         parser.error("--reference and one of --text and --text_file go together")
-    if args.output and not args.reference:
-        parser.error("--output needs --reference and a text")
-    if args.output and (args.output.is_dir() or args.output.suffix.lower() != ".wav"):
-        parser.error(f"--output {args.output}: name a .wav file")
+    for option, path, ending in (("--output", args.output, ".wav"), ("--picture", args.picture, ".png")):
+        if path and not args.reference:
+            parser.error(f"{option} needs --reference and a text")
+        if path and (path.is_dir() or path.suffix.lower() != ending):
+            parser.error(f"{option} {path}: name a {ending} file")
     return args
 
 
@@ -64,7 +67,7 @@ def main() -> None:
     vocoder = None if args.griffin_lim else args.vocoder
     cloner = Cloner(args.encoder, args.synthesizer, vocoder, args.hparams, args.seed, args.cpu, args.verbose)
     if args.reference:
-        deliver(cloner.clone(args.reference, texts), cloner.sample_rate, args.output, play=not args.no_sound)
+        deliver(cloner.clone(args.reference, texts), args.output, args.picture, play=not args.no_sound)
     else:
         converse(cloner, play=not args.no_sound)
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from demo.spoken import Spoken, save_picture
 from encoder import inference as encoder
 from synthesizer.inference import Synthesizer
 from utils import audio
@@ -25,8 +26,8 @@ class CloningSettings:
     """What --hparams can change."""
 
     pause: float = 0.3  # seconds between two texts
-    target: int = 8000  # samples of a piece; the vocoder makes the pieces of an utterance side by side
-    overlap: int = 800  # samples that a piece shares with each neighbour
+    target: int = vocoder.TARGET  # samples of a piece; the vocoder makes the pieces of an utterance side by side
+    overlap: int = vocoder.OVERLAP  # samples that a piece shares with the next
     griffin_lim_iterations: int = 60
 
     def __post_init__(self) -> None:
@@ -67,54 +68,69 @@ class Cloner:
         noise = np.random.default_rng(0).normal(0, 0.1, audio.SAMPLE_RATE).astype(np.float32)
         silence = np.full((10, self.synthesizer.mel_format.n_mels), -self.synthesizer.mel_format.max_abs)
         (mel,) = self.synthesizer.gta_mels(["a"], [encoder.embed_utterance(noise)], [silence], seed=0)  # (10, n_mels)
-        if not np.isfinite(self._sound(mel.T)).all():
+        if not np.isfinite(self.sound(mel.T)).all():
             raise UserError("a model gives numbers that are not finite; train it longer, or use another file")
 
-    def clone(self, references: list[Path], texts: list[str]) -> np.ndarray:
-        """Speak the texts one after another in the voice of the references: float32 (n,) at `sample_rate`.
+    def clone(self, references: list[Path], texts: list[str]) -> Spoken:
+        """Speak the texts one after another in the voice of the references.
 
         Prints how long each part took against the length of the audio, which characters are not read, and with `verbose` the
         text as it is read. Raises UserError for a reference or a text that cannot be used.
         """
-        self._show_reading(texts)
+        readings = self._read(texts)
         voice, voice_seconds = _timed(lambda: encoder.embed_speaker([_speech(path) for path in references]))
-        mels, mel_seconds = _timed(
-            lambda: self.synthesizer.synthesize_spectrograms(texts, [voice] * len(texts), seed=self.seed)
+        (mels, alignments), mel_seconds = _timed(
+            lambda: self.synthesizer.synthesize_spectrograms(texts, [voice] * len(texts), True, seed=self.seed)
         )
-        waves, sound_seconds = _timed(lambda: [self._sound(mel) for mel in mels])
+        waves, sound_seconds = _timed(lambda: [self.sound(mel) for mel in mels])
         pause = np.zeros(int(self.settings.pause * self.sample_rate), np.float32)
-        wav = np.concatenate([part for wave in waves for part in (wave, pause)][:-1])
-        seconds = len(wav) / self.sample_rate
-        total = voice_seconds + mel_seconds + sound_seconds
-        print(
-            f"{seconds:.2f} s of audio in {total:.2f} s (real-time factor {total / seconds:.2f}): voice {voice_seconds:.2f} s, "
-            f"spectrogram {mel_seconds:.2f} s, sound {sound_seconds:.2f} s"
+        spoken = Spoken(
+            wav=np.concatenate([part for wave in waves for part in (wave, pause)][:-1]),
+            sample_rate=self.sample_rate,
+            texts=readings,
+            mels=mels,
+            alignments=alignments,
+            unfinished=self.synthesizer.unfinished,
+            hop_length=self.synthesizer.mel_format.hop_length,
+            pause=self.settings.pause,
+            took=voice_seconds + mel_seconds + sound_seconds,
         )
-        return wav
+        print(
+            f"{len(spoken.wav) / self.sample_rate:.2f} s of audio in {spoken.took:.2f} s (real-time factor "
+            f"{spoken.real_time_factor:.2f}): voice {voice_seconds:.2f} s, spectrogram {mel_seconds:.2f} s, "
+            f"sound {sound_seconds:.2f} s"
+        )
+        return spoken
 
-    def _show_reading(self, texts: list[str]) -> None:
+    def _read(self, texts: list[str]) -> list[str]:
+        """The texts as the model reads them; tells what is to be known of that."""
         readings = [self.synthesizer.read(text) for text in texts]
         if self.verbose:
             for reading in readings:
                 print(f"Read as: {reading.text}")
         if unread := dict.fromkeys(character for reading in readings for character in reading.unread):
             print(f"Not read, as the model has no symbol and no words for them: {' '.join(unread)}")
+        return [reading.text for reading in readings]
 
-    def _sound(self, mel: np.ndarray) -> np.ndarray:
-        """(n_mels, T) -> (n,)."""
+    def sound(self, mel: np.ndarray) -> np.ndarray:
+        """(n_mels, T) -> float32 (n,), by the vocoder, or Griffin-Lim where there is none."""
         if self.uses_vocoder:
             return vocoder.infer_waveform(mel, target=self.settings.target, overlap=self.settings.overlap, seed=self.seed)
         return self.synthesizer.griffin_lim(mel, n_iter=self.settings.griffin_lim_iterations)
 
 
-def deliver(wav: np.ndarray, sample_rate: int, output: Path | None, play: bool) -> None:
-    """Write the wave, to the first free demo_output_NN.wav unless a file was named, and play it where that is possible."""
+def deliver(spoken: Spoken, output: Path | None, picture: Path | None, play: bool) -> None:
+    """Write the wave, to the first free demo_output_NN.wav unless a file was named, and the picture if its file is named;
+    play the wave where that is possible."""
     free = (path for n in itertools.count(1) if not (path := Path(f"demo_output_{n:02d}.wav")).exists())
     path = output or next(free)
-    audio.write_wav(path, wav, sample_rate)
+    audio.write_wav(path, spoken.wav, spoken.sample_rate)
     print(f"Written: {path}")
+    if picture:
+        save_picture(picture, spoken)
+        print(f"Written: {picture}")
     if play:
-        audio.play(wav, sample_rate)
+        audio.play(spoken.wav, spoken.sample_rate)
 
 
 def converse(cloner: Cloner, play: bool) -> None:
@@ -124,7 +140,7 @@ def converse(cloner: Cloner, play: bool) -> None:
             recording = _ask("Recording of the voice to clone (a file; Ctrl-D to leave): ").strip("'\"")
             text = _ask("What shall it say: ")
             try:
-                deliver(cloner.clone([Path(os.path.expanduser(recording))], [text]), cloner.sample_rate, None, play)
+                deliver(cloner.clone([Path(os.path.expanduser(recording))], [text]), None, None, play)
             except (UserError, OSError) as error:
                 print(f"error: {error}")
     except EOFError:

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import matplotlib.image
 import numpy as np
 import pytest
 import soundfile
@@ -184,14 +185,18 @@ def test_the_demo_asks_until_its_input_ends_and_overwrites_nothing(trained, tmp_
 
 
 def test_a_seed_makes_the_demo_repeatable_and_lines_of_a_file_follow_each_other(trained, tmp_path):
+    """And the picture shows both, one after the other."""
     (tmp_path / "text.txt").write_text("First line.\n\nSecond line, naïve café.\n", encoding="utf-8")
     for name in ("a", "b"):
         options = ["--cpu", "--no_sound", "--seed", "3", "--text_file", str(tmp_path / "text.txt"), "--griffin_lim"]
+        options += ["--picture", f"{tmp_path}/{name}.png"]
         done = run(
             script("demo_cli.py", *MODELS, "--reference", "voice.wav", *options, "--output", f"{tmp_path}/{name}.wav"), trained
         )
         assert done.returncode == 0, done.stderr
     assert (tmp_path / "a.wav").read_bytes() == (tmp_path / "b.wav").read_bytes()
+    picture = matplotlib.image.imread(tmp_path / "a.png")
+    assert min(picture.shape[:2]) > 500 and picture[..., :3].std() > 0.1
 
 
 @pytest.mark.parametrize(
@@ -203,6 +208,7 @@ def test_a_seed_makes_the_demo_repeatable_and_lines_of_a_file_follow_each_other(
         (["--reference", "voice.wav", "--text", "^^^"], 1, "^^^"),
         (["--reference", "voice.wav", "--text_file", "nowhere.txt"], 1, "nowhere.txt"),
         (["--reference", "voice.wav"], 2, "--text"),
+        (["--reference", "voice.wav", "--text", "Hi.", "--picture", "said.jpg"], 2, ".png"),
         (["--reference", "voice.wav", "--text", "Hi.", "--hparams", "targte=1"], 2, "target"),
         (["--reference", "voice.wav", "--text", "Hi.", "-v", "saved_models/my_run/encoder.pt"], 1, "encoder.pt"),
         (["--reference", "voice.wav", "--text", "Hi.", "-s", "other_mel.pt"], 1, "hop_length"),
