@@ -2,18 +2,16 @@
 
 Shapes: B utterances, S steps, T characters, A size of the attention, E channels of what it reads, N taps of its filters.
 autograd keeps a dozen tensors of each step and adds up the weights' gradients step by step. Here a step is four products and
-three passes over memory (synthesizer.training_kernels), and the gradient of a weight one product over all steps.
+three passes over memory (synthesizer.attention_kernels), and the gradient of a weight one product over all steps.
 """
 
-import functools
-from types import ModuleType
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from utils.device import bits
+from synthesizer.training_products import array, kernels, weight_gradient
 from utils.product import Product
 
 
@@ -66,12 +64,12 @@ class AttentionSequence(torch.autograd.Function):
         dtype = kept.values.dtype
         d_values = torch.bmm(kept.weights.permute(1, 2, 0).to(dtype), steps.context.transpose(0, 1).to(dtype))
         of_weights = Weights(
-            context=_summed(steps.input, kept.context[:-1], dtype),
-            hidden=_summed(steps.recurrent, kept.hidden[:-1], dtype),
+            context=weight_gradient(steps.input, kept.context[:-1], dtype),
+            hidden=weight_gradient(steps.recurrent, kept.hidden[:-1], dtype),
             hidden_bias=steps.recurrent.sum((0, 1)),
-            query=_summed(steps.query, kept.hidden[1:], dtype),
+            query=weight_gradient(steps.query, kept.hidden[1:], dtype),
             query_bias=steps.query.sum((0, 1)),
-            location=_summed(kept.energies.flatten(1, 2), kept.around.flatten(1, 2), dtype),
+            location=weight_gradient(kept.energies.flatten(1, 2), kept.around.flatten(1, 2), dtype),
             score=steps.score[None],
         )
         return steps.input.transpose(0, 1), steps.keys, d_values, None, None, None, *of_weights
@@ -115,19 +113,21 @@ def _forward(kept: Kept, queries: Tensor, keys: Tensor, lengths: np.ndarray, n_s
     k, dtype, (B, T, _) = kernels(), keys.dtype, keys.shape
     of_context, of_hidden = _product(w.context, B, dtype), _product(w.hidden, B, dtype, w.hidden_bias)
     of_query, of_location = _product(w.query, B, dtype, w.query_bias), _product(w.location, B * T, dtype)
-    seen, score, key, values = np.zeros((n_seen, B, T), np.float32), w.score[0].numpy(), _array(keys), _array(kept.values)
-    hidden, context, weights, gates, new, query = (
-        t.numpy() for t in (kept.hidden, kept.context, kept.weights, kept.gates, kept.new_recurrent, queries)
+    seen, score, key, values = np.zeros((n_seen, B, T), np.float32), w.score[0].numpy(), array(keys), array(kept.values)
+    hidden, context, weights, gates, new = (
+        t.numpy() for t in (kept.hidden, kept.context, kept.weights, kept.gates, kept.new_recurrent)
     )
-    around, energies = _array(kept.around.unflatten(3, (n_seen, -1))), _array(kept.energies)
+    around, energies = array(kept.around.unflatten(3, (n_seen, -1))), array(kept.energies)
     for s in range(len(queries)):
         large = s % len(kept.around)
-        products = _array(of_context(kept.context[s])), _array(of_hidden(kept.hidden[s]))
-        k.cell_forward(query[s], *products, gates[s], new[s], hidden[s], hidden[s + 1])
-        k.unfold(seen, around[large])
-        location = _array(of_location(kept.around[large].flatten(0, 1)).view(B, T, -1))
-        asked = _array(of_query(kept.hidden[s + 1]))
-        k.attend_forward(location, key, asked, score, lengths, values, energies[large], weights[s], seen, context[s + 1])
+        inputs = array(queries[s] + of_context(kept.context[s]))
+        k.cells.gru_forward(inputs, array(of_hidden(kept.hidden[s])), gates[s], new[s], hidden[s], hidden[s + 1])
+        k.attention.unfold(seen, around[large])
+        location = array(of_location(kept.around[large].flatten(0, 1)).view(B, T, -1))
+        asked = array(of_query(kept.hidden[s + 1]))
+        k.attention.attend_forward(
+            location, key, asked, score, lengths, values, energies[large], weights[s], seen, context[s + 1]
+        )
 
 
 def _backward(kept: Kept, above: list[Tensor], lengths: np.ndarray, n_seen: int, w: Weights) -> _Gradients:
@@ -139,53 +139,21 @@ def _backward(kept: Kept, above: list[Tensor], lengths: np.ndarray, n_seen: int,
     d_input, d_recurrent, d_query, d_context, d_keys, d_score = (t.numpy() for t in d)
     above_hidden, _, above_weights = (t.numpy() for t in above)
     hidden, weights, gates, new = (t.numpy() for t in (kept.hidden, kept.weights, kept.gates, kept.new_recurrent))
-    d_state, d_seen, score, values = (
-        torch.zeros(B, A),
-        np.zeros((n_seen, B, T), np.float32),
-        w.score[0].numpy(),
-        _array(kept.values),
-    )
+    d_state, d_seen = torch.zeros(B, A), np.zeros((n_seen, B, T), np.float32)
+    score, values = w.score[0].numpy(), array(kept.values)
     for s in reversed(range(S)):
         if s + 1 < S:
             d.context[s] += to_context(d.input[s + 1])
             d_state += to_hidden(d.recurrent[s + 1])
-        energies = _array(kept.energies[s])
-        k.attend_backward(
+        energies = array(kept.energies[s])
+        k.attention.attend_backward(
             energies, weights[s], values, score, lengths, above_weights[s], d_seen, d_context[s], d_keys, d_score, d_query[s]
         )
-        k.fold(_array(to_around(kept.energies[s].flatten(0, 1)).view(B, T, n_seen, -1)), d_seen)
-        through = _array(to_query(d.query[s]))
-        k.cell_backward(gates[s], new[s], hidden[s], above_hidden[s], through, d_state.numpy(), d_input[s], d_recurrent[s])
+        k.attention.fold(array(to_around(kept.energies[s].flatten(0, 1)).view(B, T, n_seen, -1)), d_seen)
+        through = array(to_query(d.query[s]))
+        k.cells.gru_backward(gates[s], new[s], hidden[s], above_hidden[s], through, d_state.numpy(), d_input[s], d_recurrent[s])
     return d
 
 
 def _product(weight: Tensor, n_rows: int, dtype: torch.dtype, bias: Tensor | None = None) -> Product:
     return Product(weight.to(dtype), n_rows, None if bias is None else bias.to(dtype))
-
-
-def _summed(d_products: Tensor, inputs: Tensor, dtype: torch.dtype) -> Tensor:
-    """The gradient of a weight (C_out, C_in) from those of its products (S, ..., C_out) with inputs (S, ..., C_in)"""
-    d_products, inputs = (t.flatten(0, -2).to(dtype) for t in (d_products, inputs))
-    return (d_products.t() @ inputs).float()
-
-
-def _array(tensor: Tensor) -> np.ndarray:
-    """In the same memory; bfloat16 as its bits."""
-    return bits(tensor) if tensor.dtype == torch.bfloat16 else tensor.detach().numpy()
-
-
-def product_dtype(values: Tensor) -> torch.dtype | None:
-    """In which AttentionSequence would multiply; None where autograd has to do, as on a GPU and without numba."""
-    dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else values.dtype
-    able = values.device.type == "cpu" and dtype in (torch.float32, torch.bfloat16) and kernels() is not None
-    return dtype if able else None
-
-
-@functools.cache
-def kernels() -> ModuleType | None:
-    """None where numba is missing or cannot run, as with a numpy newer than it knows: autograd is used then."""
-    try:
-        from synthesizer import training_kernels
-    except Exception:  # whatever it is, it costs speed alone
-        return None
-    return training_kernels

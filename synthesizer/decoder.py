@@ -10,9 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from synthesizer.attention import AttentionState, LocationSensitiveAttention, Memory
-from synthesizer.attention_sequence import AttentionSequence, Weights, product_dtype
+from synthesizer.attention_sequence import AttentionSequence, Weights
 from synthesizer.layers import PreNet
 from synthesizer.recurrence import ResidualLSTM
+from synthesizer.training_products import product_dtype
 from utils.product import Product
 
 

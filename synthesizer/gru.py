@@ -7,6 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from synthesizer.recurrence import GRUPair
+from synthesizer.training_products import product_dtype
+
 
 class BidirectionalGRU(nn.Module):
     """Its backward direction begins at each sequence's own end."""
@@ -23,11 +26,19 @@ class BidirectionalGRU(nn.Module):
         positions = torch.arange(x.size(1), device=x.device)  # (T,)
         lengths = mask.sum(1, dtype=torch.long)  # (B, 1)
         # Turning each sequence within its own length costs no copy to the host, as packing would.
-        turned = torch.where(positions < lengths, lengths - 1 - positions, positions)[:, :, None]  # (B, T, 1)
-        ahead, _ = self.ahead(x)
-        back, _ = self.back(x.gather(1, turned.expand_as(x)))
-        back = back.gather(1, turned.expand_as(back))
-        return torch.cat([ahead, back], dim=2) * mask
+        turned = torch.where(positions < lengths, lengths - 1 - positions, positions)  # (B, T)
+        rows = turned + x.size(1) * torch.arange(len(x), device=x.device)[:, None]
+        ahead, back = self._directions(x, Turned.apply(x, rows))
+        return torch.cat([ahead, Turned.apply(back, rows)], dim=2) * mask
+
+    def _directions(self, x: Tensor, turned: Tensor) -> tuple[Tensor, Tensor]:
+        """What each direction reads (B, T, n_inputs) -> what it says (B, T, size)"""
+        dtype = product_dtype(x)
+        if dtype is None or not torch.is_grad_enabled():
+            return self.ahead(x)[0], self.back(turned)[0]
+        inputs = torch.stack([_inputs(self.ahead, x.transpose(0, 1)), _inputs(self.back, turned.transpose(0, 1))], dim=1)
+        weights = self.ahead.weight_hh_l0, self.back.weight_hh_l0, self.ahead.bias_hh_l0, self.back.bias_hh_l0
+        return GRUPair.apply(inputs, dtype, *weights).transpose(0, 2).unbind(1)
 
     def _compiled(self, x: Tensor, mask: Tensor) -> Tensor:
         """forward, one direction beside the other where there are two threads."""
@@ -38,6 +49,25 @@ class BidirectionalGRU(nn.Module):
             ahead = _direction(self.ahead, _inputs(self.ahead, x), lengths, False)
             back = back.result() if back else _direction(self.back, _inputs(self.back, x), lengths, True)
         return torch.cat([ahead, back], dim=2)
+
+
+class Turned(torch.autograd.Function):
+    """Rows of x (B, T, C) in another order (B, T), which leads back when it is followed twice. Indexing alone would sum up
+    gradients as if rows could repeat."""
+
+    @staticmethod
+    def forward(ctx: torch.autograd.function.FunctionCtx, x: Tensor, rows: Tensor) -> Tensor:
+        ctx.save_for_backward(rows)
+        return _reordered(x, rows)
+
+    @staticmethod
+    def backward(ctx: torch.autograd.function.FunctionCtx, gradient: Tensor) -> tuple[Tensor, None]:
+        (rows,) = ctx.saved_tensors
+        return _reordered(gradient, rows), None
+
+
+def _reordered(x: Tensor, rows: Tensor) -> Tensor:
+    return x.flatten(0, 1).index_select(0, rows.flatten()).view_as(x)
 
 
 def _inputs(gru: nn.GRU, x: Tensor) -> Tensor:

@@ -1,13 +1,19 @@
 """What a CPU computes in a manner of its own, against its definition: the same function, with the same gradients."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
-from torch.nn import functional as F
+import torch.nn.functional as F
+from torch import nn
 
-from synthesizer import attention_sequence, decoder
+from synthesizer import training_products
 from synthesizer.attention_sequence import AttentionSequence, Weights
 from synthesizer.dataset import collate
+from synthesizer.gru import BidirectionalGRU
+from synthesizer.layers import sequence_mask
+from synthesizer.recurrence import CompiledZoneoutRecurrence, ZoneoutRecurrence
 from tests.test_synthesizer_model import items, tiny_model
 
 pytest.importorskip("numba")
@@ -83,8 +89,8 @@ def test_gradients_can_be_had_once():
 @pytest.mark.parametrize("attention", ["location", "location_both"])
 def test_without_numba_a_training_step_is_the_same(attention, monkeypatch):
     batch, gradients, attentions = collate(items([9, 14], [21, 32])), [], []
-    for kernels in (attention_sequence.kernels, lambda: None):
-        monkeypatch.setattr(attention_sequence, "kernels", kernels)
+    for kernels in (training_products.kernels, lambda: None):
+        monkeypatch.setattr(training_products, "kernels", kernels)
         model = tiny_model(attention=attention).train()
         answer = model(*batch.inputs, 2)
         (answer.after.square().mean() + answer.attention.square().mean() + answer.stop_logits.mean()).backward()
@@ -95,9 +101,52 @@ def test_without_numba_a_training_step_is_the_same(attention, monkeypatch):
         torch.testing.assert_close(gradient, gradients[1][name], atol=1e-6, rtol=1e-4, msg=name)
 
 
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 0.03)])
+def test_bidirectional_gru_is_torchs_in_double(dtype, tolerance):
+    torch.manual_seed(2)
+    ours = BidirectionalGRU(6, 8)
+    exact = copy.deepcopy(ours).double()
+    x, above = torch.randn(B, T, 6), torch.randn(B, T, 16)
+    mask = sequence_mask(LENGTHS, T)[:, :, None].float()
+    inputs = x.clone().requires_grad_(), x.double().requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+        found = ours(inputs[0], mask)
+    packed = nn.utils.rnn.pack_padded_sequence(inputs[1], LENGTHS, batch_first=True, enforce_sorted=False)
+    turned = torch.where(torch.arange(T) < LENGTHS[:, None], LENGTHS[:, None] - 1 - torch.arange(T), torch.arange(T))
+    turned = turned[:, :, None].expand(-1, -1, 8)
+    ahead, _ = exact.ahead(packed)
+    back, _ = exact.back(
+        nn.utils.rnn.pack_padded_sequence(
+            inputs[1].gather(1, turned[:, :, :6]), LENGTHS, batch_first=True, enforce_sorted=False
+        )
+    )
+    ahead, back = (nn.utils.rnn.pad_packed_sequence(way, batch_first=True)[0] for way in (ahead, back))
+    expected = torch.cat([ahead, back.gather(1, turned)], dim=2) * mask
+    torch.testing.assert_close(found.double(), expected, atol=tolerance, rtol=0)
+    gradients = torch.autograd.grad(found, (inputs[0], *ours.parameters()), above)
+    in_double = torch.autograd.grad(expected, (inputs[1], *exact.parameters()), above.double())
+    for one, other in zip(gradients, in_double, strict=True):
+        assert (one - other).norm() <= 3 * tolerance * other.norm()
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 0.03)])
+def test_compiled_lstm_with_zoneout_is_the_plain_one(dtype, tolerance):
+    torch.manual_seed(3)
+    inputs, weight, above = torch.randn(B, S, 4 * A), torch.randn(4 * A, A) * 0.5, torch.randn(B, S, A)
+    kept = torch.rand(B, S, A) < 0.3
+    plain, ours = ([x.clone().requires_grad_() for x in (inputs, weight)] for _ in range(2))
+    expected = ZoneoutRecurrence.apply(*plain, kept)
+    found = CompiledZoneoutRecurrence.apply(*(x.to(dtype) for x in ours), kept)
+    torch.testing.assert_close(found.float(), expected, atol=tolerance, rtol=0)
+    gradients = torch.autograd.grad(found, ours, above.to(dtype))
+    for one, other in zip(gradients, torch.autograd.grad(expected, plain, above), strict=True):
+        assert (one - other).norm() <= 3 * tolerance * other.norm()
+
+
 def test_nan_passes_through():
     """A bad batch has to show in the loss."""
-    kernels = attention_sequence.kernels()
+    from utils import vectors as kernels
+
     x = np.array([np.nan, -np.inf, -3, 0, 1e-3, 50], np.float32)
     with np.errstate(over="ignore"):
         np.testing.assert_allclose([kernels.tanh(value) for value in x], np.tanh(x), atol=1e-6)
@@ -106,7 +155,9 @@ def test_nan_passes_through():
 
 def test_decoder_takes_the_fast_way_where_it_can():
     values = torch.zeros(1)
-    assert decoder.product_dtype(values) == torch.float32
+    assert training_products.product_dtype(values) == torch.float32
     with torch.autocast("cpu", torch.bfloat16):
-        assert decoder.product_dtype(values) == torch.bfloat16
-    assert decoder.product_dtype(values.double()) is None and decoder.product_dtype(values.to("meta")) is None
+        assert training_products.product_dtype(values) == torch.bfloat16
+    assert (
+        training_products.product_dtype(values.double()) is None and training_products.product_dtype(values.to("meta")) is None
+    )

@@ -1,104 +1,17 @@
-"""What a training step of the decoder does to single numbers, compiled by numba: one pass over memory instead of one for each
-operation.
+"""What a training step does to the attention, compiled by numba: one pass over memory instead of one for each operation.
 
-Shapes: B utterances, T characters, A size of the attention, E channels of what it reads, K taps of each location filter.
-Arrays are float32; those called rounded may be bfloat16 instead, as their 16 bits (uint16), where products are made in it.
+Shapes: B utterances, T characters, A size of the attention, E channels of what it reads, K taps of each of N location filters.
+Arrays are float32; those called rounded may be of either kind (synthesizer.arithmetic).
 """
 # numba derives the types from the calls
 # ruff: noqa: ANN001, ANN201
 
 import numpy as np
-from numba import njit, types
-from numba.extending import overload
+from numba import njit
 
-from utils.bf16 import OPTIONS, f32, from_bf16, i32, to_bf16
-
-SUMS = {**OPTIONS, "fastmath": {"contract", "reassoc"}}  # sums in any order, as vector code needs; NaN still passes through
-LOG2_E, LN_2 = f32(1.4426950408889634), f32(0.6931471805599453)
-ROUNDER = f32(1.5 * 2**23)  # a sum with it has no digits behind the point left, and its lowest bits are those of the integer
-LARGEST = f32(40)  # from where exp is as good as 0 or infinite here: the sigmoid and tanh of more are 1 in float32
-
-
-@njit(inline="always", **OPTIONS)
-def exp(x):
-    """Of numbers within +-LARGEST, and of others as of the nearest of these; relative error under 1e-6."""
-    x = LARGEST if x > LARGEST else x
-    x = -LARGEST if x < -LARGEST else x
-    rounded = f32(x * LOG2_E + ROUNDER)
-    r = x - (rounded - ROUNDER) * LN_2  # x is r plus n times ln 2, |r| < 0.35
-    series = f32(1 / 6) + r * (f32(1 / 24) + r * (f32(1 / 120) + r * f32(1 / 720)))
-    two_to_the_n = i32((rounded.view(np.int32) << i32(23)) + i32(127 << 23)).view(np.float32)
-    return two_to_the_n * (f32(1) + r * (f32(1) + r * (f32(0.5) + r * series)))
-
-
-@njit(inline="always", **OPTIONS)
-def sigmoid(x):
-    """Within 1e-6."""
-    return f32(1) / (f32(1) + exp(-x))
-
-
-@njit(inline="always", **OPTIONS)
-def tanh(x):
-    """Within 1e-6."""
-    return f32(1) - f32(2) / (f32(1) + exp(f32(2) * x))
-
-
-def load(x):
-    """A number of a rounded array as float32."""
-
-
-def rounded(x, like):
-    """A float32 as a number of the rounded array that `like` is from."""
-
-
-@overload(load, inline="always")
-def _load(x):
-    return (lambda x: from_bf16(x)) if x == types.uint16 else (lambda x: x)
-
-
-@overload(rounded, inline="always")
-def _rounded(x, like):
-    return (lambda x, like: to_bf16(x)) if like == types.uint16 else (lambda x, like: x)
-
-
-@njit(**OPTIONS)
-def cell_forward(query, of_context, of_hidden, gates, new_recurrent, before, after):
-    """A GRU's step: query (B, 3 A) of the frame, and the products of context and hidden state, (B, 3 A) both rounded, ->
-    gates (B, 3 A) after sigmoids and tanh (reset, update, new), what the reset gate lets through (B, A), and the next
-    state (B, A)."""
-    B, A = before.shape
-    for b in range(B):
-        reset, update, new = gates[b, :A], gates[b, A : 2 * A], gates[b, 2 * A :]
-        reset_q, update_q, new_q = query[b, :A], query[b, A : 2 * A], query[b, 2 * A :]
-        reset_c, update_c, new_c = of_context[b, :A], of_context[b, A : 2 * A], of_context[b, 2 * A :]
-        reset_h, update_h, new_h = of_hidden[b, :A], of_hidden[b, A : 2 * A], of_hidden[b, 2 * A :]
-        last, state, kept = before[b], after[b], new_recurrent[b]
-        for j in range(A):
-            r = sigmoid(reset_q[j] + load(reset_c[j]) + load(reset_h[j]))
-            z = sigmoid(update_q[j] + load(update_c[j]) + load(update_h[j]))
-            n = tanh(new_q[j] + load(new_c[j]) + r * load(new_h[j]))
-            state[j] = n + z * (last[j] - n)
-            kept[j] = load(new_h[j])
-            reset[j], update[j], new[j] = r, z, n
-
-
-@njit(**OPTIONS)
-def cell_backward(gates, new_recurrent, before, above, through, d_state, d_input, d_recurrent):
-    """The gradients of cell_forward: above (B, A) of the next state from what uses it, through (B, A) from the attention's
-    query, rounded, d_state (B, A) from the step after, which is moved a step back but for the product with the state's weights
-    -> d_input (B, 3 A) of query and the context's product, d_recurrent (B, 3 A) of the state's product."""
-    B, A = d_state.shape
-    for b in range(B):
-        for j in range(A):
-            r, z, n = j, A + j, 2 * A + j
-            reset, update, new = gates[b, r], gates[b, z], gates[b, n]
-            d = d_state[b, j] + above[b, j] + load(through[b, j])
-            d_new = d * (f32(1) - update) * (f32(1) - new * new)
-            d_update = d * (before[b, j] - new) * update * (f32(1) - update)
-            d_reset = d_new * new_recurrent[b, j] * reset * (f32(1) - reset)
-            d_state[b, j] = d * update
-            d_input[b, r], d_input[b, z], d_input[b, n] = d_reset, d_update, d_new
-            d_recurrent[b, r], d_recurrent[b, z], d_recurrent[b, n] = d_reset, d_update, d_new * reset
+from synthesizer.arithmetic import SUMS, load, rounded
+from utils.bf16 import OPTIONS, f32
+from utils.vectors import exp, tanh
 
 
 @njit(**SUMS)
