@@ -1,0 +1,249 @@
+"""Which way to remove noise gives the better speech, and what it takes.
+
+python -m benchmarks.denoise make <datasets_root> <folder>     speech with noise, and what each way makes of it
+python -m benchmarks.denoise judge <folder>                    a table of figures and of judges' opinions
+"""
+
+import csv
+import time
+from collections.abc import Iterator, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from tqdm import tqdm
+
+from benchmarks.denoisers import DENOISERS
+from utils import cli
+
+RATE = 16_000  # Hz
+LEVELS = (5, 10, 20)  # dB of the speech over the noise, over whole utterances
+N_BABBLE = 6  # voices
+MAX_LAG = RATE // 20  # samples by which a way may delay its output
+HEARD = 9 * RATE + RATE // 50  # samples that DNSMOS listens to
+FIGURES = "figures.tsv"
+NO_NOISE = "none"
+COLUMNS = ("name", "noise", "way", "si_sdr", "gain", "core_seconds", "seconds")
+
+
+class Speech(NamedTuple):
+    name: str
+    wav: np.ndarray  # (n,) float32
+    spans: list[tuple[int, int]]  # samples in which nobody speaks
+
+
+# ---- noise
+
+
+def noise(kind: str, n_samples: int, others: Sequence[np.ndarray], generator: np.random.Generator) -> np.ndarray:
+    """(n_samples,) of a kind, of power one."""
+    if kind == "babble":
+        voices = generator.choice(len(others), N_BABBLE)
+        wave = sum(np.resize(others[i] / others[i].std(), n_samples) for i in voices)
+    elif kind == "hum":  # of the mains: 50 Hz and all its multiples, and the hiss of an amplifier
+        times = np.arange(n_samples) / RATE
+        phases = generator.uniform(0, 2 * np.pi, 40)
+        wave = sum(np.sin(2 * np.pi * 50 * k * times + phases[k]) / k for k in range(1, 40))
+        wave = wave + 0.1 * generator.normal(size=n_samples)
+    else:
+        spectrum = np.fft.rfft(generator.normal(size=n_samples))
+        if kind == "pink":
+            spectrum /= np.sqrt(np.maximum(np.arange(len(spectrum)), len(spectrum) * 50 / (RATE / 2)))
+        wave = np.fft.irfft(spectrum, n_samples)
+    return wave / np.sqrt(np.mean(np.square(wave)))
+
+
+def conditions() -> list[tuple[str, int]]:
+    return [(kind, level) for kind in ("white", "pink", "babble", "hum") for level in LEVELS]
+
+
+def noisy_versions(speech: list[Speech], per_condition: int) -> Iterator[tuple[str, Speech, np.ndarray]]:
+    """(name of the noise, speech, speech with that noise): each condition of as many utterances, and as many clean ones as a
+    noise has at all levels."""
+    for number, (kind, level) in enumerate(conditions()):
+        for i in range(per_condition):
+            one = speech[(number * per_condition + i) % len(speech)]
+            generator = np.random.default_rng([number, i])
+            others = [other.wav for other in speech if speaker_of(other) != speaker_of(one)]
+            added = noise(kind, len(one.wav), others, generator) * one.wav.std() * 10 ** (-level / 20)
+            yield f"{kind} {level} dB", one, (one.wav + added).astype(np.float32)
+    for i in range(per_condition * len(LEVELS)):
+        yield NO_NOISE, speech[i % len(speech)], speech[i % len(speech)].wav
+
+
+# ---- making
+
+
+def read_speech(datasets_root: Path, n_utterances: int) -> list[Speech]:
+    """Utterances with word times, from all of the corpus, with the same volume as in preprocessing."""
+    from synthesizer.segment import noise_spans
+    from utils import audio, corpora
+
+    utterances = [
+        utterance
+        for speaker in corpora.find_speakers(datasets_root, ["LibriSpeech/train-clean-100"])
+        for utterance in corpora.list_utterances(speaker, False, True).utterances
+        if utterance.words
+    ]
+    speech = []
+    for utterance in utterances[:: max(1, len(utterances) // n_utterances)][:n_utterances]:
+        wav = audio.rescale(audio.load(utterance.path), 0.9)
+        spans = noise_spans(utterance.words, utterance.ends, len(wav) / RATE)
+        speech.append(Speech(utterance.name, wav, [(round(start * RATE), round(end * RATE)) for start, end in spans]))
+    if len({speaker_of(one) for one in speech}) < 2 or len(speech) < 2 * N_BABBLE:
+        raise cli.UserError(f"{datasets_root}: holds too little speech with word times, or of one speaker alone")
+    return speech
+
+
+def speaker_of(speech: Speech) -> str:
+    return speech.name.split("-")[0]
+
+
+def make(datasets_root: Path, folder: Path, n_utterances: int, per_condition: int) -> None:
+    """Write the waves of every condition and way, and what can be measured without a judge."""
+    import soundfile
+
+    ways = available_ways()
+    speech = read_speech(datasets_root, n_utterances)
+    rows = []
+    for condition, one, noisy in tqdm(list(noisy_versions(speech, per_condition)), desc="denoising"):
+        before = si_sdr(noisy, one.wav)
+        for way in ways:
+            how = DENOISERS[way][0]
+            started = time.process_time()
+            cleaned = how(noisy, one.spans)
+            taken = time.process_time() - started
+            cleaned = aligned(cleaned, noisy)
+            name = f"{condition}-{way}-{one.name}.wav".replace(" ", "_").replace(",", "")
+            folder.mkdir(parents=True, exist_ok=True)
+            soundfile.write(folder / name, cleaned, RATE)
+            after = si_sdr(cleaned, one.wav)
+            rows.append(
+                (name, condition, way, after, after - before if condition != NO_NOISE else 0.0, taken, len(noisy) / RATE)
+            )
+    write_rows(folder / FIGURES, COLUMNS, rows)
+
+
+def available_ways() -> list[str]:
+    """Those whose package is installed, each once tried (what is loaded or compiled at first does not count)."""
+    found = []
+    for name, (how, package) in DENOISERS.items():
+        try:
+            print(f"{name}: {version(package) if package else 'part of this project'}")
+        except PackageNotFoundError:
+            print(f"{name}: left out, as {package} is missing (pip install {package})")
+            continue
+        how(np.random.default_rng(0).normal(0, 0.1, RATE).astype(np.float32), [(0, RATE)])
+        found.append(name)
+    return found
+
+
+def aligned(wav: np.ndarray, to: np.ndarray) -> np.ndarray:
+    """The wave without its delay, as long as the other."""
+    wav = np.pad(wav, (0, MAX_LAG + max(0, len(to) - len(wav))))
+    size = 1 << (len(wav) + len(to)).bit_length()
+    agreement = np.fft.irfft(np.fft.rfft(wav, size) * np.conj(np.fft.rfft(to, size)), size)[:MAX_LAG]
+    return wav[int(agreement.argmax()) :][: len(to)]
+
+
+def si_sdr(wav: np.ndarray, clean: np.ndarray) -> float:
+    """Scale-invariant signal-to-distortion ratio in dB (1811.02508, eq. 3)."""
+    wav, clean = wav - wav.mean(), clean - clean.mean()
+    wanted = clean * (np.dot(wav, clean) / np.dot(clean, clean))
+    rest = np.sum(np.square(wav - wanted))
+    return float(10 * np.log10(np.sum(np.square(wanted)) / max(rest, 1e-10)))
+
+
+def write_rows(path: Path, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file, delimiter="\t").writerows([columns, *rows])
+
+
+# ---- judging
+
+
+class Judges:
+    """DNSMOS (2110.01763) and Distill-MOS (2502.05356), as far as they are installed."""
+
+    def __init__(self) -> None:
+        self.columns: list[str] = []
+        self._dnsmos = self._distilled = None
+        try:
+            from speechmos import dnsmos
+
+            self._dnsmos, self.columns = dnsmos, ["ovrl", "sig", "bak"]
+        except ImportError as error:
+            print(f"no DNSMOS, as {error.name} is missing (pip install speechmos)")
+        try:
+            import torch
+            from distillmos import ConvTransformerSQAModel
+
+            self._torch, self._distilled = torch, ConvTransformerSQAModel().eval()
+            self.columns = [*self.columns, "distill_mos"]
+        except ImportError as error:
+            print(f"no Distill-MOS, as {error.name} is missing (pip install distillmos)")
+
+    def __call__(self, wav: np.ndarray) -> list[float]:
+        """float32 (n,) -> an opinion from 1 to 5 for each of the columns"""
+        opinions = []
+        if self._dnsmos:
+            long = np.resize(wav, max(len(wav), HEARD))  # it would repeat shorter waves itself, and be slower
+            told = self._dnsmos.run(long / max(1.0, np.abs(wav).max()), RATE)
+            opinions += [told["ovrl_mos"], told["sig_mos"], told["bak_mos"]]
+        if self._distilled:
+            with self._torch.no_grad():
+                opinions.append(float(self._distilled(self._torch.from_numpy(wav)[None])[0]))
+        return opinions
+
+
+def judge(folder: Path) -> None:
+    """Print the mean of every figure by noise and way; opinions are kept beside the figures."""
+    import soundfile
+
+    with (folder / FIGURES).open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file, delimiter="\t"))
+    judges = Judges()
+    for row in tqdm(rows, desc="judging"):
+        wav, _ = soundfile.read(folder / row["name"], dtype="float32")
+        row |= dict(zip(judges.columns, judges(wav), strict=True))
+    if judges.columns:
+        columns = (*COLUMNS, *judges.columns)
+        write_rows(folder / "opinions.tsv", columns, [[row[name] for name in columns] for row in rows])
+    print_table(rows, ["si_sdr", "gain", *judges.columns])
+
+
+def print_table(rows: list[dict], columns: list[str]) -> None:
+    """Of every noise at every level, of every noise at all levels, and of all of them."""
+    print(f"| noise | way | {' | '.join(columns)} | audio s per core-second |\n|---|---|{'---|' * (len(columns) + 1)}")
+    levels = dict.fromkeys(row["noise"] for row in rows if row["noise"] != NO_NOISE)
+    kinds = {level.split()[0]: [each for each in levels if each.split()[0] == level.split()[0]] for level in levels}
+    groups = {level: [level] for level in levels} | kinds | {"all noises": [*levels], NO_NOISE: [NO_NOISE]}
+    for group, members in groups.items():
+        for way in dict.fromkeys(row["way"] for row in rows):
+            chosen = [row for row in rows if row["way"] == way and row["noise"] in members]
+            means = [np.mean([float(row[name]) for row in chosen]) for name in columns]
+            speed = sum(float(row["seconds"]) for row in chosen) / sum(float(row["core_seconds"]) for row in chosen)
+            fast = f"{speed:.0f}" if way != "nothing" else ""
+            print(f"| {group} | {way} | {' | '.join(f'{mean:.2f}' for mean in means)} | {fast} |")
+
+
+def main() -> None:
+    parser = cli.parser("Compare ways to remove noise from speech. Those whose package is not installed are left out.")
+    does = parser.add_subparsers(dest="does", required=True)
+    making = does.add_parser("make", help="write speech with noise, what each way makes of it, and figures.tsv")
+    making.add_argument("datasets_root", type=Path, help="holds LibriSpeech/train-clean-100 with word times")
+    making.add_argument("folder", type=Path, help="where the waves go")
+    making.add_argument("--utterances", type=cli.whole_number(1), default=40, help="of the corpus")
+    making.add_argument("--per_condition", type=cli.whole_number(1), default=4, help="utterances of each noise at each level")
+    judging = does.add_parser("judge", help="print figures and opinions of what was made (pip install speechmos distillmos)")
+    judging.add_argument("folder", type=Path, help="what make wrote")
+    args = parser.parse_args()
+    if args.does == "make":
+        make(args.datasets_root, args.folder, args.utterances, args.per_condition)
+    else:
+        judge(args.folder)
+
+
+if __name__ == "__main__":
+    cli.run(main)
