@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from synthesizer.gru import BidirectionalGRU
+from synthesizer.norm import BankNorm, can_normalize
 
 
 def sequence_mask(lengths: Tensor, size: int) -> Tensor:
@@ -43,13 +44,17 @@ class MaskedBatchNorm(nn.BatchNorm1d):
         mean = (x * mask).sum((0, 2), keepdim=True) / n  # (1, C, 1)
         centred = (x - mean) * mask
         variance = centred.square().sum((0, 2), keepdim=True) / n
-        with torch.no_grad():
-            unbiased = variance * (n / (n - 1).clamp(min=1))
-            self.running_mean.lerp_(mean.flatten(), self.momentum)
-            self.running_var.lerp_(unbiased.flatten(), self.momentum)
-            self.num_batches_tracked += 1
+        self.track(mean.flatten(), variance.flatten(), n)
         scale = self.weight[:, None] * (variance + self.eps).rsqrt()
         return centred * scale + self.bias[:, None] * mask
+
+    @torch.no_grad()
+    def track(self, mean: Tensor, variance: Tensor, n: Tensor) -> None:
+        """Moves the running statistics towards those (C,) of a batch of n positions."""
+        unbiased = variance * (n / (n - 1).clamp(min=1))
+        self.running_mean.lerp_(mean, self.momentum)
+        self.running_var.lerp_(unbiased, self.momentum)
+        self.num_batches_tracked += 1
 
 
 class ConvNorm(nn.Module):
@@ -63,9 +68,22 @@ class ConvNorm(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """(B, C_in, T), 0 at the padding, and mask (B, 1, T) -> (B, C_out, T), 0 at the padding"""
-        length = x.size(2)
-        x = self.conv(x)[:, :, :length]  # an even kernel gives one position too many
-        return self.norm(F.relu(x) if self.relu else x, mask)
+        convolved = self.conv(x)
+        if self.training and can_normalize(convolved):
+            return _bank_norm([convolved], [self.norm], mask, self.relu, pool=False)
+        convolved = convolved[:, :, : x.size(2)]  # an even kernel gives one position too many
+        return self.norm(F.relu(convolved) if self.relu else convolved, mask)
+
+
+def _bank_norm(convolved: list[Tensor], norms: list[MaskedBatchNorm], mask: Tensor, relu: bool, pool: bool) -> Tensor:
+    """Several (B, C, T) and mask (B, 1, T) -> (B, sum of C, T), in training; see synthesizer.norm."""
+    lengths = mask.sum((1, 2), dtype=torch.long)
+    dtype = convolved[0].dtype if relu else torch.float32  # what follows a ReLU is the next convolution
+    weights, biases = ([getattr(norm, name) for norm in norms] for name in ("weight", "bias"))
+    y, *moments = BankNorm.apply(lengths, mask.size(2), (relu, pool), dtype, norms[0].eps, *convolved, *weights, *biases)
+    for norm, mean, variance in zip(norms, *(m.split([len(weight) for weight in weights]) for m in moments), strict=True):
+        norm.track(mean, variance, lengths.sum())
+    return y
 
 
 class Highway(nn.Module):
@@ -98,7 +116,14 @@ class CBHG(nn.Module):
         x = x * mask
         across = mask.transpose(1, 2).to(x.dtype)  # (B, 1, T)
         y = x.transpose(1, 2)  # (B, C, T)
-        y = torch.cat([conv(y, across) for conv in self.bank], dim=1)  # (B, n_kernels * channels, T)
-        y = F.max_pool1d(y, 2, stride=1, padding=1)[:, :, :-1] * across  # each position and the one before it
+        y = self._pooled_bank(y, across)
         y = self.project_back(self.project(y, across), across).transpose(1, 2).contiguous()  # (B, T, n_inputs)
         return self.gru(self.highways(self.widen(y + x)), mask)
+
+    def _pooled_bank(self, x: Tensor, mask: Tensor) -> Tensor:
+        """(B, C, T) and mask (B, 1, T) -> (B, n_kernels * channels, T), the larger of each position and the one before it"""
+        if self.training and can_normalize(x):
+            convolved = [conv.conv(x) for conv in self.bank]
+            return _bank_norm(convolved, [conv.norm for conv in self.bank], mask, relu=True, pool=True)
+        y = torch.cat([conv(x, mask) for conv in self.bank], dim=1)
+        return F.max_pool1d(y, 2, stride=1, padding=1)[:, :, :-1] * mask

@@ -14,16 +14,17 @@ from utils.device import bits
 class Kernels(NamedTuple):
     attention: ModuleType
     cells: ModuleType
+    norm: ModuleType
 
 
 @functools.cache
 def kernels() -> Kernels | None:
     """None where numba is missing or cannot run, as with a numpy newer than it knows: autograd is used then."""
     try:
-        from synthesizer import attention_kernels, cell_kernels
+        from synthesizer import attention_kernels, cell_kernels, norm_kernels
     except Exception:  # whatever it is, it costs speed alone
         return None
-    return Kernels(attention_kernels, cell_kernels)
+    return Kernels(attention_kernels, cell_kernels, norm_kernels)
 
 
 def product_dtype(x: Tensor) -> torch.dtype | None:

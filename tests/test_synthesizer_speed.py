@@ -13,6 +13,7 @@ from synthesizer.attention_sequence import AttentionSequence, Weights
 from synthesizer.dataset import collate
 from synthesizer.gru import BidirectionalGRU
 from synthesizer.layers import sequence_mask
+from synthesizer.norm import BankNorm
 from synthesizer.recurrence import CompiledZoneoutRecurrence, ZoneoutRecurrence
 from tests.test_synthesizer_model import items, tiny_model
 
@@ -141,6 +142,30 @@ def test_compiled_lstm_with_zoneout_is_the_plain_one(dtype, tolerance):
     gradients = torch.autograd.grad(found, ours, above.to(dtype))
     for one, other in zip(gradients, torch.autograd.grad(expected, plain, above), strict=True):
         assert (one - other).norm() <= 3 * tolerance * other.norm()
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 0.03)])
+def test_norm_of_a_bank_is_relu_batch_norm_and_pooling_in_double(dtype, tolerance):
+    """Convolutions of an odd and an even kernel, a scale that is negative, and padding that holds what it should not."""
+    torch.manual_seed(4)
+    xs = [torch.randn(B, C, T + extra).to(dtype) for C, extra in ((4, 0), (6, 1))]
+    norms = [torch.randn(len(x[0])) for x in xs * 2]
+    mask, above = sequence_mask(LENGTHS, T)[:, None].double(), torch.randn(B, 10, T)
+    ours, exact = ([part.clone().to(kind).requires_grad_() for part in norms] for kind in (torch.float32, torch.float64))
+    inputs, in_double = [x.clone().requires_grad_() for x in xs], [x.double().requires_grad_() for x in xs]
+    found, mean, variance = BankNorm.apply(LENGTHS, T, (True, True), torch.float32, 1e-5, *inputs, *ours)
+    y = torch.cat([F.relu(x[:, :, :T]) for x in in_double], dim=1)
+    means = (y * mask).sum((0, 2)) / LENGTHS.sum()
+    variances = ((y - means[:, None]).square() * mask).sum((0, 2)) / LENGTHS.sum()
+    weight, bias = (torch.cat(kind)[:, None] for kind in (exact[:2], exact[2:]))
+    y = ((y - means[:, None]) / (variances[:, None] + 1e-5).sqrt() * weight + bias) * mask
+    y = F.max_pool1d(y, 2, stride=1, padding=1)[:, :, :-1] * mask
+    for one, other in ((found, y), (mean, means), (variance, variances)):
+        torch.testing.assert_close(one.double(), other, atol=1e-5, rtol=1e-5)
+    gradients = torch.autograd.grad(found, (*inputs, *ours), above)
+    expected = torch.autograd.grad(y, (*in_double, *exact), above.double())
+    for one, other in zip(gradients, expected, strict=True):
+        assert (one - other).norm() <= tolerance * other.norm()
 
 
 def test_nan_passes_through():
