@@ -22,6 +22,8 @@ from benchmarks import judged_report
 from benchmarks.judged_report import Item
 from utils import cli
 
+REAL = ("allison",)  # voices of people, unless told otherwise
+
 
 @dataclasses.dataclass(frozen=True)
 class Judge:
@@ -87,11 +89,13 @@ class Studio:
 
         self.out, self._args = out, args
         self._vocoder = None if args.griffin_lim else args.vocoder
-        missing = [path for path in (args.encoder, args.synthesizer, self._vocoder) if path and not path.is_file()]
-        if missing:
-            raise cli.UserError(f"{missing[0]}: no such model; name it with -e, -s, -v")
+        files = {"encoder": args.encoder, "synthesizer": args.synthesizer, "vocoder": self._vocoder}
+        self.files = {stage: path for stage, path in files.items() if path}
+        for path in self.files.values():
+            if not path.is_file():
+                raise cli.UserError(f"{path}: no such model; name it with -e, -s, -v")
         self._hash = sha256
-        models = [sha256(path) if path else "griffin_lim" for path in (args.encoder, args.synthesizer, self._vocoder)]
+        models = {stage: sha256(path) for stage, path in self.files.items()}
         self._made_of = {"models": models, "hparams": args.hparams, "seed": args.seed}
 
     @cached_property
@@ -208,12 +212,14 @@ def parse_arguments() -> argparse.Namespace:
         default = cli.DEFAULT_MODELS / f"{stage}.pt"
         add(f"-{stage[0]}", f"--{stage}", type=Path, default=default, metavar="FILE", help=f"{stage} to judge")
     add("--griffin_lim", action="store_true", help="speak without a vocoder: judges the synthesizer alone, and faster")
-    add("--voices", type=cli.names, default=[], metavar="A,B", help="only the voices whose names begin so (default: all)")
-    add("--sentences", type=cli.names, default=[], metavar="A,B", help="only the sentences whose names begin so, as in "
+    add("--voices", type=cli.names, metavar="A,B", help="only the voices whose names begin so (default: all)")
+    add("--sentences", type=cli.names, metavar="A,B", help="only the sentences whose names begin so, as in "
         "short,medium_01 (default: all)")  # fmt: skip
-    add("--real", type=cli.names, default=["allison"], metavar="A,B", help="voices that are recordings of people, whose "
-        "figures are told apart")  # fmt: skip
+    add("--real", type=cli.names, metavar="A,B", help="voices that are recordings of people, whose figures are told "
+        "apart (default: allison)")  # fmt: skip
     add("--threads", type=cli.whole_number(at_least=1), default=2, metavar="N", help="threads that speak, and that judge")
+    add("--card", type=Path, metavar="FILE", help="model card, in Markdown, to write the tables into, between "
+        "<!-- judged: begin --> and <!-- judged: end -->")  # fmt: skip
     add("--seed", type=cli.SEED, default=0, metavar="N", help="number that the readings follow from")
     add("--cpu", action="store_true", help="speak on the CPU even if there is a GPU")
     cli.add_hparams(parser, "those of demo_cli.py")
@@ -223,12 +229,14 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     args = parse_arguments()
     judge = Judge(args.judge)
-    sentences, voices = judge.sentences(args.sentences), judge.voices(args.voices)
+    sentences, voices = judge.sentences(args.sentences or ()), judge.voices(args.voices or ())
+    if args.card:
+        judged_report.filled(args.card, "")  # whether that can be done is told now
     os.environ["OMP_NUM_THREADS"] = str(args.threads)  # read when torch is imported, which is later
     studio = Studio(args.out, args)
     speak(studio, voices, sentences)
     listen(judge, args.out, voices, list(sentences), args.threads)
-    judged_report.write(args.out, items(args.out, voices, sentences, args.real))
+    judged_report.write(args.out, items(args.out, voices, sentences, args.real or REAL), studio.files, args.card)
 
 
 if __name__ == "__main__":

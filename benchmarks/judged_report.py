@@ -12,8 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from utils import cli
 from utils.paths import save_text
 
+MARKS = ("<!-- judged: begin -->", "<!-- judged: end -->")  # of the place in a model card that the tables are written to
 FAULTS = ("stop", "repeat", "gap")
 
 
@@ -173,10 +175,38 @@ def _shown(figure: str, value: float | None) -> str:
     return str(value) if figure == "files" else f"{value:.2f}"
 
 
-def write(out: Path, items: Sequence[Item]) -> None:
-    """results.md, which is printed too, results.csv (a row for each file) and results.json into the folder."""
-    text = markdown(items)
+def models(paths: dict[str, Path]) -> str:
+    """A table of {stage: file}: how large, trained to which step, and which file exactly."""
+    import torch
+
+    from utils import checkpoint
+
+    lines = ["| model | weights | steps | file |", "|---|---|---|---|"]
+    for stage, path in paths.items():
+        content = checkpoint.load(path, stage, published=True)
+        tensors = [value for value in content.get("model_state", content).values() if isinstance(value, torch.Tensor)]
+        n_weights = sum(value.numel() for value in tensors if value.is_floating_point())
+        steps = f"{content['step']:,}" if "step" in content else "–"
+        file = f"{path.stat().st_size / 1e6:.1f} MB, SHA-256 {checkpoint.sha256(path)[:16]}…"
+        lines.append(f"| {stage} | {n_weights / 1e6:.2f} M | {steps} | {file} |")
+    return "\n".join([*lines, ""])
+
+
+def filled(card: Path, text: str) -> str:
+    """What the card holds, with the text between its two marks. UserError where it has none."""
+    parts = re.split(f"({'|'.join(map(re.escape, MARKS))})", card.read_text(encoding="utf-8"))
+    if tuple(parts[1::2]) != MARKS:
+        raise cli.UserError(f"{card}: has no place for the results; write {MARKS[0]} and {MARKS[1]}, each on a line of its own")
+    return f"{parts[0]}{MARKS[0]}\n{text}{MARKS[1]}{parts[4]}"
+
+
+def write(out: Path, items: Sequence[Item], files: dict[str, Path], card: Path | None) -> None:
+    """results.md, which is printed too, results.csv (a row for each file heard) and results.json into the folder, and the
+    tables into the card, if there is one. files: the models'."""
+    text = f"{models(files)}\n{markdown(items)}"
     save_text(out / "results.md", text)
+    if card:
+        save_text(card, filled(card, text))
     rows = [dataclasses.asdict(item) | {"faults": " ".join(item.faults)} for item in items]
     table = io.StringIO()
     writer = csv.DictWriter(table, list(rows[0]), lineterminator="\n")

@@ -181,13 +181,16 @@ def test_every_sentence_is_spoken_in_every_voice_and_told_about(place, capsys):
     content["model_state"]["decoder.stop.bias"].fill_(-50)  # it never ends by itself
     content["model"]["arrival_frames"] = 0
     checkpoint.save(place / "synthesizer.pt", content)
-    run("--real", "bob")
+    (place / "card.md").write_text("# Card\n\n<!-- judged: begin -->\nold\n<!-- judged: end -->\n\n## Limits\n")
+    run("--real", "bob", "--card", "card.md")
     calls = (place / "judge" / "calls.txt").read_text().splitlines()
     assert calls == [
         "ann_1.flac | short_01.wav long_01.wav copy_0.wav copy_1.wav ann_0.flac ann_1.flac",
         "bob_0.flac | short_01.wav long_01.wav copy_0.wav bob_0.flac",
     ]
     text = (place / "out" / "results.md").read_text()
+    assert (place / "card.md").read_text() == (f"# Card\n\n<!-- judged: begin -->\n{text}<!-- judged: end -->\n\n## Limits\n")
+    assert "| encoder | 1.42 M | – | 5.7 MB, SHA-256 " in text and "| synthesizer | " in text and "| vocoder | " in text
     assert text in capsys.readouterr().out and "| bob (real) | 2 | 25.0 % | 0.50 | 0.75 | 3.00 | 3.50 |" in text
     rows = judged_report.read_csv(place / "out" / "results.csv")
     assert [(row["voice"], row["kind"]) for row in rows].count(("ann", "clone")) == 2 and len(rows) == 10
@@ -219,13 +222,15 @@ def test_it_goes_on_where_it_was_and_begins_anew_with_other_models(place):
         (lambda: Path("judge/venv/bin/python").unlink(), r"venv/bin/python: is missing; run setup.sh"),
         (lambda: Path("judge/sentences.tsv").unlink(), r"judge/sentences.tsv: is missing"),
         (lambda: Path("vocoder.pt").unlink(), r"vocoder.pt: no such model; name it with -e, -s, -v"),
+        (lambda: Path("card.md").write_text("# Card\n"), r"card.md: has no place for the results; write <!-- judged: begin"),
         (lambda: Path("judge/broken").touch(), r"judge.py: failed \(ImportError: something is not .*judged.log"),
     ],
 )
 def test_a_mistake_is_one_line(place, mistake, told):
+    (place / "card.md").write_text("<!-- judged: begin --><!-- judged: end -->")
     mistake()
     with pytest.raises(UserError, match=told) as caught:
-        run("--voices", "bob", "--sentences", "short")
+        run("--voices", "bob", "--sentences", "short", "--card", "card.md")
     assert "\n" not in str(caught.value)
 
 
