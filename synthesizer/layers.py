@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from synthesizer.gru import BidirectionalGRU
 from synthesizer.norm import BankNorm, can_normalize
+from utils.ranks import sum_over_ranks
 
 
 def sequence_mask(lengths: Tensor, size: int) -> Tensor:
@@ -33,17 +34,17 @@ class PreNet(nn.Module):
 
 
 class MaskedBatchNorm(nn.BatchNorm1d):
-    """Batch norm whose statistics are those of the real positions alone."""
+    """Batch norm whose statistics are those of the real positions alone, of all ranks together."""
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """(B, C, T) and mask (B, 1, T) -> (B, C, T), 0 at the padding"""
         if not self.training:
             return super().forward(x) * mask
         x = x.float()  # sums over a whole batch need more than bf16's 8 bits
-        n = mask.sum()
-        mean = (x * mask).sum((0, 2), keepdim=True) / n  # (1, C, 1)
+        n = sum_over_ranks(mask.sum())
+        mean = sum_over_ranks((x * mask).sum((0, 2), keepdim=True)) / n  # (1, C, 1)
         centred = (x - mean) * mask
-        variance = centred.square().sum((0, 2), keepdim=True) / n
+        variance = sum_over_ranks(centred.square().sum((0, 2), keepdim=True)) / n
         self.track(mean.flatten(), variance.flatten(), n)
         scale = self.weight[:, None] * (variance + self.eps).rsqrt()
         return centred * scale + self.bias[:, None] * mask

@@ -1,5 +1,7 @@
 """What Tacotron is trained on: mel, stop and attention losses over real frames and steps alone."""
 
+import operator
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -10,6 +12,7 @@ from synthesizer.dataset import Batch
 from synthesizer.layers import sequence_mask
 from synthesizer.model import Prediction
 
+Mean = Callable[[Tensor, Tensor], Tensor]  # a sum and the number of its parts -> their mean
 LEAST_MASS = 1e-6  # of attention near the expected symbol: where there is none, the loss is large but finite
 DIAGONAL_WIDTH = 0.2  # share of the text, as in 1710.08969
 
@@ -23,30 +26,35 @@ class Losses(NamedTuple):
         return self.mel + self.stop
 
 
-def tacotron_losses(prediction: Prediction, mels: Tensor, lengths: Tensor, r: int, stop_weight: float = 1.0) -> Losses:
+def tacotron_losses(
+    prediction: Prediction, mels: Tensor, lengths: Tensor, r: int, stop_weight: float = 1.0, mean: Mean = operator.truediv
+) -> Losses:
     """Prediction, mels (B, F, n_mels), lengths (B,) in frames -> Losses, float32 scalars.
 
     stop_weight: factor on the loss of an utterance's last step, the only one of its steps that should stop.
+    mean: utils.ranks.share_of_mean where these are but a rank's part of the batch.
     """
     before, after = prediction.before.float(), prediction.after.float()
     mask = sequence_mask(lengths, mels.size(1))[:, :, None].expand_as(mels)  # (B, F, n_mels)
     n_values = mask.sum()
     off_before = torch.where(mask, before - mels, 0.0)
     off_after = torch.where(mask, after - mels, 0.0)
-    mel = (off_before.square().sum() + off_before.abs().sum() + off_after.square().sum()) / n_values
-    return Losses(mel, _stop_loss(prediction.stop_logits.float(), lengths, r, stop_weight))
+    mel = mean(off_before.square().sum() + off_before.abs().sum() + off_after.square().sum(), n_values)
+    return Losses(mel, _stop_loss(prediction.stop_logits.float(), lengths, r, stop_weight, mean))
 
 
-def _stop_loss(logits: Tensor, lengths: Tensor, r: int, stop_weight: float) -> Tensor:
+def _stop_loss(logits: Tensor, lengths: Tensor, r: int, stop_weight: float, mean: Mean) -> Tensor:
     n_steps = (lengths + r - 1) // r  # (B,)
     real = sequence_mask(n_steps, logits.size(1))  # (B, S)
     target = (torch.arange(logits.size(1), device=logits.device) >= (n_steps - 1)[:, None]).float()
     weight = torch.where(target > 0, stop_weight, 1.0) * real
     losses = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
-    return (losses * weight).sum() / real.sum()
+    return mean((losses * weight).sum(), real.sum())
 
 
-def attention_loss(attention: Tensor, batch: Batch, r: int, width: float, diagonal_weight: float) -> Tensor:
+def attention_loss(
+    attention: Tensor, batch: Batch, r: int, width: float, diagonal_weight: float, mean: Mean = operator.truediv
+) -> Tensor:
     """How far the attention (B, S, T) is from where the text is spoken: a float32 scalar, the mean over all real steps.
 
     Of a step of an utterance with word times: minus the log of the attention's mass near the symbol that is spoken in the
@@ -65,7 +73,7 @@ def attention_loss(attention: Tensor, batch: Batch, r: int, width: float, diagon
     far = 1 - torch.exp(-0.5 * (off / DIAGONAL_WIDTH).square())
     guided = diagonal_weight * (attention * far).sum(2)  # (B, S)
     real = steps < n_steps  # (B, S)
-    return torch.where(real, torch.where(timed, taught, guided), 0.0).sum() / real.sum()
+    return mean(torch.where(real, torch.where(timed, taught, guided), 0.0).sum(), real.sum())
 
 
 def expected_symbols(ends: Tensor, text_lengths: Tensor, n_steps: int, r: int) -> Tensor:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from synthesizer.training_products import array, kernels
+from utils.ranks import has_ranks
 
 
 class BankNorm(torch.autograd.Function):
@@ -64,9 +65,8 @@ class BankNorm(torch.autograd.Function):
 
 def can_normalize(x: Tensor) -> bool:
     """Whether BankNorm takes x: in training on a CPU with numba, and where no other process has a share of the batch."""
-    alone = not (torch.distributed.is_available() and torch.distributed.is_initialized())
     known = x.device.type == "cpu" and x.dtype in (torch.float32, torch.bfloat16)
-    return alone and known and torch.is_grad_enabled() and kernels() is not None
+    return known and not has_ranks() and torch.is_grad_enabled() and kernels() is not None
 
 
 def _share(n_channels: int, work: Callable[[int, int], None]) -> None:

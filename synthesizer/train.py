@@ -20,6 +20,7 @@ from utils.audio import MelFormat
 from utils.batching import batches
 from utils.cli import UserError, check_at_least, parse_overrides
 from utils.paths import SynthesizerData
+from utils.ranks import share_of_mean
 from utils.training import Run, RunOptions
 
 ATTENTION = "location_both"  # of a new model, unless --hparams says otherwise
@@ -90,9 +91,9 @@ def train(data_dir: Path, options: dict[str, Any], hparams: str = "") -> None:
             weight = settings.attention_weight * fade(step, *settings.attention_fade)
             with run.autocast():
                 prediction = wrapped(*batch.inputs, stage.r)
-            losses = tacotron_losses(prediction, batch.mels, batch.mel_lengths, stage.r, settings.stop_weight)
+            losses = tacotron_losses(prediction, batch.mels, batch.mel_lengths, stage.r, settings.stop_weight, share_of_mean)
             taught = attention_loss(
-                prediction.attention, batch, stage.r, width=settings.attention_width, diagonal_weight=settings.diagonal_weight
+                prediction.attention, batch, stage.r, settings.attention_width, settings.diagonal_weight, share_of_mean
             )
             # Clipped apart, so that the gradient of the attention's loss does not make that of what it does not reach smaller.
             reached = model.attention_parameters() if weight else ()

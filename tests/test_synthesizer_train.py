@@ -69,7 +69,7 @@ def own_data(tmp_path):
 def run(data, folder: Path, max_steps: int, hparams: str = HPARAMS, **options) -> dict:
     defaults = {"run_id": "r", "models_dir": folder, "max_steps": max_steps, "eval_every": 0, "cpu": True}
     train(data.root, {**defaults, **options}, hparams)
-    return checkpoint.load(folder / "r" / "synthesizer.pt", "synthesizer")
+    return checkpoint.load(folder / options.get("run_id", "r") / "synthesizer.pt", "synthesizer")
 
 
 def assert_same(a, b, where="checkpoint"):
@@ -280,6 +280,34 @@ def test_a_mel_that_is_not_a_number_skips_its_steps(own_data, tmp_path):
     with pytest.raises(UserError, match=f"not finite for {SKIPS_TO_GIVE_UP} steps in a row"):
         run(own_data, tmp_path, 100)
     assert not (tmp_path / "r" / "synthesizer.pt").exists()
+
+
+# ---- several processes
+
+
+def test_two_ranks_train_as_one_with_the_whole_batch(data, tmp_path):
+    """Batch norm, losses and the gradient are those of the whole batch, though the ranks' parts of it differ in length."""
+    sizes = f"{SIZES},prenet_dropout=0,zoneout=0,eval_utterances=3,eval_shown=0"  # random numbers are a rank's own
+    run(data, tmp_path, 3, f"{sizes},schedule=5:1e-3:100:4", run_id="one", eval_every=3)
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    options = ["-m", tmp_path, "--max_steps", 3, "--eval_every", 3, "--cpu", "--no_visdom"]
+    command = [*torchrun, "synthesizer_train.py", "two", data.root, *options, "--hparams", f"{sizes},schedule=5:1e-3:100:2"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, *map(str, command)], cwd=ROOT, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    one, two = (checkpoint.load(tmp_path / name / "synthesizer.pt", "synthesizer") for name in ("one", "two"))
+    for name, value in one["model_state"].items():
+        torch.testing.assert_close(two["model_state"][name], value, atol=1e-4, rtol=1e-4, msg=name)
+    scores = [
+        [
+            entry
+            for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()
+            if "eval_mel_loss" in (entry := json.loads(line))
+        ]
+        for name in ("one", "two")
+    ]
+    assert len(scores[0]) == len(scores[1]) == 1
+    assert scores[0][0]["eval_mel_loss"] == pytest.approx(scores[1][0]["eval_mel_loss"], abs=1e-4)
 
 
 # ---- speaker embeddings
