@@ -51,7 +51,7 @@ def test_shipped_models_are_small_and_answer_as_the_trained_ones(trained, tmp_pa
     rng = np.random.default_rng(0)
     embedding, mel = rng.normal(size=256), rng.uniform(-4, 4, (60, FORMAT.n_mels)).astype(np.float32)
     (before,), (after,) = (
-        Synthesizer(paths["synthesizer"], "cpu").gta_mels(["Good morning."], [embedding], [mel], seed=0)
+        Synthesizer(paths["synthesizer"], "cpu", precision="fp32").gta_mels(["Good morning."], [embedding], [mel], seed=0)
         for paths in (trained, shipped)
     )
     assert 0 < np.abs(after - before).max() < 5e-3 * np.abs(before).max()
@@ -77,6 +77,8 @@ def test_a_run_starts_from_a_shipped_model(trained, tmp_path):
     model = WaveRNN(WaveRNNConfig(**TINY))
     Origin("vocoder", tmp_path / "vocoder.pt", path, False, own_content).load_into(model, None, None, "cpu")
     assert torch.equal(model.gru1.weight_hh_l0, checkpoint.load(path, "vocoder")["model_state"]["gru1.weight_hh_l0"].float())
+    with pytest.raises(UserError, match=rf"{path}: holds weights alone.*--init_from {path}"):
+        Origin("vocoder", path, None, False, own_content)  # as the run's own checkpoint
 
 
 @pytest.mark.parametrize("value,told", [(7e4, "input.weight holds a weight of 7e.04, and half"), (float("nan"), "not finite")])

@@ -29,6 +29,9 @@ class Origin:
         self.content: dict[str, Any] | None = None
         if self.is_own:
             self.content = checkpoint.load(own, stage)
+            if "optimizer_state" not in self.content:
+                raise UserError(f"{own}: holds weights alone, as utils.export writes them, and no run goes on from it; choose "
+                                f"another run_id and pass --init_from {own}")  # fmt: skip
         elif init_from is not None:
             content = checkpoint.load(self.path, stage, published=True)
             with checkpoint.restoring(self.path, stage):
