@@ -70,7 +70,7 @@ class ConvNorm(nn.Module):
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """(B, C_in, T), 0 at the padding, and mask (B, 1, T) -> (B, C_out, T), 0 at the padding"""
         convolved = self.conv(x)
-        if self.training and can_normalize(convolved):
+        if self.norm.training and can_normalize(convolved):
             return _bank_norm([convolved], [self.norm], mask, self.relu, pool=False)
         convolved = convolved[:, :, : x.size(2)]  # an even kernel gives one position too many
         return self.norm(F.relu(convolved) if self.relu else convolved, mask)
@@ -123,7 +123,7 @@ class CBHG(nn.Module):
 
     def _pooled_bank(self, x: Tensor, mask: Tensor) -> Tensor:
         """(B, C, T) and mask (B, 1, T) -> (B, n_kernels * channels, T), the larger of each position and the one before it"""
-        if self.training and can_normalize(x):
+        if all(conv.norm.training for conv in self.bank) and can_normalize(x):  # some or all may be frozen
             convolved = [conv.conv(x) for conv in self.bank]
             return _bank_norm(convolved, [conv.norm for conv in self.bank], mask, relu=True, pool=True)
         y = torch.cat([conv(x, mask) for conv in self.bank], dim=1)
