@@ -47,8 +47,12 @@ ADDED = {  # to the README's commands, so that they end in seconds
     "vocoder_train.py": [*TINY_TRAINING, "--generate_every", "4", "--hparams", TINY_WAVERNN],
     "demo_cli.py": ["--cpu", "--no_sound"],
     "encoder.evaluate": ["--cpu"],
+    "utils.export": [],
 }
-FOR_OTHER_WEIGHTS = [*TINY_TRAINING, "--hparams", "utterances_per_speaker=3,learning_rate=1e-5"]  # the file says the sizes
+FOR_OTHER_WEIGHTS = {  # the file says the sizes
+    "encoder_train.py": [*TINY_TRAINING, "--hparams", "utterances_per_speaker=3,learning_rate=1e-5"],
+    "synthesizer_train.py": [*TINY_TRAINING, "--hparams", "schedule=5:1e-4:100:6,eval_utterances=3,eval_shown=1"],
+}
 MODELS = [part for stage in checkpoint.STAGES for part in (f"-{stage[0]}", f"saved_models/my_run/{stage}.pt")]
 
 
@@ -117,7 +121,7 @@ def trained(workplace) -> Path:
         name = words[1]
         program = str(ROOT / name) if name.endswith(".py") else name
         added = (
-            FOR_OTHER_WEIGHTS
+            FOR_OTHER_WEIGHTS[name]
             if "--init_from" in words
             else ADDED[name] + (MODELS if name == "demo_cli.py" and "-e" not in words else [])
         )
@@ -130,7 +134,7 @@ def trained(workplace) -> Path:
 
 
 def test_the_readme_names_every_script_in_order_and_then_the_rest():
-    assert len(readme_commands()) == 17
+    assert len(readme_commands()) == 19
     names = [next((word for word in command if word.endswith(".py")), "") for command in readme_commands()]
     scripts = sorted(path.name for path in ROOT.glob("*.py"))
     assert names[:8] == [*(name for name in scripts if name != "demo_cli.py"), "demo_cli.py"]
