@@ -2,7 +2,7 @@
 
 Shapes: B utterances, S steps, T characters, A size of the attention, E channels of what it reads, N taps of its filters.
 autograd keeps a dozen tensors of each step and adds up the weights' gradients step by step. Here a step is four products and
-three passes over memory (synthesizer.attention_kernels), and the gradient of a weight one product over all steps.
+three passes over memory (synthesizer.kernels.attention), and the gradient of a weight one product over all steps.
 """
 
 from typing import NamedTuple

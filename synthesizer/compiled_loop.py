@@ -1,4 +1,4 @@
-"""The loop of synthesizer.kernels: weights packed once, work shared out among threads."""
+"""The loop of synthesizer.kernels.speaking: weights packed once, work shared out among threads."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -28,10 +28,10 @@ class CompiledLoop:
     to it, which are nearly all that a step reads; sums, states and everything else are float32."""
 
     def __init__(self, decoder: Decoder, r: int, dtype: torch.dtype) -> None:
-        from synthesizer import kernels
+        from synthesizer.kernels import speaking
         from utils import vectors
 
-        self._kernels, self._pack, self._columns = kernels, vectors.pack, vectors.COLUMNS
+        self._speaking, self._pack, self._columns = speaking, vectors.pack, vectors.COLUMNS
         self.r, self.dtype, self._n_mels = r, dtype, decoder.n_mels
         self._start, self._dropout = decoder.start, decoder.prenet.dropout
         self._n_threads = torch.get_num_threads()
@@ -39,7 +39,7 @@ class CompiledLoop:
 
     def start(self, memory: Memory) -> None:
         lengths = (~memory.padding).sum(1)
-        self._text = self._kernels.Text(_array(memory.keys), _array(memory.values), lengths.numpy())
+        self._text = self._speaking.Text(_array(memory.keys), _array(memory.values), lengths.numpy())
         self._buffers = self._rows(*memory.padding.shape)
         self._n_steps = 0
 
@@ -48,11 +48,11 @@ class CompiledLoop:
         noise = torch.empty(n, B, len(w.prenet1_bias) + len(w.prenet2_bias))
         noise.bernoulli_(1 - self._dropout).div_(1 - self._dropout)
         widths = ((B, self.r * self._n_mels), (B,), (B, T))
-        answer = self._kernels.Answer(*(np.empty((n, *width), np.float32) for width in widths))
+        answer = self._speaking.Answer(*(np.empty((n, *width), np.float32) for width in widths))
         met = np.zeros(1, np.int64)
 
         def work(thread: int) -> None:
-            self._kernels.speak(
+            self._speaking.speak(
                 w, self._text, self._buffers, noise.numpy(), answer, self._n_steps, thread, self._n_threads, met
             )
 
@@ -76,7 +76,7 @@ class CompiledLoop:
             return self._pack(_array(weight.t()), bf16)
 
         lstms = (self._packed_lstm(lstm, rounded) for lstm in (d.lstm1, d.lstm2))
-        return self._kernels.Weights(
+        return self._speaking.Weights(
             packed(d.prenet.first.weight), _array(d.prenet.first.bias),
             packed(d.prenet.second.weight), _array(d.prenet.second.bias),
             packed(query), _array(d.query_prenet.bias),
@@ -110,7 +110,7 @@ class CompiledLoop:
         n_seen, kernel, A = w.location.shape
         small = max(len(p) for p in (w.prenet1, w.prenet2, w.query, w.query_hidden, w.attention_query, w.frames))
         units = len(w.lstm1) * self._columns // 4
-        return self._kernels.Buffers(
+        return self._speaking.Buffers(
             frame=inputs_of(w.prenet1), prenet=inputs_of(w.prenet2), query_in=inputs_of(w.query),
             hidden=zeros(B, A), context=zeros(B, self._text.values.shape[2]),
             seen=zeros(n_seen, B, T + kernel - 1), energies=zeros(B, A), join_in=inputs_of(w.join),

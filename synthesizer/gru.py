@@ -77,7 +77,7 @@ def _inputs(gru: nn.GRU, x: Tensor) -> Tensor:
 
 def _direction(gru: nn.GRU, of_inputs: Tensor, lengths: np.ndarray, backwards: bool) -> Tensor:
     """(B, T, 3 H) -> (B, T, H), 0 at the padding; the recurrence's products in bfloat16 if of_inputs is"""
-    from synthesizer.gru_kernels import recurrence
+    from synthesizer.kernels.gru import recurrence
     from utils import vectors
 
     (B, T, _), H = of_inputs.shape, gru.hidden_size

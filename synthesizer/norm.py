@@ -1,4 +1,4 @@
-"""Masked batch norm in training on a CPU: two passes over memory forward and two back (synthesizer.norm_kernels).
+"""Masked batch norm in training on a CPU: two passes over memory forward and two back (synthesizer.kernels.norm).
 
 Shapes: B sequences, C channels, T positions.
 """

@@ -1,7 +1,7 @@
 """The recurrences of Tacotron: the residual LSTM of its decoder, with zoneout, and GRUs that read in both directions.
 
 Shapes: B utterances, S steps, C inputs, H units. torch's own take several passes over memory for each step and sum the
-weights' gradients step by step; here, on a CPU, a step is one product and one pass (synthesizer.cell_kernels), and so are
+weights' gradients step by step; here, on a CPU, a step is one product and one pass (synthesizer.kernels.cells), and so are
 all the weights' gradients.
 """
 

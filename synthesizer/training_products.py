@@ -21,10 +21,10 @@ class Kernels(NamedTuple):
 def kernels() -> Kernels | None:
     """None where numba is missing or cannot run, as with a numpy newer than it knows: autograd is used then."""
     try:
-        from synthesizer import attention_kernels, cell_kernels, norm_kernels
+        from synthesizer.kernels import attention, cells, norm
     except Exception:  # whatever it is, it costs speed alone
         return None
-    return Kernels(attention_kernels, cell_kernels, norm_kernels)
+    return Kernels(attention, cells, norm)
 
 
 def product_dtype(x: Tensor) -> torch.dtype | None:

@@ -1,7 +1,8 @@
 """Batch norm over the real positions alone, with the ReLU before it and the max-pooling after it, compiled by numba.
 
-Shapes: B sequences, C channels, T positions. Sequences x and y, and their gradients, are rounded (synthesizer.arithmetic), the
-rest float32. Each function does the channels `first` to `last`, so that threads can share them.
+Shapes: B sequences, C channels, T positions. Sequences x and y, and their gradients, are rounded
+(synthesizer.kernels.arithmetic), the rest float32. Each function does the channels `first` to `last`, so that threads can
+share them.
 """
 # numba derives the types from the calls
 # ruff: noqa: ANN001, ANN201
@@ -9,7 +10,7 @@ rest float32. Each function does the channels `first` to `last`, so that threads
 import numpy as np
 from numba import njit
 
-from synthesizer.arithmetic import SUMS, load, rounded
+from synthesizer.kernels.arithmetic import SUMS, load, rounded
 from utils.bf16 import f32
 
 

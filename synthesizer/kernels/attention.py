@@ -1,7 +1,7 @@
 """What a training step does to the attention, compiled by numba: one pass over memory instead of one for each operation.
 
 Shapes: B utterances, T characters, A size of the attention, E channels of what it reads, K taps of each of N location filters.
-Arrays are float32; those called rounded may be of either kind (synthesizer.arithmetic).
+Arrays are float32; those called rounded may be of either kind (synthesizer.kernels.arithmetic).
 """
 # numba derives the types from the calls
 # ruff: noqa: ANN001, ANN201
@@ -9,7 +9,7 @@ Arrays are float32; those called rounded may be of either kind (synthesizer.arit
 import numpy as np
 from numba import njit
 
-from synthesizer.arithmetic import SUMS, load, rounded
+from synthesizer.kernels.arithmetic import SUMS, load, rounded
 from utils.bf16 import OPTIONS, f32
 from utils.vectors import exp, tanh
 

@@ -16,8 +16,8 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from synthesizer import gru_kernels
-from synthesizer.gru_kernels import gru
+from synthesizer.kernels import gru as gru_kernels
+from synthesizer.kernels.gru import gru
 from utils import threads, vectors
 from utils.threads import meet
 from utils.vectors import COLUMNS, exp, multiply_panel, put, sigmoid, tanh

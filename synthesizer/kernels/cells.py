@@ -1,13 +1,13 @@
 """The elementwise part of a step of the GRU and of the LSTM, forward and back, compiled by numba: one pass over memory.
 
-Shapes: B rows, H units. State arrays are float32; those called rounded may be of either kind (synthesizer.arithmetic).
+Shapes: B rows, H units. State arrays are float32; those called rounded may be of either kind (synthesizer.kernels.arithmetic).
 """
 # numba derives the types from the calls
 # ruff: noqa: ANN001, ANN201
 
 from numba import njit
 
-from synthesizer.arithmetic import load, rounded
+from synthesizer.kernels.arithmetic import load, rounded
 from utils.bf16 import OPTIONS, f32
 from utils.vectors import sigmoid, tanh
 
