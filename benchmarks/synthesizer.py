@@ -54,8 +54,8 @@ def speak(n_sentences: int = 1, dtype: str = "bf16") -> str:
 
     seconds, of_plain = timing.alternate(work, plain_work, times=5 if n_sentences == 1 else 3)
     times = f"{of_plain / seconds:.1f} times as fast as plain torch in fp32"
-    asked = f"asked: {SPEAK_ASKED[n_sentences]} on two cores; published code: {SPEAK_PUBLISHED[n_sentences]}"
-    return f"{seconds:.2f} s for {n_sentences} x 400 frames ({dtype}; {asked}), {times}"
+    target = f"target: {SPEAK_ASKED[n_sentences]} on two cores; published code: {SPEAK_PUBLISHED[n_sentences]}"
+    return f"{seconds:.2f} s for {n_sentences} x 400 frames ({dtype}; {target}), {times}"
 
 
 def aligned_mels(dtype: str = "bf16") -> str:
@@ -75,7 +75,7 @@ def aligned_mels(dtype: str = "bf16") -> str:
 
     seconds, core_seconds = timing.repeat(work, 3), timing.core_seconds(work)
     return (
-        f"{16 * 6 / seconds:.0f} audio s per s, {16 * 6 / core_seconds:.0f} per core-second ({dtype}; asked: 60, published: 10)"
+        f"{16 * 6 / seconds:.0f} audio s per s, {16 * 6 / core_seconds:.0f} per core-second ({dtype}; target: 60, published: 10)"
     )
 
 
