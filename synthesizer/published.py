@@ -10,6 +10,7 @@ from torch import Tensor
 from synthesizer.model import Tacotron, TacotronConfig
 from synthesizer.text import SYMBOLS
 from utils.audio import MelFormat
+from utils.checkpoint import averaged
 from utils.cli import UserError
 
 RENAMED = (  # in order; each is applied once to a name
@@ -43,9 +44,10 @@ RENAMED = (  # in order; each is applied once to a name
 
 
 def own_content(content: dict[str, Any]) -> dict[str, Any]:
-    """The content of any synthesizer's file -> that of a checkpoint of this project, as far as the file has it."""
+    """The content of any synthesizer's file -> that of a checkpoint of this project, as far as the file has it, with the
+    average of the weights for weights if there is one."""
     if "format" in content:
-        return content
+        return averaged(content)
     published = from_published(content.get("model_state", content))
     mel = dataclasses.asdict(MelFormat())
     return {**published, "mel": mel, "symbols": SYMBOLS, "training": {"cleaner": "english"}}

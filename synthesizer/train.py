@@ -17,6 +17,7 @@ from synthesizer.schedule import StagedPlan, fade, parse_schedule, stage_at
 from synthesizer.text import CLEANERS, resolve_symbols
 from utils import manifest
 from utils.audio import MelFormat
+from utils.average import Average
 from utils.batching import batches
 from utils.cli import UserError, check_at_least, parse_overrides
 from utils.paths import SynthesizerData
@@ -33,6 +34,7 @@ class SynthesizerTraining:
     """What --hparams can change besides the model's sizes."""
 
     schedule: str = PUBLISHED_SCHEDULE  # r:learning_rate:until_step:batch_size, stages parted by ";"
+    average_decay: float = 0.999  # of the moving average of the weights, per step; 0 averages nothing
     clip: float = 1.0  # gradient norm
     stop_weight: float = 5.0  # factor on the stop loss of the last step, one among hundreds
     speaker_noise: float = 0.0  # length of a random vector added to the speaker embeddings, whose length is 1
@@ -48,6 +50,8 @@ class SynthesizerTraining:
 
     def __post_init__(self) -> None:
         parse_schedule(self.schedule)
+        if not 0 <= self.average_decay < 1:
+            raise ValueError("average_decay is a share, from 0 to under 1")
         check_at_least(self, 1, "eval_utterances")
         check_at_least(self, 0, "eval_shown")
         check_at_least(self, 0, "speaker_noise", "attention_weight", "diagonal_weight", "attention_fade")
@@ -76,7 +80,8 @@ def train(data_dir: Path, options: dict[str, Any], hparams: str = "") -> None:
 
         model = Tacotron(config).to(run.device)
         optimizer = torch.optim.Adam(model.parameters(), fused=True)
-        wrapped = run.start(model, optimizer, config, settings, mel=dataclasses.asdict(mel_format), symbols=settings.symbols)
+        average, mel = Average(model, settings.average_decay), dataclasses.asdict(mel_format)
+        wrapped = run.start(model, optimizer, config, settings, mel=mel, symbols=settings.symbols, average=average.state)
         if run.is_main:
             _announce(training, len(watched.items))
         plan = StagedPlan(stages, [row.n_frames for row in training.rows], run.seed, run.rank, run.world_size)
@@ -98,6 +103,7 @@ def train(data_dir: Path, options: dict[str, Any], hparams: str = "") -> None:
             # Clipped apart, so that the gradient of the attention's loss does not make that of what it does not reach smaller.
             reached = model.attention_parameters() if weight else ()
             grad_norm = run.optimize(losses.total + weight * taught, settings.clip, clipped_apart=reached)
+            average.update(model, step)
             run.log(
                 loss=losses.total,
                 mel_loss=losses.mel,
@@ -109,7 +115,7 @@ def train(data_dir: Path, options: dict[str, Any], hparams: str = "") -> None:
                 data_seconds=feed.seconds_waited,
             )
             if run.is_main and run.due(run.options.eval_every) and watched.items:
-                watched.evaluate(run, model, stage.r)
+                watched.evaluate(run, average.model, stage.r)
 
 
 def _with_symbols(config: TacotronConfig, settings: SynthesizerTraining) -> tuple[TacotronConfig, SynthesizerTraining]:

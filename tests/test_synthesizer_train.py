@@ -210,6 +210,9 @@ def test_checkpoint_speaks_with_its_own_symbols_format_and_r(finished):
     synthesizer = Synthesizer(finished / "synthesizer.pt", device="cpu")
     assert int(synthesizer.model.r) == 5 and synthesizer.mel_format == MelFormat()
     assert synthesizer.synthesize_spectrograms(["hello"], np.zeros(8), seed=0)[0].shape[0] == 80
+    assert_same(dict(synthesizer.model.state_dict()), dict(content["average_state"]))
+    name = "decoder.frames.weight"
+    assert 0 < (content["average_state"][name] - content["model_state"][name]).abs().max() < 0.01
 
 
 # ---- hostile input

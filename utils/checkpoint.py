@@ -56,6 +56,11 @@ def load(path: Path, stage: str, device: str | torch.device = "cpu", published: 
     raise UserError(f"{path}: {problem}; a checkpoint of the {stage} ({stage_format(stage)}) is needed here")
 
 
+def averaged(content: dict[str, Any]) -> dict[str, Any]:
+    """With the average of the weights for weights, if there is one: what a model speaks with."""
+    return content | {"model_state": content.get("average_state", content["model_state"])}
+
+
 def _check_finite(path: Path, state: dict[str, Any]) -> None:
     weights = [value for value in state.values() if isinstance(value, torch.Tensor) and value.is_floating_point()]
     if not all(bool(torch.isfinite(value).all()) for value in weights):

@@ -44,7 +44,9 @@ def exported(content: dict[str, Any], path: Path) -> dict[str, Any]:
     """A checkpoint's content without what only training needs, and its weights, the averaged ones if there are any, in half
     precision. It loads like any other checkpoint, as fp32. UserError, naming `path`, for a weight that half precision lacks.
     """
-    weights = content.get("average_state", content["model_state"])
+    from utils import checkpoint
+
+    weights = checkpoint.averaged(content)["model_state"]
     halved = {name: _halved(path, name, value) for name, value in weights.items()}
     return {name: content[name] for name in KEPT if name in content} | {"model_state": halved}
 

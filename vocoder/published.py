@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from utils.audio import MelFormat
+from utils.checkpoint import averaged
 from vocoder.model import WaveRNN, WaveRNNConfig
 
 # Names of the published layout -> ours, in order; a name goes through all of them.
@@ -33,7 +34,7 @@ def own_content(content: dict[str, Any]) -> dict[str, Any]:
     KeyError or RuntimeError when the weights are not a WaveRNN's.
     """
     if "format" in content:
-        return content | {"model_state": content.get("average_state", content["model_state"])}
+        return averaged(content)
     model, step = from_published(content.get("model_state", content))
     mel = dataclasses.asdict(MelFormat())
     return {"model": dataclasses.asdict(model.config), "mel": mel, "model_state": model.state_dict(), "step": step}

@@ -8,11 +8,11 @@ import torch
 
 from utils import manifest, plot
 from utils.audio import MelFormat, mel_spectrogram
+from utils.average import Average
 from utils.batching import batches, held_out
 from utils.cli import UserError, check_at_least, parse_overrides
 from utils.paths import SynthesizerData, VocoderData
 from utils.training import Run, RunOptions
-from vocoder.average import Average
 from vocoder.dataset import Batch, CropDataset, CropPlan, Sources, collate, even_windows, find_sources
 from vocoder.fold import OVERLAP, TARGET
 from vocoder.generate import generate_wave

@@ -1,4 +1,4 @@
-"""The moving average of a model's weights, which sounds cleaner than the weights of any one step."""
+"""The moving average of a model's weights, which speaks cleaner than the weights of any one step."""
 
 import copy
 
