@@ -5,6 +5,11 @@ are float32. A row of a product does not depend on the rows beside it.
 # numba derives the types from the calls
 # ruff: noqa: ANN001, ANN201
 
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
 import numpy as np
 from llvmlite import binding, ir
 from numba import njit, types
@@ -22,6 +27,21 @@ if HAS_BF16:
 
 _FLOAT, _INT = ir.FloatType(), ir.IntType(32)
 _FLOATS, _INTS = ir.VectorType(_FLOAT, LANES), ir.VectorType(_INT, LANES)
+
+
+def text_of(*modules: ModuleType) -> int:
+    """A number of the modules' text, never 0. numba's cache of a function looks at the function's own file and at what it
+    encloses: a function that encloses this is compiled anew when what it compiles in from those modules has changed."""
+    text = b"".join(Path(module.__file__).read_bytes() for module in modules)
+    return 1 + int(hashlib.sha256(text).hexdigest()[:12], 16)
+
+
+def keep(function: Callable[..., None]) -> Callable[..., None]:
+    """The function compiled for this CPU, holding no lock, and kept on disk where a folder for that can be written to."""
+    try:
+        return njit(nogil=True, cache=True)(function)
+    except RuntimeError:
+        return njit(nogil=True)(function)
 
 
 def pack(weight: np.ndarray, bf16: bool) -> np.ndarray:

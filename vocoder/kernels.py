@@ -6,16 +6,14 @@ R rows (folds side by side), n of them still busy, H rnn_dims, K inputs of a pro
 # numba derives the types from the calls
 # ruff: noqa: ANN001, ANN201
 
-import hashlib
 from collections.abc import Callable
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 
 from utils import vectors
-from utils.vectors import exp, multiply, put, sigmoid, tanh
+from utils.vectors import exp, keep, multiply, put, sigmoid, tanh, text_of
 
 _vectorised = njit(nogil=True, fastmath=True, error_model="numpy")  # numpy: dividing raises nothing, which would be a branch
 BLOCK = 16  # classes whose probabilities are summed before the drawn one is searched
@@ -207,19 +205,14 @@ def draw_logistic(outputs, uniform, masses, n_mixtures):
     return np.float32(min(max(level, np.float32(-1)), np.float32(1)))
 
 
-def _cached() -> Callable[..., None]:
-    """_frame, compiled once for this CPU and kept on disk. The cache looks at this file and at what a function encloses; so
-    the text of vectors.py, which is compiled in, is enclosed."""
-    version = int(hashlib.sha256(Path(vectors.__file__).read_bytes()).hexdigest()[:12], 16)
+def _kept() -> Callable[..., None]:
+    version = text_of(vectors)
 
     def frame(weights, tables, buffers, at, uniform, levels, n_mixtures):
         if version:
             _frame(weights, tables, buffers, at, uniform, levels, n_mixtures)
 
-    try:
-        return njit(nogil=True, cache=True)(frame)
-    except RuntimeError:  # no folder for the cache can be written to
-        return njit(nogil=True)(frame)
+    return keep(frame)
 
 
-frame = _cached()
+frame = _kept()

@@ -5,14 +5,12 @@ B utterances, T positions, H units of a direction, K inputs of a product; arrays
 # numba derives the types from the calls
 # ruff: noqa: ANN001, ANN201
 
-import hashlib
 from collections.abc import Callable
-from pathlib import Path
 
 from numba import njit
 
 from utils import vectors
-from utils.vectors import multiply, put, sigmoid, tanh
+from utils.vectors import keep, multiply, put, sigmoid, tanh, text_of
 
 _vectorised = njit(nogil=True, fastmath={"contract", "reassoc", "nsz"}, error_model="numpy")
 
@@ -47,19 +45,14 @@ def gru(of_input, of_hidden, bias, hidden):
         hidden[j] = new[j] + update[j] * (hidden[j] - new[j])
 
 
-def _cached() -> Callable[..., None]:
-    """_gru, compiled once for this CPU and kept on disk. The cache looks at this file and at what a function encloses; so the
-    text of vectors.py, which is compiled in, is enclosed."""
-    version = int(hashlib.sha256(Path(vectors.__file__).read_bytes()).hexdigest()[:12], 16)
+def _kept() -> Callable[..., None]:
+    version = text_of(vectors)
 
     def recurrence(of_inputs, packed, bias, lengths, backwards, hidden, hidden_in, sums, outputs):
         if version:
             _gru(of_inputs, packed, bias, lengths, backwards, hidden, hidden_in, sums, outputs)
 
-    try:
-        return njit(nogil=True, cache=True)(recurrence)
-    except RuntimeError:  # no folder for the cache can be written to
-        return njit(nogil=True)(recurrence)
+    return keep(recurrence)
 
 
-recurrence = _cached()
+recurrence = _kept()

@@ -8,9 +8,7 @@ C-contiguous, float32 unless said otherwise.
 # numba derives the types from the calls
 # ruff: noqa: ANN001, ANN201
 
-import hashlib
 from collections.abc import Callable
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -20,7 +18,7 @@ from synthesizer.kernels import gru as gru_kernels
 from synthesizer.kernels.gru import gru
 from utils import threads, vectors
 from utils.threads import meet
-from utils.vectors import COLUMNS, exp, multiply_panel, put, sigmoid, tanh
+from utils.vectors import COLUMNS, exp, keep, multiply_panel, put, sigmoid, tanh, text_of
 
 # No flag that lets the compiler assume that there is no NaN: a broken model must not look like speech.
 _vectorised = njit(nogil=True, fastmath={"contract", "reassoc", "nsz"}, error_model="numpy")
@@ -290,20 +288,14 @@ def frames(weights, buffers, mel, stop, first, last):
         stop[row] = logit
 
 
-def _cached() -> Callable[..., None]:
-    """_speak, compiled once for this CPU and kept on disk. The cache looks at this file and at what a function encloses; so the
-    text of what is compiled in from elsewhere is enclosed."""
-    text = b"".join(Path(module.__file__).read_bytes() for module in (vectors, threads, gru_kernels))
-    version = int(hashlib.sha256(text).hexdigest()[:12], 16)
+def _kept() -> Callable[..., None]:
+    version = text_of(vectors, threads, gru_kernels)
 
     def speak(weights, text, buffers, noise, answer, first_step, thread, n_threads, met):
         if version:
             _speak(weights, text, buffers, noise, answer, first_step, thread, n_threads, met)
 
-    try:
-        return njit(nogil=True, cache=True)(speak)
-    except RuntimeError:  # no folder for the cache can be written to
-        return njit(nogil=True)(speak)
+    return keep(speak)
 
 
-speak = _cached()
+speak = _kept()
