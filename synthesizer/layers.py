@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from synthesizer.gru import BidirectionalGRU
 from synthesizer.norm import BankNorm, can_normalize
-from utils.ranks import sum_over_ranks
+from utils.ranks import BatchNorm
 
 
 def sequence_mask(lengths: Tensor, size: int) -> Tensor:
@@ -33,38 +33,13 @@ class PreNet(nn.Module):
         return F.dropout(F.relu(self.second(x)), self.dropout, training=True)
 
 
-class MaskedBatchNorm(nn.BatchNorm1d):
-    """Batch norm whose statistics are those of the real positions alone, of all ranks together."""
-
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """(B, C, T) and mask (B, 1, T) -> (B, C, T), 0 at the padding"""
-        if not self.training:
-            return super().forward(x) * mask
-        x = x.float()  # sums over a whole batch need more than bf16's 8 bits
-        n = sum_over_ranks(mask.sum())
-        mean = sum_over_ranks((x * mask).sum((0, 2), keepdim=True)) / n  # (1, C, 1)
-        centred = (x - mean) * mask
-        variance = sum_over_ranks(centred.square().sum((0, 2), keepdim=True)) / n
-        self.track(mean.flatten(), variance.flatten(), n)
-        scale = self.weight[:, None] * (variance + self.eps).rsqrt()
-        return centred * scale + self.bias[:, None] * mask
-
-    @torch.no_grad()
-    def track(self, mean: Tensor, variance: Tensor, n: Tensor) -> None:
-        """Moves the running statistics towards those (C,) of a batch of n positions."""
-        unbiased = variance * (n / (n - 1).clamp(min=1))
-        self.running_mean.lerp_(mean, self.momentum)
-        self.running_var.lerp_(unbiased, self.momentum)
-        self.num_batches_tracked += 1
-
-
 class ConvNorm(nn.Module):
     """Convolution, ReLU if asked, then batch norm (in this order)."""
 
     def __init__(self, n_inputs: int, n_outputs: int, kernel: int, relu: bool = True) -> None:
         super().__init__()
         self.conv = nn.Conv1d(n_inputs, n_outputs, kernel, padding=kernel // 2, bias=False)
-        self.norm = MaskedBatchNorm(n_outputs)
+        self.norm = BatchNorm(n_outputs)
         self.relu = relu
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
@@ -76,7 +51,7 @@ class ConvNorm(nn.Module):
         return self.norm(F.relu(convolved) if self.relu else convolved, mask)
 
 
-def _bank_norm(convolved: list[Tensor], norms: list[MaskedBatchNorm], mask: Tensor, relu: bool, pool: bool) -> Tensor:
+def _bank_norm(convolved: list[Tensor], norms: list[BatchNorm], mask: Tensor, relu: bool, pool: bool) -> Tensor:
     """Several (B, C, T) and mask (B, 1, T) -> (B, sum of C, T), in training; see synthesizer.norm."""
     lengths = mask.sum((1, 2), dtype=torch.long)
     dtype = convolved[0].dtype if relu else torch.float32  # what follows a ReLU is the next convolution

@@ -9,7 +9,6 @@ from synthesizer.attention import ATTENTIONS, AttentionState
 from synthesizer.dataset import Item, collate
 from synthesizer.generation import TorchLoop
 from synthesizer.inference import Synthesizer
-from synthesizer.layers import MaskedBatchNorm
 from synthesizer.loss import attention_loss, tacotron_losses
 from synthesizer.measures import attention_peak, coverage, monotonicity
 from synthesizer.model import Tacotron, TacotronConfig
@@ -20,6 +19,7 @@ from tests.published_state import published_state
 from utils import checkpoint
 from utils.audio import MelFormat
 from utils.cli import UserError
+from utils.ranks import BatchNorm
 
 TINY = TacotronConfig(
     embedding_size=16,
@@ -54,7 +54,7 @@ def tiny_model(**changes):
     torch.manual_seed(3)
     model = Tacotron(TacotronConfig(**{**vars(TINY), **changes}))
     for module in model.modules():  # batch norms as after some training, so that padding would show
-        if isinstance(module, MaskedBatchNorm):
+        if isinstance(module, BatchNorm):
             nn.init.normal_(module.running_mean, 0.5, 0.2)
             nn.init.normal_(module.bias, 0.0, 0.3)
     return model
@@ -173,7 +173,7 @@ def test_padding_changes_neither_losses_nor_gradients_in_training(attention):
 
 
 def test_masked_batch_norm_is_batch_norm_where_nothing_is_padded():
-    ours, theirs = MaskedBatchNorm(6), nn.BatchNorm1d(6)
+    ours, theirs = BatchNorm(6), nn.BatchNorm1d(6)
     theirs.load_state_dict(ours.state_dict())
     x = torch.randn(4, 6, 9) * 3 + 1
     torch.testing.assert_close(ours(x, torch.ones(4, 1, 9)), theirs(x))

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from utils.ranks import BatchNorm
+
 
 class ResidualBlock(nn.Module):
     """Two pointwise convolutions with batch norm, around a skip connection. (B, C, T) -> (B, C, T)"""
@@ -13,9 +15,9 @@ class ResidualBlock(nn.Module):
     def __init__(self, channels: int):
         super().__init__()
         self.conv1 = nn.Conv1d(channels, channels, 1, bias=False)
-        self.norm1 = nn.BatchNorm1d(channels)
+        self.norm1 = BatchNorm(channels)
         self.conv2 = nn.Conv1d(channels, channels, 1, bias=False)
-        self.norm2 = nn.BatchNorm1d(channels)
+        self.norm2 = BatchNorm(channels)
 
     def forward(self, x: Tensor) -> Tensor:
         hidden = F.relu(self.norm1(self.conv1(x)))
@@ -28,7 +30,7 @@ class ContextNet(nn.Module):
     def __init__(self, n_mels: int, channels: int, n_aux: int, n_blocks: int, pad: int):
         super().__init__()
         self.conv_in = nn.Conv1d(n_mels, channels, 2 * pad + 1, bias=False)
-        self.norm = nn.BatchNorm1d(channels)
+        self.norm = BatchNorm(channels)
         self.blocks = nn.Sequential(*(ResidualBlock(channels) for _ in range(n_blocks)))
         self.conv_out = nn.Conv1d(channels, n_aux, 1)
 
