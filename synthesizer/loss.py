@@ -53,13 +53,19 @@ def _stop_loss(logits: Tensor, lengths: Tensor, r: int, stop_weight: float, mean
 
 
 def attention_loss(
-    attention: Tensor, batch: Batch, r: int, width: float, diagonal_weight: float, mean: Mean = operator.truediv
+    attention: Tensor,
+    batch: Batch,
+    r: int,
+    width: float,
+    times_weight: float,
+    diagonal_weight: float,
+    mean: Mean = operator.truediv,
 ) -> Tensor:
     """How far the attention (B, S, T) is from where the text is spoken: a float32 scalar, the mean over all real steps.
 
-    Of a step of an utterance with word times: minus the log of the attention's mass near the symbol that is spoken in the
-    middle of the step, under a Gaussian of `width` symbols. Of one without: diagonal_weight times the mass that is far from
-    the diagonal, the guided attention loss of 1710.08969, section 4.1.
+    Of a step of an utterance with word times: times_weight times minus the log of the attention's mass near the symbol that
+    is spoken in the middle of the step, under a Gaussian of `width` symbols. Of one without: diagonal_weight times the mass
+    that is far from the diagonal, the guided attention loss of 1710.08969, section 4.1.
     """
     text_lengths, ends = batch.text_lengths, batch.ends
     n_steps = ((batch.mel_lengths + r - 1) // r)[:, None]  # (B, 1)
@@ -68,7 +74,7 @@ def attention_loss(
     timed = ends[:, :1] > 0  # (B, 1)
     spoken = expected_symbols(ends, text_lengths, attention.size(1), r)  # (B, S)
     near = torch.exp(-0.5 * ((symbols - spoken[:, :, None]) / width).square())  # (B, S, T)
-    taught = -torch.log((attention * near).sum(2) + LEAST_MASS)  # (B, S)
+    taught = -times_weight * torch.log((attention * near).sum(2) + LEAST_MASS)  # (B, S)
     off = symbols / text_lengths[:, None, None] - (steps / n_steps)[:, :, None]  # (B, S, T)
     far = 1 - torch.exp(-0.5 * (off / DIAGONAL_WIDTH).square())
     guided = diagonal_weight * (attention * far).sum(2)  # (B, S)

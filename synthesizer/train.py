@@ -39,9 +39,9 @@ class SynthesizerTraining:
     stop_weight: float = 5.0  # factor on the stop loss of the last step, one among hundreds
     speaker_noise: float = 0.0  # length of a random vector added to the speaker embeddings, whose length is 1
     word_times: bool = True  # teach the attention where alignments.txt has them
-    attention_weight: float = 1.0  # of the attention's loss
+    attention_weight: float = 0.2  # of the attention's loss where there are word times
     attention_width: float = 2.0  # symbols beside the expected one, the Gaussian's standard deviation
-    diagonal_weight: float = 1.0  # of the guided attention loss of utterances without word times
+    diagonal_weight: float = 1.0  # of the guided attention loss, of utterances without
     attention_fade: tuple[int, int] = (20000, 40000)  # steps between which the attention's loss goes to nothing
     symbols: str = "english"  # see resolve_symbols; a checkpoint has them written out
     cleaner: str = "english"
@@ -83,7 +83,7 @@ def train(data_dir: Path, options: dict[str, Any], hparams: str = "") -> None:
         average, mel = Average(model, settings.average_decay), dataclasses.asdict(mel_format)
         wrapped = run.start(model, optimizer, config, settings, mel=mel, symbols=settings.symbols, average=average.state)
         if run.is_main:
-            _announce(training, len(watched.items))
+            _announce(training, len(watched.items), taught=settings.attention_weight > 0)
         plan = StagedPlan(stages, [row.n_frames for row in training.rows], run.seed, run.rank, run.world_size)
         feed = batches(plan, run.step + 1, training, collate, run.device, run.n_workers)
 
@@ -93,15 +93,16 @@ def train(data_dir: Path, options: dict[str, Any], hparams: str = "") -> None:
             model.r.fill_(stage.r)
             batch = next(feed)
             batch = batch._replace(speakers=jittered(batch.speakers, settings.speaker_noise))
-            weight = settings.attention_weight * fade(step, *settings.attention_fade)
+            weight = fade(step, *settings.attention_fade)
             with run.autocast():
                 prediction = wrapped(*batch.inputs, stage.r)
             losses = tacotron_losses(prediction, batch.mels, batch.mel_lengths, stage.r, settings.stop_weight, share_of_mean)
+            weights = settings.attention_weight, settings.diagonal_weight
             taught = attention_loss(
-                prediction.attention, batch, stage.r, settings.attention_width, settings.diagonal_weight, share_of_mean
+                prediction.attention, batch, stage.r, settings.attention_width, *weights, mean=share_of_mean
             )
             # Clipped apart, so that the gradient of the attention's loss does not make that of what it does not reach smaller.
-            reached = model.attention_parameters() if weight else ()
+            reached = model.attention_parameters() if weight and any(weights) else ()
             grad_norm = run.optimize(losses.total + weight * taught, settings.clip, clipped_apart=reached)
             average.update(model, step)
             run.log(
@@ -144,10 +145,10 @@ def _check(config: TacotronConfig, mel_format: MelFormat, largest_r: int) -> Non
         raise UserError(f"--hparams: schedule has r = {largest_r}, over max_r = {config.max_r}", exit_code=2)
 
 
-def _announce(training: Utterances, n_watched: int) -> None:
+def _announce(training: Utterances, n_watched: int, taught: bool) -> None:
     hours = sum(row.n_frames for row in training.rows) / training.frames_per_second / 3600
     print(f"training on {len(training)} utterances, {hours:.2f} h; evaluating on {n_watched} held-out utterances")
-    if training.times:
+    if training.times and taught:
         looked_at, n_fitting = training.fitting_times(LOOKED_AT)
         share = "" if n_fitting == looked_at else f" ({looked_at - n_fitting} of {looked_at} looked at do not fit their text)"
         print(f"the word times of {len(training.times)} of them teach the attention{share}")

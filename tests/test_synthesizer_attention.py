@@ -105,11 +105,11 @@ def test_attention_loss_by_hand():
     texts = [Item(np.arange(3), np.zeros((n, 80), np.float32), np.zeros(4, np.float32)) for n in (4, 2)]
     batch = collate([texts[0]._replace(ends=np.array([2, 4, 4], np.float32)), texts[1]])
     attention = torch.tensor([[[1.0, 0, 0], [0, 0, 1.0]], [[0.0, 0, 1.0], [9.0, 9, 9]]])
-    loss = attention_loss(attention, batch, 2, width=2.0, diagonal_weight=0.5)
-    taught = [0.0, 0.5 * (1 / 2.0) ** 2]  # on the symbol, then one beside it
+    loss = attention_loss(attention, batch, 2, width=2.0, times_weight=0.4, diagonal_weight=0.5)
+    taught = [0.0, 0.4 * 0.5 * (1 / 2.0) ** 2]  # on the symbol, then one beside it
     guided = 0.5 * (1 - np.exp(-0.5 * ((2 / 3) / 0.2) ** 2))
     assert loss.item() == pytest.approx((sum(taught) + guided) / 3, abs=1e-4)
-    lost = attention_loss(torch.zeros(2, 2, 3), batch, 2, width=0.01, diagonal_weight=0.0)
+    lost = attention_loss(torch.zeros(2, 2, 3), batch, 2, width=0.01, times_weight=1.0, diagonal_weight=0.0)
     assert torch.isfinite(lost)
 
 
@@ -127,7 +127,7 @@ def test_word_times_teach_an_attention_to_follow_them(kind):
     errors, scores = [], []
     for _ in range(60):
         attention = model(*batch.inputs, 2).attention
-        attention_loss(attention, batch, 2, width=2.0, diagonal_weight=1.0).backward()
+        attention_loss(attention, batch, 2, width=2.0, times_weight=1.0, diagonal_weight=1.0).backward()
         optimizer.step()
         optimizer.zero_grad()
         errors.append(position_error(attention[0].detach().numpy(), expected))
@@ -139,7 +139,7 @@ def test_word_times_teach_an_attention_to_follow_them(kind):
 def test_attention_loss_reaches_what_is_clipped_apart_and_nothing_else():
     model = Tacotron(TINY)
     batch = collate([Item(np.arange(2, 9), np.zeros((12, 80), np.float32), np.ones(8, np.float32))])
-    attention_loss(model(*batch.inputs, 2).attention, batch, 2, width=2.0, diagonal_weight=1.0).backward()
+    attention_loss(model(*batch.inputs, 2).attention, batch, 2, width=2.0, times_weight=1.0, diagonal_weight=1.0).backward()
     apart = set(model.attention_parameters())
     assert apart == {parameter for parameter in model.parameters() if parameter.grad is not None}
 

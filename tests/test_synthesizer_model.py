@@ -161,7 +161,7 @@ def test_padding_changes_neither_losses_nor_gradients_in_training(attention):
         model = tiny_model(attention=attention).train()
         prediction = model(*batch.inputs, 2)
         losses = tacotron_losses(prediction, batch.mels, batch.mel_lengths, 2, stop_weight=5.0)
-        taught = attention_loss(prediction.attention, batch, 2, width=2.0, diagonal_weight=1.0)
+        taught = attention_loss(prediction.attention, batch, 2, width=2.0, times_weight=1.0, diagonal_weight=1.0)
         (losses.total + taught).backward()
         models.append((model, (*losses, taught)))
     (first, plain), (second, longer) = models
