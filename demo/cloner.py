@@ -77,10 +77,10 @@ class Cloner:
     def clone(self, references: list[Path], texts: list[str]) -> Spoken:
         """Speak the texts one after another in the voice of the references.
 
-        Prints how long each part took against the length of the audio, which characters are not read, and with `verbose` the
-        text as it is read. Raises UserError for a reference or a text that cannot be used.
+        Prints how long each part took against the length of the audio, what is not read, and with `verbose` the text as it is
+        read. Raises UserError for a reference that cannot be used, and where none of the texts can.
         """
-        readings = self._read(texts)
+        texts, readings = self._read(texts)
         voice, voice_seconds = _timed(lambda: encoder.embed_speaker([_speech(path) for path in references]))
         (mels, alignments), mel_seconds = _timed(
             lambda: self.synthesizer.synthesize_spectrograms(texts, [voice] * len(texts), True, seed=self.seed)
@@ -105,15 +105,25 @@ class Cloner:
         )
         return spoken
 
-    def _read(self, texts: list[str]) -> list[str]:
-        """The texts as the model reads them; tells what is to be known of that."""
-        readings = [self.synthesizer.read(text) for text in texts]
+    def _read(self, texts: list[str]) -> tuple[list[str], list[str]]:
+        """The texts that can be read, and how the model reads them; tells what is to be known of that."""
+        readable, readings, problems = [], [], []
+        for text in texts:
+            try:
+                readings.append(self.synthesizer.read(text))
+                readable.append(text)
+            except UserError as error:
+                problems.append(error)
+        if not readable:
+            raise problems[0]
+        for problem in problems:
+            print(f"Skipped: {problem}")
         if self.verbose:
             for reading in readings:
                 print(f"Read as: {reading.text}")
         if unread := dict.fromkeys(character for reading in readings for character in reading.unread):
             print(f"Not read, as the model has no symbol and no words for them: {' '.join(unread)}")
-        return [reading.text for reading in readings]
+        return readable, [reading.text for reading in readings]
 
     def sound(self, mel: np.ndarray) -> np.ndarray:
         """(n_mels, T) -> float32 (n,), by the vocoder, or Griffin-Lim where there is none."""

@@ -189,8 +189,8 @@ def test_the_demo_asks_until_its_input_ends_and_overwrites_nothing(trained, tmp_
 
 
 def test_a_seed_makes_the_demo_repeatable_and_lines_of_a_file_follow_each_other(trained, tmp_path):
-    """And the picture shows both, one after the other."""
-    (tmp_path / "text.txt").write_text("First line.\n\nSecond line, naïve café.\n", encoding="utf-8")
+    """And the picture shows both, one after the other. A line in which there is nothing to read costs itself alone."""
+    (tmp_path / "text.txt").write_text("First line.\n\n^^^\nSecond line, naïve café.\n", encoding="utf-8")
     for name in ("a", "b"):
         options = ["--cpu", "--no_sound", "--seed", "3", "--text_file", str(tmp_path / "text.txt"), "--griffin_lim"]
         options += ["--picture", f"{tmp_path}/{name}.png"]
@@ -198,6 +198,7 @@ def test_a_seed_makes_the_demo_repeatable_and_lines_of_a_file_follow_each_other(
             script("demo_cli.py", *MODELS, "--reference", "voice.wav", *options, "--output", f"{tmp_path}/{name}.wav"), trained
         )
         assert done.returncode == 0, done.stderr
+        assert "Skipped: nothing to read in the text '^^^'" in done.stdout
     assert (tmp_path / "a.wav").read_bytes() == (tmp_path / "b.wav").read_bytes()
     picture = matplotlib.image.imread(tmp_path / "a.png")
     assert min(picture.shape[:2]) > 500 and picture[..., :3].std() > 0.1
