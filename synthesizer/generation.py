@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from synthesizer.attention import Memory
-from synthesizer.compiled_loop import CompiledLoop, can_compile
 from synthesizer.decoder import Decoder
 
 MIN_FRAMES = 10  # the stop output is heeded only in steps that start after this frame
@@ -34,11 +33,6 @@ class Loop(Protocol):
 
     def steps(self, n: int) -> tuple[Tensor, Tensor, Tensor]:
         """The next n steps -> mel (n, B, r, n_mels), stop logits (n, B), attention (n, B, T)"""
-
-
-def fastest_loop(decoder: Decoder, r: int, dtype: torch.dtype = torch.float32) -> Loop:
-    """Compiled where that can be, else in plain torch. dtype: of the products with the largest weights."""
-    return (CompiledLoop if can_compile(decoder, dtype) else TorchLoop)(decoder, r, dtype)
 
 
 class TorchLoop:

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from synthesizer.attention import ATTENTIONS, Memory, make_attention
 from synthesizer.decoder import Decoder
-from synthesizer.generation import Ends, Loop, fastest_loop, speak
+from synthesizer.generation import Ends, Loop, speak
 from synthesizer.layers import CBHG, PreNet, sequence_mask
+from synthesizer.loops import fastest_loop
 from utils.cli import check_at_least
 
 

@@ -8,11 +8,12 @@ import pytest
 import torch
 from torch import nn
 
-from synthesizer import layers
+from synthesizer import graph, layers
 from synthesizer.compiled_loop import CompiledLoop
-from synthesizer.generation import SPAN, TorchLoop, fastest_loop
+from synthesizer.generation import SPAN, TorchLoop
 from synthesizer.gru import BidirectionalGRU
 from synthesizer.layers import sequence_mask
+from synthesizer.loops import fastest_loop
 from tests.test_synthesizer_model import tiny_model
 from tests.vocoder_data import write_speech, write_synthesizer
 from utils.cli import UserError
@@ -105,6 +106,38 @@ def test_what_cannot_be_compiled_speaks_in_torch(monkeypatch):
     monkeypatch.delitem(sys.modules, "utils.vectors", raising=False)
     monkeypatch.delattr("utils.vectors", raising=False)
     assert isinstance(fastest_loop(located.decoder, R), TorchLoop)
+
+
+@pytest.mark.parametrize("attention", ["location_both", "dynamic"])
+def test_recorded_steps_can_be_replayed(attention, monkeypatch):
+    """What a CUDA graph does, done again instead of replayed: everything goes through the tensors that it holds."""
+
+    def record(work):
+        work()  # once, as recording does
+        return work
+
+    monkeypatch.setattr(graph, "record", record)
+    model = tiny_model(attention=attention).eval()
+    loop = graph.GraphLoop(model.decoder, R, torch.float32)
+    for n_texts in (3, 2):
+        memory = memory_of(model, n_texts)
+        for one, other in zip(said(loop, memory), said(TorchLoop(model.decoder, R, torch.float32), memory), strict=True):
+            assert torch.equal(one, other)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("attention", ["location_both", "dynamic"])
+def test_a_cuda_graph_speaks_as_single_steps_do(attention, capsys):
+    model = tiny_model(attention=attention).eval().cuda()
+    loop = fastest_loop(model.decoder, R)
+    assert isinstance(loop, graph.GraphLoop)
+    for n_texts in (3, 2):
+        memory = type(made := memory_of(model.cpu(), n_texts))(*(each.cuda() for each in made))
+        model.cuda()
+        plain = said(TorchLoop(model.decoder, R, torch.float32), memory)
+        for one, other in zip(said(loop, memory), plain, strict=True):
+            torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
+    assert "no CUDA graph" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("n_threads", [1, 2])

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
+from utils.cuda_graph import record
 from vocoder.loop import Inputs, State, TorchLoop
 from vocoder.model import WaveRNN
 
@@ -19,23 +19,6 @@ class Recorded(NamedTuple):
     state: State
     levels: Tensor  # (hop, R)
     replay: Callable[[], None]
-
-
-def record(work: Callable[[], None]) -> Callable[[], None]:
-    """What does the same as `work`, with one launch; where no graph can be recorded, `work` itself."""
-    try:
-        aside = torch.cuda.Stream()
-        aside.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(aside):
-            work()  # libraries allocate what they need
-        torch.cuda.current_stream().wait_stream(aside)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            work()
-        return graph.replay
-    except RuntimeError as error:
-        print(f"vocoder: generating step by step, several times slower, as no CUDA graph was recorded: {error}".splitlines()[0])
-        return work
 
 
 class GraphLoop(TorchLoop):
