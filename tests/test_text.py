@@ -35,6 +35,7 @@ READ_AS = {
     "0 and 7 and 42": "zero and seven and forty-two",
     "12345": "twelve thousand, three hundred forty-five",
     "100,000,000": "one hundred million",
+    "until1,234 people": "until one thousand, two hundred thirty-four people",
     "1,234 people": "one thousand, two hundred thirty-four people",
     "1,200 dollars": "twelve hundred dollars",
     "1 234 567 and 1,234.5": "one million, two hundred thirty-four thousand, five hundred sixty-seven and "

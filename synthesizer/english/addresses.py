@@ -5,7 +5,7 @@ import re
 from synthesizer.english.listed import listed
 
 SIGNS = {".": "dot", "/": "slash", "-": "dash", "_": "underscore", "@": "at", "?": "question mark", "=": "equals", "&": "and",
-         "#": "hash", "%": "percent", "+": "plus", "~": "tilde", ":": "colon"}  # fmt: skip
+         "#": "hash", "%": "percent", "+": "plus", "~": "tilde", ":": "colon", "^": "caret"}  # fmt: skip
 # Of domains that are written without www and https, and of files: no English word among them, as full stops lack spaces.
 ENDINGS = listed(
     "com org net edu gov io ai info eu uk de fr es nl ch ca au jp txt pdf html jpg png mp3 wav exe zip py csv json"

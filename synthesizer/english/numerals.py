@@ -47,6 +47,7 @@ _PHONE = re.compile(
 _SERIAL = re.compile(r"(?<![\w-])\d+(?:-\d+){2,}(?![\w-])")
 
 _PRICE = re.compile(r"(?<![\d,.])([12]),([1-9])(00|[1-9]\d)(?= dollars\b)")
+_LETTER_BEFORE_GROUPS = re.compile(r"(?<=[^\W\d_])(?=\d{1,3}(?:,\d{3})+(?!\d))")
 _GROUPED = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d])(\.\d+)?(st\b|nd\b|rd\b|th\b)?", re.I)
 _SPACED = re.compile(r"(?<![\d.,-])(?<!\d )[1-9]\d{0,2}(?: \d{3}){2,}(?![\d-]| \d)")
 _MINUS = re.compile(r"(?<![^\s(])-(?=\.?\d)")
@@ -165,12 +166,12 @@ def _groups(match: re.Match[str]) -> str:
 
 def expand(text: str) -> str:
     """Every number that is left."""
-    text = _PRICE.sub(lambda m: year(int("".join(m.groups()))), text)  # as prices are said: twelve thirty-four dollars
+    text = _PRICE.sub(lambda m: year(int("".join(m.groups()))), text)  # as the published models were taught prices
     text = _DIFFERENCE.sub(" minus ", text)
     text = _MINUS.sub("minus ", text)
     text = _SHORT_YEAR.sub(lambda m: f"{m[1]} to oh {cardinal(int(m[2]))}", text)
     text = _RANGE.sub(" to ", text)
-    text = _GROUPED.sub(_grouped, text)
+    text = _GROUPED.sub(_grouped, _LETTER_BEFORE_GROUPS.sub(" ", text))
     text = _FRACTION.sub(_fraction, text)
     text = _ORDINAL.sub(lambda m: ordinal(int(m[1])) if len(m[1]) <= LONGEST_NUMBER else digit_by_digit(m[1]) + "th", text)
     text = _DECADE.sub(_decade, text)
