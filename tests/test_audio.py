@@ -61,7 +61,7 @@ def test_mulaw_agrees_and_inverts(expected):
 
 
 def test_griffin_lim_gives_back_a_wave_of_the_same_mel(samples):
-    wav = audio.load(next(samples.rglob("*.flac")))[:32000]
+    wav = audio.load(min((samples / "LibriSpeech").rglob("*.flac")))[:32000]
     mel = audio.mel_spectrogram(audio.rescale(wav, 0.9), audio.MelFormat())
     again = audio.mel_spectrogram(audio.griffin_lim(mel, audio.MelFormat()), audio.MelFormat())
     assert again.shape == mel.shape
@@ -97,7 +97,7 @@ def test_any_rate_and_channel_count_is_read_as_16_khz_mono(tmp_path, suffix, rat
 @pytest.mark.parametrize("content", [b"", b"this is not audio at all" * 50, None])
 def test_a_bad_file_is_named_in_one_line(tmp_path, samples, content):
     path = tmp_path / "bad.flac"
-    path.write_bytes(next(samples.rglob("*.flac")).read_bytes()[:20000] if content is None else content)
+    path.write_bytes(min((samples / "LibriSpeech").rglob("*.flac")).read_bytes()[:20000] if content is None else content)
     with pytest.raises(audio.AudioError, match="bad.flac") as caught:
         audio.load(path)
     assert "\n" not in str(caught.value)
