@@ -4,6 +4,7 @@ import statistics
 
 from benchmarks import timing
 from benchmarks.timing import autocast, device
+from utils.audio import MelFormat
 
 
 def step(dtype: str = "fp32") -> str:
@@ -54,7 +55,7 @@ def speak(precision: str = "auto", times: int = 5) -> str:
     n_steps = plain.n_steps // 50
     pairs = [
         (
-            timing.repeat(lambda: list(generator.stream(mel, 0.97, 8000, 600, seed=0)), 1) / 10,
+            timing.repeat(lambda: list(generator.stream(mel, MelFormat(), 8000, 600, seed=0)), 1) / 10,
             timing.repeat(lambda: plain.run(n_steps), 1) / n_steps * plain.n_steps / 10,
         )
         for _ in range(times)
@@ -68,7 +69,7 @@ def unfolded() -> str:
 
     model, mel = random_vocoder()
     generator = Generator(model)
-    took = timing.repeat(lambda: list(generator.stream(mel[:40], 0.97, None, 0, seed=0)), 2)
+    took = timing.repeat(lambda: list(generator.stream(mel[:40], MelFormat(), None, 0, seed=0)), 2)
     return f"real-time factor {took / 0.5:.2f} (one pass, 0.5 s)"
 
 
@@ -77,7 +78,7 @@ def first_audio() -> str:
 
     model, mel = random_vocoder()
     generator = Generator(model)
-    took = timing.repeat(lambda: next(generator.stream(mel, 0.97, 8000, 600, seed=0)))
+    took = timing.repeat(lambda: next(generator.stream(mel, MelFormat(), 8000, 600, seed=0)))
     return f"{took:.2f} s until the first audio of a stream"
 
 

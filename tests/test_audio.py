@@ -1,9 +1,11 @@
 """Signal processing agrees with the published one, inverts itself, and refuses bad files by name."""
 
+import dataclasses
 import tracemalloc
 
 import numpy as np
 import pytest
+import scipy.signal
 
 from utils import audio, vad
 
@@ -44,6 +46,21 @@ def test_pauses_are_smoothed_as_told(monkeypatch):
     kept = [any(voiced[max(0, i - 3) : i + 4]) for i in range(n)]
     assert 0 < sum(kept) < n
     np.testing.assert_array_equal(vad.voiced_windows(np.zeros(n * vad.WINDOW, np.float32)), kept)
+
+
+def test_what_a_vocoder_gives_becomes_speech_without_a_rumble(expected):
+    """As de-emphasis alone would, from 80 Hz on; below the lowest mel band, 25 dB less."""
+    f = audio.MelFormat()
+    speech = scipy.signal.sosfilt(audio.output_filter(f), audio.preemphasize(expected["wav"], f.preemphasis))
+    assert abs(10 * np.log10(np.mean(speech**2) / np.mean(expected["wav"] ** 2))) < 0.3
+    noise = np.random.default_rng(0).normal(size=320_000)
+    spectra = [
+        np.abs(np.fft.rfft(scipy.signal.sosfilt(audio.output_filter(each), noise)))
+        for each in (f, dataclasses.replace(f, fmin=0.0))
+    ]
+    hz, change = np.fft.rfftfreq(len(noise), 1 / f.sample_rate), 20 * np.log10(spectra[0] / spectra[1])
+    assert np.median(change[(hz > 5) & (hz < 25)]) < -25
+    assert np.abs(np.median(change[(hz > 80) & (hz < 120)])) < 0.5 and np.abs(np.median(change[hz > 200])) < 0.01
 
 
 def test_preemphasis_agrees_and_inverts(expected):

@@ -1,5 +1,6 @@
 """Generation: every loop is the model that was trained, folds cannot be heard, and a stream is the whole."""
 
+import dataclasses
 import itertools
 import subprocess
 import sys
@@ -20,6 +21,8 @@ from vocoder.loop import Tables, TorchLoop, filter_taps, margin, prepare, split
 from vocoder.loops import fastest
 from vocoder.model import SILENCE, WaveRNN, WaveRNNConfig, pad_mels
 from vocoder.published import from_published
+
+UNFILTERED = dataclasses.replace(FORMAT, preemphasis=0.0, fmin=0.0)  # for waves that are the samples themselves
 
 PRECISIONS = ["fp32", *(["bf16"] if has_bf16() else [])]
 
@@ -201,10 +204,10 @@ def test_without_numba_plain_torch_speaks():
         import sys
         sys.modules["numba"] = None
         import torch
-        from tests.vocoder_data import tiny_vocoder
+        from tests.vocoder_data import FORMAT, tiny_vocoder
         from vocoder.generate import Generator
         generator = Generator(tiny_vocoder())
-        print(type(generator._loop).__name__, sum(map(len, generator.stream(torch.zeros(3, 80), 0.9, 400, 200, 0))))
+        print(type(generator._loop).__name__, sum(map(len, generator.stream(torch.zeros(3, 80), FORMAT, 400, 200, 0))))
     """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout == "TorchLoop 600\n", done.stderr
@@ -227,7 +230,7 @@ def test_generation_feeds_back_what_it_drew():
     """Teacher forcing a model with the samples that it generated finds each of them where its noise says."""
     model = tiny_vocoder()
     mel = torch.rand(3, 80) * 2 - 1
-    wave = np.concatenate(list(Generator(model, "fp32").stream(mel, 0.0, None, 0, seed=5)))
+    wave = np.concatenate(list(Generator(model, "fp32").stream(mel, UNFILTERED, None, 0, seed=5)))
     labels = torch.from_numpy(audio.mulaw_encode(wave, 9))
     levels = labels * (2 / 511) - 1
     before = torch.cat([torch.zeros(1), levels[:-1]])
@@ -307,18 +310,18 @@ def without_memory():
 def test_folding_changes_nothing_where_the_past_does_not_matter(n_frames):
     model = without_memory()
     mel = torch.rand(n_frames, 80) * 2 - 1
-    whole = generate_wave(model, mel, 0.0, None, 0, seed=0)
-    folded = generate_wave(model, mel, 0.0, 4000, 400, seed=0)
+    whole = generate_wave(model, mel, UNFILTERED, None, 0, seed=0)
+    folded = generate_wave(model, mel, UNFILTERED, 4000, 400, seed=0)
     assert len(folded) == len(whole) == n_frames * 200
     assert np.isclose(folded, whole, atol=1e-5).mean() > 0.998  # but where the two likeliest classes are as good as equal
 
 
 def test_blocks_of_conditioning_do_not_show(monkeypatch):
     model, mel = tiny_vocoder(), torch.rand(60, 80) * 2 - 1
-    whole = generate_wave(model, mel, 0.97, 2000, 400, seed=0)
+    whole = generate_wave(model, mel, FORMAT, 2000, 400, seed=0)
     monkeypatch.setattr(generate, "BLOCK", 5)
     monkeypatch.setattr(generate, "SPAN", 3)
-    np.testing.assert_allclose(generate_wave(model, mel, 0.97, 2000, 400, seed=0), whole, atol=1e-5)
+    np.testing.assert_allclose(generate_wave(model, mel, FORMAT, 2000, 400, seed=0), whole, atol=1e-5)
 
 
 def test_seams_cannot_be_told_from_elsewhere(speech, trained, monkeypatch):
@@ -326,7 +329,7 @@ def test_seams_cannot_be_told_from_elsewhere(speech, trained, monkeypatch):
     joins = []
     join = fold.join
     monkeypatch.setattr(fold, "join", lambda old, new: joins.append((old, new, join(old, new))) or joins[-1][2])
-    wave = np.concatenate([generate_wave(trained, speech[1], 0.97, 2000, 600, seed) for seed in range(2)])
+    wave = np.concatenate([generate_wave(trained, speech[1], FORMAT, 2000, 600, seed) for seed in range(2)])
     jumps, powers = [], []
     for old, new, joined in (each for each in joins if len(each[0])):
         faded = np.flatnonzero((joined != old) & (joined != new))
@@ -366,8 +369,8 @@ def test_what_is_loud_is_not_clipped():
     model = tiny_vocoder()
     with torch.no_grad():
         model.output.bias[511] = 1e4  # the highest class, always
-    wave = generate_wave(model, torch.full((2, 80), SILENCE), 0.97, None, 0, seed=0)
-    assert wave.max() > 30 and np.isfinite(wave).all()  # what the pre-emphasis has taken of a constant
+    wave = generate_wave(model, torch.full((2, 80), SILENCE), FORMAT, None, 0, seed=0)
+    assert wave.max() > 5 and np.isfinite(wave).all()  # what the pre-emphasis has taken of a constant
 
 
 def test_a_stream_is_the_whole_in_pieces_and_begins_before_the_rest_is_made(tmp_path):
@@ -381,7 +384,7 @@ def test_a_stream_is_the_whole_in_pieces_and_begins_before_the_rest_is_made(tmp_
     assert [args[0] for args in told] == sorted(args[0] for args in told)
     done, total, n_folds, khz = told[-1]
     assert done == total == 60_000 and n_folds == 12 and khz > 0
-    groups = vocoder._generator.stream(torch.from_numpy(mel.T).float(), 0.97, 8000, 600, 0, lambda *args: told.append(args))
+    groups = vocoder._generator.stream(torch.from_numpy(mel.T).float(), FORMAT, 8000, 600, 0, lambda *args: told.append(args))
     told.clear()
     next(groups)
     assert told[-1][0] < 0.15 * told[-1][1]

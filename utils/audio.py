@@ -198,6 +198,19 @@ def deemphasize(wav: np.ndarray, coefficient: float) -> np.ndarray:
     return scipy.signal.lfilter([1], [1, -coefficient], wav).astype(np.float32)
 
 
+def output_filter(f: MelFormat) -> np.ndarray:
+    """Second-order sections (n, 6), for scipy.signal.sosfilt, that make speech of the pre-emphasised samples of a vocoder:
+    deemphasize, and away with what lies below the lowest mel band.
+
+    Of those frequencies the mel tells a vocoder nothing, and deemphasize raises them by up to 1 / (1 - preemphasis), 30 dB:
+    small errors would become a rumble as loud as the speech.
+    """
+    sections = np.array([[1.0, 0, 0, 1, -f.preemphasis, 0]])
+    if f.fmin == 0:
+        return sections
+    return np.vstack([sections, scipy.signal.butter(4, f.fmin, "highpass", fs=f.sample_rate, output="sos")])
+
+
 def mulaw_encode(wav: np.ndarray, bits: int = 9) -> np.ndarray:
     """[-1, 1] -> int64 labels in [0, 2^bits - 1], mu = 2^bits - 1."""
     mu = 2**bits - 1

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from utils.audio import MelFormat, output_filter
 from vocoder.fold import Fold, Joiner, plan
 from vocoder.loop import Loop, Tables, filter_taps, margin, prepare, split
 from vocoder.loops import fastest
@@ -38,7 +39,7 @@ class Generator:
     def stream(
         self,
         mel: Tensor,
-        preemphasis: float,
+        mel_format: MelFormat,
         target: int | None,
         overlap: int,
         seed: int,
@@ -61,7 +62,8 @@ class Generator:
         outside = self._margin - self._model.config.pad
         padded = F.pad(padded, (0, 0, outside, outside + BLOCK))  # zeros, as training's convolutions see beyond the mel
         report = _Report(progress, n_frames * hop, sum(fold.stop - fold.start for group in groups for fold in group))
-        joiner, memory = Joiner(), np.zeros(1)
+        joiner, sections = Joiner(), output_filter(mel_format)
+        memory = np.zeros((len(sections), 2))
         following = [*(fold.overlap for group in groups for fold in group), 0][1:]
         for group in groups:
             draws = [np.random.default_rng(fold_seed) for fold_seed in noise.spawn(len(group))]
@@ -70,7 +72,7 @@ class Generator:
             kept, following = following[: len(group)], following[len(group) :]
             waves = (self._model.distribution.decode(part) for part in levels)
             wave = np.concatenate([joiner.add(part, n * hop) for part, n in zip(waves, kept, strict=True)])
-            wave, memory = scipy.signal.lfilter([1], [1, -preemphasis], wave, zi=memory)  # as audio.deemphasize
+            wave, memory = scipy.signal.sosfilt(sections, wave, zi=memory)
             yield wave.astype(np.float32)
 
     @torch.inference_mode()
@@ -128,11 +130,11 @@ def _frames(samples: int, hop: int) -> int:
 def generate_wave(
     model: WaveRNN,
     mel: Tensor,
-    preemphasis: float,
+    mel_format: MelFormat,
     target: int | None,
     overlap: int,
     seed: int,
     progress: Progress | None = None,
 ) -> np.ndarray:
     """mel (T, n_mels), normalised -> float32 wave (T hop,): Generator.stream in one piece."""
-    return np.concatenate(list(Generator(model).stream(mel, preemphasis, target, overlap, seed, progress)))
+    return np.concatenate(list(Generator(model).stream(mel, mel_format, target, overlap, seed, progress)))

@@ -93,7 +93,7 @@ class Vocoder:
         if seed is None:
             seed = int(torch.randint(2**31, ()))  # follows torch.manual_seed
         with _Bar(callback) as progress:
-            yield from self._generator.stream(frames, self.mel_format.preemphasis, target, overlap, seed, progress)
+            yield from self._generator.stream(frames, self.mel_format, target, overlap, seed, progress)
 
     @cached_property
     def _generator(self) -> Generator:

@@ -136,7 +136,7 @@ def speak(run: Run, model: WaveRNN, watched: CropDataset, settings: VocoderTrain
         mel, true = watched.utterance(index, max_frames)
         with run.evaluating(model):
             frames = torch.from_numpy(mel).to(run.device)
-            generated = generate_wave(model, frames, mel_format.preemphasis, settings.target, settings.overlap, seed=0)
+            generated = generate_wave(model, frames, mel_format, settings.target, settings.overlap, seed=0)
         run.board.audio(run.step, f"{row.name}-true", true, mel_format.sample_rate)
         run.board.audio(run.step, f"{row.name}-generated", generated, mel_format.sample_rate)
         draw = _Picture(mel * mel_format.max_abs, true, generated, mel_format)
