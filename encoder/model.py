@@ -12,6 +12,7 @@ from encoder.ge2e import GE2ELoss
 from encoder.recurrence import LSTM
 from utils import audio
 from utils.cli import check_at_least
+from utils.ranks import has_ranks
 
 MEL_FORMAT = {
     "sample_rate": audio.SAMPLE_RATE,
@@ -76,8 +77,7 @@ def gather_ranks(embeddings: Tensor) -> Tensor:
     Every rank computes the whole loss. The gradient that comes back to a rank's own embeddings is the sum of what all
     ranks computed, and averaging over ranks, as DistributedDataParallel does, makes the gradient of the whole batch.
     """
-    distributed = torch.distributed
-    if not distributed.is_available() or not distributed.is_initialized() or distributed.get_world_size() == 1:
+    if not has_ranks():
         return embeddings
     from torch.distributed.nn.functional import all_gather
 

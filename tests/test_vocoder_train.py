@@ -252,13 +252,28 @@ def test_a_run_stopped_and_resumed_equals_one_that_was_not(number, uninterrupted
     assert losses[0] == losses[1]
 
 
+COUNT_THREADS_AT_EXIT = """
+import atexit, os, pathlib
+
+tasks = pathlib.Path("/proc/self/task")
+if "RANK" in os.environ and tasks.exists():  # the first to register runs last
+    path = pathlib.Path(__file__).with_name("threads-of-rank-" + os.environ["RANK"])
+    atexit.register(lambda: path.write_text(str(len(list(tasks.iterdir())))))
+"""
+
+
 def test_two_ranks_train_as_one_with_the_whole_batch(speech, tmp_path):
+    """Nor does a rank keep threads that might outlive the interpreter, and abort."""
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    (tmp_path / "sitecustomize.py").write_text(COUNT_THREADS_AT_EXIT)
+    environment = {**ONE_THREAD, "PYTHONPATH": str(tmp_path)}
     for run, size, launcher in (("one", 16, []), ("two", 8, torchrun)):
         python, *rest = command(speech, tmp_path, run, "-g", "--max_steps", "3", "--eval_every", "3")
         rest[rest.index(TINY)] = TINY.replace("batch_size=4", f"batch_size={size}")
-        done = subprocess.run([python, *launcher, *rest], cwd=ROOT, capture_output=True, text=True, env=ONE_THREAD)
+        done = subprocess.run([python, *launcher, *rest], cwd=ROOT, capture_output=True, text=True, env=environment)
         assert done.returncode == 0, done.stderr
+    if Path("/proc/self/task").exists():
+        assert [(tmp_path / f"threads-of-rank-{rank}").read_text() for rank in (0, 1)] == ["1", "1"]
     one, two = (torch.load(tmp_path / run / "vocoder.pt") for run in ("one", "two"))
     for part in ("model_state", "average_state"):
         for name, value in one[part].items():

@@ -1,7 +1,10 @@
 """What a run computes on: device, ranks, precision, and the state of its random numbers."""
 
+import atexit
 import ctypes
+import gc
 import os
+from importlib import import_module
 
 import numpy as np
 import torch
@@ -23,8 +26,21 @@ def join_ranks(cpu: bool) -> tuple[int, int, torch.device]:
     else:
         keep_freed_memory()
     if world_size > 1:
+        import_module("torch.distributed.nn.functional")  # imported later, its default arguments would hold the group for ever
         torch.distributed.init_process_group("cpu:gloo,cuda:nccl" if use_gpu else "gloo")
+        atexit.register(leave_ranks)
     return rank, world_size, device
+
+
+def leave_ranks() -> None:
+    """End the threads that talk to other ranks, at the end of the process.
+
+    They end with the last model that uses them, so not before the garbage is collected. Such a thread that still frees a tensor
+    when the interpreter is gone aborts the process, and torchrun then ends the others.
+    """
+    gc.collect()
+    torch.distributed.destroy_process_group()
+    gc.collect()
 
 
 def keep_freed_memory() -> None:

@@ -287,8 +287,6 @@ class Run:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._signals.__exit__()
         self.board.close()
-        if self.world_size > 1:
-            torch.distributed.destroy_process_group()
         received = self._signals.received
         if kind is None and received:
             if self.is_main:
