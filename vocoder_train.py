@@ -36,11 +36,13 @@ def main() -> None:
         "speaks; 0 takes those of the last step), quiet_db (-40 dB of full scale) and quiet_kept (0.25: three in four crops "
         "quieter than that are replaced), batch_size (100 crops, on each GPU), seq_len (1000 samples per crop, whole mel "
         "frames; longer ones take more memory and time), clip (4, gradient norm), eval_crops (200 at most in a held-out loss), "
-        "eval_shown (2 held-out utterances generated), eval_seconds (3 s of each), target (8000) and overlap (600 samples) of "
-        "the pieces generated side by side; sizes of a new model: mode (RAW: mu-law classes; or MOL: mixture of logistics, any "
-        "amplitude), bits (9: RAW has 2^bits classes), n_mixtures (10, of MOL), n_mels (80), upsample_factors (5:5:8; their "
-        "product is the mel format's hop of 200 samples), pad (2 mel frames seen on each side of a crop), context_dims (128) "
-        "and n_context_blocks (10) of the net that reads the mels, aux_dims (128, what it gives; a multiple of 4), rnn_dims "
+        "eval_shown (2 held-out utterances generated), eval_seconds (3 s of each), target (8000) and overlap (600 "
+        "samples) of the pieces generated side by side, contrast (1:1, of formants and of harmonics in the mels that it "
+        "speaks from, kept in the checkpoint; 1.5:1.2 makes a young vocoder sound clearer); sizes of a new model: mode "
+        "(RAW: mu-law classes; or MOL: mixture of logistics, any amplitude), bits (9: RAW has 2^bits classes), n_mixtures"
+        " (10, of MOL), n_mels (80), upsample_factors (5:5:8; their product is the mel format's hop of 200 samples), pad "
+        "(2 mel frames seen on each side of a crop), context_dims (128) and n_context_blocks (10) of the net that reads "
+        "the mels, aux_dims (128, what it gives; a multiple of 4), rnn_dims "
         "(512) and fc_dims (512): larger ones sound better and generate more slowly",
     )
     args = parser.parse_args()

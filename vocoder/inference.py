@@ -12,6 +12,7 @@ from tqdm import tqdm
 from utils import checkpoint
 from utils.audio import MelFormat
 from utils.cli import UserError
+from vocoder.contrast import NEUTRAL, with_contrast
 from vocoder.fold import OVERLAP, TARGET
 from vocoder.generate import Generator, Progress
 from vocoder.model import WaveRNN, WaveRNNConfig, check_sizes
@@ -37,6 +38,7 @@ class Vocoder:
             self.model.load_state_dict(content["model_state"])
             self.mel_format = MelFormat(**content["mel"])
             check_sizes(self.model.config, self.mel_format)
+            self.contrast = tuple(content.get("training", {}).get("contrast", NEUTRAL))  # see with_contrast; may be set
         self.model.to(self.device).eval()
 
     def infer_waveform(
@@ -85,7 +87,8 @@ class Vocoder:
             raise ValueError(f"a mel of shape ({self.mel_format.n_mels}, T) with T > 0 is needed, not {mel.shape}")
         if not np.isfinite(mel).all():
             raise ValueError("the mel holds values that are not finite")
-        return torch.from_numpy(mel.T / self.mel_format.max_abs if normalize else mel.T.copy()).to(self.device)
+        frames = mel.T / self.mel_format.max_abs if normalize else mel.T.copy()
+        return torch.from_numpy(with_contrast(frames, self.contrast)).to(self.device)
 
     def _stream(
         self, frames: torch.Tensor, target: int | None, overlap: int, callback: Progress | None, seed: int | None
