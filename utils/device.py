@@ -4,10 +4,10 @@ import atexit
 import ctypes
 import gc
 import os
-from importlib import import_module
 
 import numpy as np
 import torch
+import torch.distributed.nn.functional  # before there is a group: imported later, its default arguments would hold it for ever
 
 from utils.cli import UserError
 
@@ -26,7 +26,6 @@ def join_ranks(cpu: bool) -> tuple[int, int, torch.device]:
     else:
         keep_freed_memory()
     if world_size > 1:
-        import_module("torch.distributed.nn.functional")  # imported later, its default arguments would hold the group for ever
         torch.distributed.init_process_group("cpu:gloo,cuda:nccl" if use_gpu else "gloo")
         atexit.register(leave_ranks)
     return rank, world_size, device
