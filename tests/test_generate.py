@@ -12,10 +12,9 @@ from torch.nn import functional as F
 
 from tests.published_state import published_state
 from tests.vocoder_data import FORMAT, tiny_vocoder, write_vocoder
-from utils import audio, checkpoint
+from utils import audio
 from vocoder import fold, generate, graph, inference, kernels
 from vocoder.compiled import CompiledLoop, has_bf16
-from vocoder.contrast import with_contrast
 from vocoder.distribution import LogisticMixture, inverse_cdf
 from vocoder.generate import Generator, generate_wave
 from vocoder.loop import Tables, TorchLoop, filter_taps, margin, prepare, split
@@ -364,24 +363,6 @@ def test_any_length_gives_finite_repeatable_audio(sizes, batched, tmp_path):
         assert np.isfinite(waves[0]).all() and np.abs(waves[0][:20]).max() > 1e-3  # not silenced at its start
         assert np.array_equal(waves[0], waves[1]) and not np.array_equal(waves[0], waves[2])
         np.testing.assert_array_equal(inference.infer_waveform(mel / 4, False, batched, 600, 400, seed=1), waves[0])
-
-
-def test_contrast_enlarges_formants_and_harmonics_and_leaves_level_and_tilt(tmp_path):
-    band, frames = np.arange(80) + 0.5, np.linspace(-1, 1, 50)[:, None]
-    level, tilt, formant, harmonic = (0.05 * frames * np.cos(np.pi * k * band / 80) for k in (0, 2, 8, 24))
-    mean = np.random.default_rng(0).uniform(-0.5, 0.5, 80)
-    mel = (mean + level + tilt + formant + harmonic).astype(np.float32)
-    np.testing.assert_allclose(with_contrast(mel, (1.5, 2)), mean + level + tilt + 1.5 * formant + 2 * harmonic, atol=1e-6)
-    assert np.abs(with_contrast(mel, (30, 30))).max() == 1
-
-    path = write_vocoder(tmp_path / "vocoder.pt", tiny_vocoder())
-    plain = inference.Vocoder(path, "cpu")
-    checkpoint.save(path, torch.load(path) | {"training": {"contrast": (1.5, 2.0)}})
-    clear = inference.Vocoder(path, "cpu")
-    assert (plain.contrast, clear.contrast) == ((1, 1), (1.5, 2))
-    expected = plain.infer_waveform(with_contrast(mel, (1.5, 2)).T, normalize=False, seed=0)
-    np.testing.assert_array_equal(clear.infer_waveform(mel.T, normalize=False, seed=0), expected)
-    assert not np.array_equal(plain.infer_waveform(mel.T, normalize=False, seed=0), expected)
 
 
 def test_what_is_loud_is_not_clipped():

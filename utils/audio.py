@@ -263,6 +263,12 @@ def griffin_lim(mel: np.ndarray, mel_format: MelFormat, n_iter: int = 60, seed: 
     return deemphasize(wav, f.preemphasis)
 
 
+def bands_to_bins(values: np.ndarray, f: MelFormat) -> np.ndarray:
+    """What is told of mel bands, (T, n_mels) -> (T, 1 + n_fft // 2), of frequencies: between the middles of two bands it goes
+    from the value of one to that of the other."""
+    return values @ _bin_weights(f.sample_rate, f.n_fft, f.n_mels, f.fmin, f.fmax)
+
+
 def _mel_bands(wav: np.ndarray, n_fft: int, hop: int, window_length: int, filters: np.ndarray, power: bool) -> np.ndarray:
     """(n,), filters (n_mels, 1 + n_fft // 2) -> float32 (1 + n // hop, n_mels): bands of |STFT|, or with `power` of |STFT|^2.
 
@@ -316,3 +322,13 @@ def _mel_filters(sample_rate: int, n_fft: int, n_mels: int, fmin: float, fmax: f
 @lru_cache
 def _inverse_mel_filters(sample_rate: int, n_fft: int, n_mels: int, fmin: float, fmax: float) -> np.ndarray:
     return np.linalg.pinv(_mel_filters(sample_rate, n_fft, n_mels, fmin, fmax))
+
+
+@lru_cache
+def _bin_weights(sample_rate: int, n_fft: int, n_mels: int, fmin: float, fmax: float) -> np.ndarray:
+    """(n_mels, 1 + n_fft // 2): the share of each band in each frequency."""
+    import librosa
+
+    middles = librosa.mel_frequencies(n_mels + 2, fmin=fmin, fmax=fmax)[1:-1]
+    frequencies = librosa.fft_frequencies(sr=sample_rate, n_fft=n_fft)
+    return np.stack([np.interp(frequencies, middles, row) for row in np.eye(n_mels)]).astype(np.float32)

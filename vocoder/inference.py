@@ -12,10 +12,10 @@ from tqdm import tqdm
 from utils import checkpoint
 from utils.audio import MelFormat
 from utils.cli import UserError
-from vocoder.contrast import NEUTRAL, with_contrast
 from vocoder.fold import OVERLAP, TARGET
 from vocoder.generate import Generator, Progress
 from vocoder.model import WaveRNN, WaveRNNConfig, check_sizes
+from vocoder.postfilter import PostFilter
 from vocoder.published import own_content
 
 
@@ -38,7 +38,7 @@ class Vocoder:
             self.model.load_state_dict(content["model_state"])
             self.mel_format = MelFormat(**content["mel"])
             check_sizes(self.model.config, self.mel_format)
-            self.contrast = tuple(content.get("training", {}).get("contrast", NEUTRAL))  # see with_contrast; may be set
+            self.postfilter: float = content.get("training", {}).get("postfilter", 0.0)  # strength; may be set
         self.model.to(self.device).eval()
 
     def infer_waveform(
@@ -88,7 +88,7 @@ class Vocoder:
         if not np.isfinite(mel).all():
             raise ValueError("the mel holds values that are not finite")
         frames = mel.T / self.mel_format.max_abs if normalize else mel.T.copy()
-        return torch.from_numpy(with_contrast(frames, self.contrast)).to(self.device)
+        return torch.from_numpy(frames).to(self.device)
 
     def _stream(
         self, frames: torch.Tensor, target: int | None, overlap: int, callback: Progress | None, seed: int | None
@@ -96,7 +96,10 @@ class Vocoder:
         if seed is None:
             seed = int(torch.randint(2**31, ()))  # follows torch.manual_seed
         with _Bar(callback) as progress:
-            yield from self._generator.stream(frames, self.mel_format, target, overlap, seed, progress)
+            waves = self._generator.stream(frames, self.mel_format, target, overlap, seed, progress)
+            if self.postfilter:
+                waves = PostFilter(frames.cpu().numpy(), self.mel_format, self.postfilter).stream(waves)
+            yield from waves
 
     @cached_property
     def _generator(self) -> Generator:

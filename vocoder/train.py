@@ -1,10 +1,10 @@
 """Train the vocoder."""
 
 import dataclasses
-import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from utils import manifest, plot
@@ -14,11 +14,11 @@ from utils.batching import batches, held_out
 from utils.cli import UserError, check_at_least, parse_overrides
 from utils.paths import SynthesizerData, VocoderData
 from utils.training import Run, RunOptions
-from vocoder.contrast import NEUTRAL, with_contrast
 from vocoder.dataset import Batch, CropDataset, CropPlan, Sources, collate, even_windows, find_sources
 from vocoder.fold import OVERLAP, TARGET
 from vocoder.generate import generate_wave
 from vocoder.model import WaveRNN, WaveRNNConfig, check_sizes
+from vocoder.postfilter import PostFilter
 from vocoder.published import own_content
 
 
@@ -41,15 +41,15 @@ class VocoderTraining:
     eval_seconds: float = 3.0  # of each, from its beginning
     target: int = TARGET  # samples of a fold, when generating
     overlap: int = OVERLAP  # samples that a fold repeats of the one before
-    contrast: tuple[float, float] = NEUTRAL  # of formants and of harmonics in the mels that it speaks from
+    postfilter: float = 0.0  # strength of what takes noise from its speech
 
     def __post_init__(self) -> None:
         if min(self.learning_rate, self.final_learning_rate, self.clip, self.eval_seconds) <= 0:
             raise ValueError("learning_rate, final_learning_rate, clip and eval_seconds must be positive")
         if not (0 <= self.average_decay < 1 and 0 <= self.quiet_kept <= 1):
             raise ValueError("average_decay and quiet_kept are shares, from 0 to 1")
-        if not all(0 < factor < math.inf for factor in self.contrast):
-            raise ValueError("contrast is two positive factors, of formants and of harmonics")
+        if not 0 <= self.postfilter <= 2:
+            raise ValueError("postfilter is a strength, from 0 (off) to 2")
         check_at_least(self, 1, "batch_size", "seq_len", "eval_crops", "target")
         check_at_least(self, 0, "eval_shown", "overlap", "warmup_steps", "halving_steps")
 
@@ -140,8 +140,10 @@ def speak(run: Run, model: WaveRNN, watched: CropDataset, settings: VocoderTrain
     for index, row in enumerate(watched.sources.rows[: settings.eval_shown]):
         mel, true = watched.utterance(index, max_frames)
         with run.evaluating(model):
-            frames = torch.from_numpy(with_contrast(mel, settings.contrast)).to(run.device)
+            frames = torch.from_numpy(mel).to(run.device)
             generated = generate_wave(model, frames, mel_format, settings.target, settings.overlap, seed=0)
+        if settings.postfilter:
+            generated = np.concatenate(list(PostFilter(mel, mel_format, settings.postfilter).stream([generated])))
         run.board.audio(run.step, f"{row.name}-true", true, mel_format.sample_rate)
         run.board.audio(run.step, f"{row.name}-generated", generated, mel_format.sample_rate)
         draw = _Picture(mel * mel_format.max_abs, true, generated, mel_format)
