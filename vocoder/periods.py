@@ -67,7 +67,7 @@ def _all_lags(padded: np.ndarray, centres: np.ndarray, window: int, longest: int
     """Normalised correlations (F, 2 longest + 1) of the window about each centre with those -longest to longest samples on."""
     around = padded[centres[:, None] + np.arange(-window // 2 - longest, window // 2 + longest)]
     n_fft = scipy.fft.next_fast_len(around.shape[1], real=True)
-    weights = np.hanning(window + 2)[1:-1].astype(np.float32)
+    weights = _window(window)
 
     def slide(over: np.ndarray, what: np.ndarray) -> np.ndarray:
         product = scipy.fft.rfft(over, n_fft) * scipy.fft.rfft(what, n_fft).conj()
@@ -79,11 +79,15 @@ def _all_lags(padded: np.ndarray, centres: np.ndarray, window: int, longest: int
 
 def _likeness(band: np.ndarray, centres: np.ndarray, lag: np.ndarray, window: int) -> np.ndarray:
     """0 to 1 (F,): how alike the window about each centre is to the one `lag` samples on."""
-    weights = np.hanning(window + 2)[1:-1].astype(np.float32)
+    weights = _window(window)
     places = centres[:, None] + np.arange(-window // 2, window // 2)
     here, there = band[places], band[places + lag[:, None]]
     norms = _product_of_norms(here**2 @ weights, there**2 @ weights)
     return np.interp((here * there) @ weights / norms, ALIKE, (0, 1)).astype(np.float32)
+
+
+def _window(length: int) -> np.ndarray:
+    return np.hanning(length + 2)[1:-1].astype(np.float32)  # no weight of it is 0
 
 
 def _product_of_norms(energy: np.ndarray, other: np.ndarray) -> np.ndarray:
