@@ -87,8 +87,7 @@ class Vocoder:
             raise ValueError(f"a mel of shape ({self.mel_format.n_mels}, T) with T > 0 is needed, not {mel.shape}")
         if not np.isfinite(mel).all():
             raise ValueError("the mel holds values that are not finite")
-        frames = mel.T / self.mel_format.max_abs if normalize else mel.T.copy()
-        return torch.from_numpy(frames).to(self.device)
+        return torch.from_numpy(mel.T / self.mel_format.max_abs if normalize else mel.T.copy()).to(self.device)
 
     def _stream(
         self, frames: torch.Tensor, target: int | None, overlap: int, callback: Progress | None, seed: int | None
