@@ -4,6 +4,8 @@ import argparse
 from pathlib import Path
 
 from utils import cli
+from utils.config import DEFAULT_MODELS
+from utils.errors import UserError
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -12,11 +14,11 @@ def parse_arguments() -> argparse.Namespace:
         "the input ends, and writes demo_output_01.wav, demo_output_02.wav, ... With --reference, does it once and leaves."
     )
     add = parser.add_argument
-    add("-e", "--enc_model_fpath", dest="encoder", type=Path, default=cli.DEFAULT_MODELS / "encoder.pt", metavar="FILE",
+    add("-e", "--enc_model_fpath", dest="encoder", type=Path, default=DEFAULT_MODELS / "encoder.pt", metavar="FILE",
         help="speaker encoder: makes a voice out of speech (`make weights` fetches the default)")  # fmt: skip
-    add("-s", "--syn_model_fpath", dest="synthesizer", type=Path, default=cli.DEFAULT_MODELS / "synthesizer.pt", metavar="FILE",
+    add("-s", "--syn_model_fpath", dest="synthesizer", type=Path, default=DEFAULT_MODELS / "synthesizer.pt", metavar="FILE",
         help="makes a mel spectrogram of text and voice")  # fmt: skip
-    add("-v", "--voc_model_fpath", dest="vocoder", type=Path, default=cli.DEFAULT_MODELS / "vocoder.pt", metavar="FILE",
+    add("-v", "--voc_model_fpath", dest="vocoder", type=Path, default=DEFAULT_MODELS / "vocoder.pt", metavar="FILE",
         help="makes sound of the mel spectrogram")  # fmt: skip
     add("--griffin_lim", action="store_true", help="make sound without a vocoder: at once, but metallic")
     add("--reference", type=Path, nargs="+", metavar="FILE", help="speech of one voice, 0.5 s to an hour each, any format and "
@@ -52,10 +54,10 @@ def read_texts(args: argparse.Namespace) -> list[str]:
     try:
         lines = args.text_file.read_text(encoding="utf-8").splitlines()
     except UnicodeDecodeError as error:
-        raise cli.UserError(f"{args.text_file}: is not UTF-8 text (byte {error.start}); save it as UTF-8") from error
+        raise UserError(f"{args.text_file}: is not UTF-8 text (byte {error.start}); save it as UTF-8") from error
     texts = [line.strip() for line in lines if line.strip()]
     if not texts:
-        raise cli.UserError(f"{args.text_file}: holds no text")
+        raise UserError(f"{args.text_file}: holds no text")
     return texts
 
 

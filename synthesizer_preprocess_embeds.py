@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from utils import cli
+from utils.config import DEFAULT_MODELS
 
 
 def main() -> None:
@@ -10,7 +11,7 @@ def main() -> None:
     parser = cli.parser(__doc__)
     parser.add_argument("synthesizer_root", type=Path,
                         help="folder with train.txt and audio/, mostly <datasets_root>/SV2TTS/synthesizer")
-    parser.add_argument("-e", "--encoder_model_fpath", type=Path, default=cli.DEFAULT_MODELS / "encoder.pt",
+    parser.add_argument("-e", "--encoder_model_fpath", type=Path, default=DEFAULT_MODELS / "encoder.pt",
                         metavar="FILE", help="speaker encoder that makes the embeddings; the demo must use the same one "
                         "(`make weights` fetches the default)")
     parser.add_argument("-n", "--n_processes", type=cli.whole_number(at_least=1), default=4, metavar="N",

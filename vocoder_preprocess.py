@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from utils import cli
+from utils.config import DEFAULT_MODELS
 
 
 def main() -> None:
@@ -13,7 +14,7 @@ def main() -> None:
     add = parser.add_argument
     add("datasets_root", type=Path, help="folder of the corpora; only its SV2TTS folder is used, and not even that if both "
         "--in_dir and --out_dir are given")  # fmt: skip
-    add("-s", "--syn_model_fpath", type=Path, metavar="FILE", default=cli.DEFAULT_MODELS / "synthesizer.pt",
+    add("-s", "--syn_model_fpath", type=Path, metavar="FILE", default=DEFAULT_MODELS / "synthesizer.pt",
         help="checkpoint of the synthesizer")  # fmt: skip
     add("-i", "--in_dir", type=Path, help="what the synthesizer was trained on (default: <datasets_root>/SV2TTS/synthesizer)")
     add("-o", "--out_dir", type=Path, help="where to write (default: <datasets_root>/SV2TTS/vocoder)")
@@ -29,7 +30,7 @@ def main() -> None:
         "fp32; bf16; fp16, on a GPU)",
     )
     args = parser.parse_args()
-    from utils.paths import default_out_dir
+    from utils.data.paths import default_out_dir
     from vocoder.preprocess import preprocess
 
     preprocess(

@@ -46,7 +46,7 @@ def main() -> None:
         "(512) and fc_dims (512): larger ones sound better and generate more slowly",
     )
     args = parser.parse_args()
-    from utils.paths import default_out_dir
+    from utils.data.paths import default_out_dir
     from vocoder.train import train
 
     train(

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from benchmarks import encoder, preprocessing, synthesizer, vocoder
 from benchmarks.timing import SAMPLES
 from utils import cli
+from utils.errors import UserError
 
 BENCHMARKS: dict[str, Callable[[], str]] = {
     "encoder_preprocess": lambda: preprocessing.encoder(SAMPLES),
@@ -30,7 +31,7 @@ def run_all(names: list[str]) -> None:
         bar.set_postfix_str(name)
         done = subprocess.run([sys.executable, "-m", "benchmarks.bench", "--here", name], capture_output=True, text=True)
         if done.returncode:
-            raise cli.UserError(f"{name}: failed\n{done.stderr[-2000:]}")
+            raise UserError(f"{name}: failed\n{done.stderr[-2000:]}")
         rows.append((name, *json.loads(done.stdout.splitlines()[-1])))
     print("| stage | throughput | peak memory |\n|---|---|---|")
     for name, figure, gigabytes in rows:
@@ -44,7 +45,7 @@ def main() -> None:
     args = parser.parse_args()
     unknown = [name for name in args.names if name not in BENCHMARKS]
     if unknown:
-        raise cli.UserError(f"{unknown[0]}: no such benchmark; there are {', '.join(BENCHMARKS)}", exit_code=2)
+        raise UserError(f"{unknown[0]}: no such benchmark; there are {', '.join(BENCHMARKS)}", exit_code=2)
     if args.here:
         figure = BENCHMARKS[args.names[0]]()
         print(json.dumps([figure, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6]))

@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from benchmarks.denoisers import DENOISERS
 from utils import cli
+from utils.errors import UserError
 
 RATE = 16_000  # Hz
 LEVELS = (5, 10, 20)  # dB of the speech over the noise, over whole utterances
@@ -77,8 +78,9 @@ def noisy_versions(speech: list[Speech], per_condition: int) -> Iterator[tuple[s
 
 def read_speech(datasets_root: Path, n_utterances: int) -> list[Speech]:
     """Utterances with word times, from all of the corpus, with the same volume as in preprocessing."""
-    from synthesizer.segment import noise_spans
-    from utils import audio, corpora
+    from synthesizer.corpus.segment import noise_spans
+    from utils import corpora
+    from utils.data import audio
 
     utterances = [
         utterance
@@ -92,7 +94,7 @@ def read_speech(datasets_root: Path, n_utterances: int) -> list[Speech]:
         spans = noise_spans(utterance.words, utterance.ends, len(wav) / RATE)
         speech.append(Speech(utterance.name, wav, [(round(start * RATE), round(end * RATE)) for start, end in spans]))
     if len({speaker_of(one) for one in speech}) < 2 or len(speech) < 2 * N_BABBLE:
-        raise cli.UserError(f"{datasets_root}: holds too little speech with word times, or of one speaker alone")
+        raise UserError(f"{datasets_root}: holds too little speech with word times, or of one speaker alone")
     return speech
 
 

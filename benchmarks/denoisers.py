@@ -6,8 +6,8 @@ from functools import cache
 
 import numpy as np
 
-from synthesizer.denoise import denoise
-from utils.audio import SAMPLE_RATE, from_int16, resample, to_int16
+from synthesizer.corpus.denoise import denoise
+from utils.data.audio import SAMPLE_RATE, from_int16, resample, to_int16
 
 Denoiser = Callable[[np.ndarray, Sequence[tuple[int, int]]], np.ndarray]
 CHUNK = SAMPLE_RATE // 100  # what WebRTC takes at a time

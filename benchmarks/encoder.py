@@ -50,7 +50,7 @@ def batches() -> str:
 
 def _write_speaker(folder: Path, n_utterances: int, n_frames: int, sparse: bool = False) -> None:
     from encoder.dataset import FRAME_BYTES
-    from utils.paths import EncoderData
+    from utils.data.paths import EncoderData
 
     folder.mkdir()
     lines = [f"{n}\t{n * n_frames}\t{n_frames}\t{folder.name}/{n}.flac\n" for n in range(n_utterances)]
@@ -121,7 +121,7 @@ def embeddings(precision: str = "auto") -> str:
     from encoder.inference import SpeakerEmbedder
     from encoder.model import MEL_FORMAT, EncoderConfig, EncoderWithLoss
     from encoder.partials import compute_partial_slices, partials_of_wave
-    from utils import checkpoint
+    from utils.models import checkpoint
 
     config = EncoderConfig()
     with tempfile.TemporaryDirectory() as folder:

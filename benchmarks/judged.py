@@ -21,6 +21,8 @@ from tqdm import tqdm
 from benchmarks import judged_report
 from benchmarks.judged_report import Item
 from utils import cli
+from utils.config import DEFAULT_MODELS
+from utils.errors import UserError
 
 REAL = ("allison",)  # voices of people, unless told otherwise
 
@@ -34,9 +36,9 @@ class Judge:
     def __post_init__(self) -> None:
         for name in ("judge.py", "sentences.tsv", "references"):
             if not (self.root / name).exists():
-                raise cli.UserError(f"{self.root / name}: is missing; name the judge's folder")
+                raise UserError(f"{self.root / name}: is missing; name the judge's folder")
         if not self._python.exists():
-            raise cli.UserError(f"{self._python}: is missing; run setup.sh in a copy of {self.root} that can be written to, "
+            raise UserError(f"{self._python}: is missing; run setup.sh in a copy of {self.root} that can be written to, "
                                 "and name that copy")  # fmt: skip
 
     @property
@@ -70,14 +72,14 @@ class Judge:
                 bar.update(" dmos " in line)
         if process.returncode or not temporary.exists():
             last = (log.read_text().strip().splitlines() or ["it said nothing"])[-1]
-            raise cli.UserError(f"{self.root / 'judge.py'}: failed ({last[:200]}); see {log}")
+            raise UserError(f"{self.root / 'judge.py'}: failed ({last[:200]}); see {log}")
         temporary.replace(result)
 
 
 def _chosen(names: dict[str, Any], prefixes: Sequence[str], kind: str) -> list[str]:
     for prefix in prefixes:
         if not any(name.startswith(prefix) for name in names):
-            raise cli.UserError(f"{prefix}: no {kind} of the judge's is called so; there are {', '.join(names)}", exit_code=2)
+            raise UserError(f"{prefix}: no {kind} of the judge's is called so; there are {', '.join(names)}", exit_code=2)
     return [name for name in names if not prefixes or name.startswith(tuple(prefixes))]
 
 
@@ -85,7 +87,7 @@ class Studio:
     """Speaks, by the demo's own way, what is not there yet: beside each wave stands what it was made of and how it went."""
 
     def __init__(self, out: Path, args: argparse.Namespace) -> None:
-        from utils.checkpoint import sha256
+        from utils.models.checkpoint import sha256
 
         self.out, self._args = out, args
         self._vocoder = None if args.griffin_lim else args.vocoder
@@ -93,7 +95,7 @@ class Studio:
         self.files = {stage: path for stage, path in files.items() if path}
         for path in self.files.values():
             if not path.is_file():
-                raise cli.UserError(f"{path}: no such model; name it with -e, -s, -v")
+                raise UserError(f"{path}: no such model; name it with -e, -s, -v")
         self._hash = sha256
         models = {stage: sha256(path) for stage, path in self.files.items()}
         self._made_of = {"models": models, "hparams": args.hparams, "seed": args.seed}
@@ -130,8 +132,8 @@ def _is_made_of(path: Path, made_of: dict[str, Any]) -> bool:
 
 
 def _keep(path: Path, wav: Any, made_of: dict[str, Any], measured: dict[str, Any]) -> None:
-    from utils import audio
-    from utils.paths import save_text
+    from utils.data import audio
+    from utils.data.paths import save_text
 
     audio.write_wav(path, wav)
     save_text(path.with_suffix(".json"), json.dumps({"made_of": made_of, **measured}, indent=1))
@@ -209,7 +211,7 @@ def parse_arguments() -> argparse.Namespace:
     add("judge", type=Path, metavar="JUDGE", help="folder with judge.py, venv/, references/ and sentences.tsv")
     add("out", type=Path, metavar="OUT", help="folder for the speech and for results.md, results.csv and results.json")
     for stage in ("encoder", "synthesizer", "vocoder"):
-        default = cli.DEFAULT_MODELS / f"{stage}.pt"
+        default = DEFAULT_MODELS / f"{stage}.pt"
         add(f"-{stage[0]}", f"--{stage}", type=Path, default=default, metavar="FILE", help=f"{stage} to judge")
     add("--griffin_lim", action="store_true", help="speak without a vocoder: judges the synthesizer alone, and faster")
     add("--voices", type=cli.names, metavar="A,B", help="only the voices whose names begin so (default: all)")

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from utils import cli
-from utils.paths import save_text
+from utils.data.paths import save_text
+from utils.errors import UserError
 
 MARKS = ("<!-- judged: begin -->", "<!-- judged: end -->")  # of the place in a model card that the tables are written to
 FAULTS = ("stop", "repeat", "gap")
@@ -179,7 +179,7 @@ def models(paths: dict[str, Path]) -> str:
     """A table of {stage: file}: how large, trained to which step, and which file exactly."""
     import torch
 
-    from utils import checkpoint
+    from utils.models import checkpoint
 
     lines = ["| model | weights | steps | file |", "|---|---|---|---|"]
     for stage, path in paths.items():
@@ -196,7 +196,7 @@ def filled(card: Path, text: str) -> str:
     """What the card holds, with the text between its two marks. UserError where it has none."""
     parts = re.split(f"({'|'.join(map(re.escape, MARKS))})", card.read_text(encoding="utf-8"))
     if tuple(parts[1::2]) != MARKS:
-        raise cli.UserError(f"{card}: has no place for the results; write {MARKS[0]} and {MARKS[1]}, each on a line of its own")
+        raise UserError(f"{card}: has no place for the results; write {MARKS[0]} and {MARKS[1]}, each on a line of its own")
     return f"{parts[0]}{MARKS[0]}\n{text}{MARKS[1]}{parts[4]}"
 
 

@@ -121,7 +121,7 @@ def floor(paths: list[Path]) -> dict[str, Callable[[], object]]:
     import soundfile
     import webrtcvad
 
-    from utils import audio, vad
+    from utils.data import audio, vad
 
     spoken = [vad.trim_silences(audio.normalize_volume(audio.load(path))) for path in paths]
     windows = [audio.to_int16(audio.load(path))[: -WINDOW or None] for path in paths]

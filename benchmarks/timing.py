@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from utils.device import keep_freed_memory
+from utils.models.device import keep_freed_memory
 
 if TYPE_CHECKING:
     import torch

@@ -4,7 +4,7 @@ import statistics
 
 from benchmarks import timing
 from benchmarks.timing import autocast, device
-from utils.audio import MelFormat
+from utils.data.audio import MelFormat
 
 
 def step(dtype: str = "fp32") -> str:

@@ -16,8 +16,9 @@ import torch
 from demo.spoken import Spoken, save_picture
 from encoder import inference as encoder
 from synthesizer.inference import Synthesizer
-from utils import audio
-from utils.cli import UserError, check_at_least, override, parse_overrides
+from utils.config import check_at_least, override, parse_overrides
+from utils.data import audio
+from utils.errors import UserError
 from vocoder import inference as vocoder
 
 SHORTEST_REFERENCE = 0.5  # seconds

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from utils.paths import write_atomically
+from utils.data.paths import write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from utils.audio import ENCODER_N_MELS
-from utils.batching import held_out, rng
-from utils.cli import UserError
-from utils.paths import EncoderData
+from utils.data.audio import ENCODER_N_MELS
+from utils.data.paths import EncoderData
+from utils.errors import UserError
+from utils.training.batching import held_out, rng
 
 HELD_OUT_AT_LEAST = 2  # speakers
 READS_AT_ONCE = 16

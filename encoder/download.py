@@ -7,6 +7,8 @@ import zipfile
 from pathlib import Path
 
 from utils import cli
+from utils.config import DEFAULT_MODELS
+from utils.errors import UserError
 
 # The wheel that holds the weights; pip takes no other file than the one with this checksum.
 REQUIREMENT = "resemblyzer==0.1.4 --hash=sha256:8f12eb2f1a9982d32e8db7856de754709b59c93a77bcf0ff536584b619a9dd1f"
@@ -20,7 +22,7 @@ def fetch(path: Path, requirement: str = REQUIREMENT) -> bool:
 
     UserError, and no file, when the package index is not reached or what it gives is not the expected file.
     """
-    from utils.paths import write_atomically
+    from utils.data.paths import write_atomically
 
     path = Path(path)
     if path.exists():
@@ -39,7 +41,7 @@ def _download(requirement: str, folder: Path, path: Path) -> Path:
         [sys.executable, *PIP, "--requirement", str(requirements), "--dest", str(folder)], capture_output=True, text=True
     )
     if done.returncode:
-        raise cli.UserError(f"{path}: was not fetched: {_reason(done.stderr)}; `make weights` tries again, and until then "
+        raise UserError(f"{path}: was not fetched: {_reason(done.stderr)}; `make weights` tries again, and until then "
                             "the scripts take any other encoder that is named")  # fmt: skip
     return next(folder.glob("*.whl"))
 
@@ -62,7 +64,7 @@ def main() -> None:
     )
     parser.prog = "python -m encoder.download"
     parser.add_argument(
-        "path", nargs="?", type=Path, default=cli.DEFAULT_MODELS / "encoder.pt", metavar="FILE", help="where to write"
+        "path", nargs="?", type=Path, default=DEFAULT_MODELS / "encoder.pt", metavar="FILE", help="where to write"
     )
     path = parser.parse_args().path
     print(f"{path}: {'fetched' if fetch(path) else 'is there already'}")

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from utils import cli
+from utils.errors import UserError
 
 if TYPE_CHECKING:
     from encoder.inference import SpeakerEmbedder
@@ -79,11 +80,11 @@ def evaluate_folder(embedders: list["SpeakerEmbedder"], args: argparse.Namespace
     index = read_index(args.data, args.partial_frames)
     speakers = range(len(index.names)) if args.held_out is None else split_speakers(index, args.held_out)[1]
     if len(speakers) < 2:
-        raise cli.UserError(f"{args.data}: holds {len(speakers)} speakers to evaluate; telling them apart takes two at least")
+        raise UserError(f"{args.data}: holds {len(speakers)} speakers to evaluate; telling them apart takes two at least")
     speakers = choose_speakers(speakers, args.max_speakers)
     chosen = choose_utterances(index, speakers, args.max_utterances)
     if len(chosen) > MAX_EMBEDDINGS:
-        raise cli.UserError(f"{len(chosen)} utterances make too many pairs; {MAX_EMBEDDINGS} are the most: lower "
+        raise UserError(f"{len(chosen)} utterances make too many pairs; {MAX_EMBEDDINGS} are the most: lower "
                             "--max_speakers or --max_utterances", exit_code=2)  # fmt: skip
     rows = []
     for embedder in embedders:
@@ -105,7 +106,7 @@ def evaluate_trials(embedders: list["SpeakerEmbedder"], args: argparse.Namespace
     root = args.audio_root or args.data.parent
     missing = [name for name in trials.files if not (root / name).is_file()]
     if len(missing) == len(trials.files):
-        raise cli.UserError(f"{root}: holds none of the {len(missing)} files of {args.data}, such as {missing[0]}; "
+        raise UserError(f"{root}: holds none of the {len(missing)} files of {args.data}, such as {missing[0]}; "
                             "name the folder that their paths begin in with --audio_root")  # fmt: skip
     embedded = embed_files(embedders, root, trials.files)
     used = trials.of_files(np.isfinite(embedded.embeddings[0][:, 0]))
@@ -140,7 +141,7 @@ def table(models: list[Path], result: Result) -> str:
 def main() -> None:
     args = parse_arguments()
     if not args.data.exists():
-        raise cli.UserError(f"{args.data}: no such folder or trial list")
+        raise UserError(f"{args.data}: no such folder or trial list")
     from encoder.inference import SpeakerEmbedder
 
     embedders = [SpeakerEmbedder(path, "cpu" if args.cpu else None) for path in args.models]

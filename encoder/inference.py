@@ -17,9 +17,10 @@ from encoder.partials import (
     partials_of_wave,
 )
 from encoder.published import own_content
-from utils import audio, checkpoint, vad
-from utils.cli import UserError
-from utils.device import computes_bf16
+from utils.data import audio, vad
+from utils.errors import UserError
+from utils.models import checkpoint
+from utils.models.device import computes_bf16
 
 __all__ = [
     "SpeakerEmbedder",

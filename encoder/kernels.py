@@ -2,7 +2,7 @@
 
 from numba import njit
 
-from utils.bf16 import OPTIONS, f32, from_bf16, sigmoid, tanh, to_bf16
+from utils.cpu.bf16 import OPTIONS, f32, from_bf16, sigmoid, tanh, to_bf16
 
 
 @njit(**OPTIONS)

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from encoder.ge2e import GE2ELoss
 from encoder.recurrence import LSTM
-from utils import audio
-from utils.cli import check_at_least
-from utils.ranks import has_ranks
+from utils.config import check_at_least
+from utils.data import audio
+from utils.training.ranks import has_ranks
 
 MEL_FORMAT = {
     "sample_rate": audio.SAMPLE_RATE,

@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional
 
 from encoder.model import SpeakerEncoder
-from utils.audio import ENCODER_HOP, encoder_mel
+from utils.data.audio import ENCODER_HOP, encoder_mel
 
 PARTIAL_FRAMES = 160  # 1.6 s
 PARTIALS_PER_BATCH = 256

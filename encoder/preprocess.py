@@ -9,11 +9,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from utils import audio, cluster, corpora, vad
-from utils.cli import UserError, check_at_least, override, parse_overrides
+from utils import corpora
+from utils.config import check_at_least, override, parse_overrides
 from utils.corpora import Speaker
-from utils.parallel import run_tasks
-from utils.paths import EncoderData, default_out_dir, remove_leftovers, save_text, write_atomically
+from utils.data import audio, cluster, vad
+from utils.data.parallel import run_tasks
+from utils.data.paths import EncoderData, default_out_dir, remove_leftovers, save_text, write_atomically
+from utils.errors import UserError
 
 DEFAULT_CORPORA = ["librispeech_other", "voxceleb1", "voxceleb2"]
 COLUMNS = "name\tstart\tn_frames\tsource"

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from utils.device import autocasts_to_bf16_on_cpu, bits
+from utils.models.device import autocasts_to_bf16_on_cpu, bits
 
 PARAMETERS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")  # of a layer, as nn.LSTM calls them
 

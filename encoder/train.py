@@ -13,10 +13,10 @@ from encoder.model import MEL_FORMAT, EncoderConfig, EncoderWithLoss, SpeakerEnc
 from encoder.published import own_content
 from encoder.verification import Embedded, choose_speakers, choose_utterances, embed_utterances, verify
 from encoder.visualize import draw_embeddings
-from utils import audio
-from utils.batching import batches
-from utils.cli import check_at_least, parse_overrides
-from utils.training import Run, RunOptions
+from utils.config import check_at_least, parse_overrides
+from utils.data import audio
+from utils.training.batching import batches
+from utils.training.run import Run, RunOptions
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

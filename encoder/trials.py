@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from encoder.inference import SpeakerEmbedder, preprocess_wav
 from encoder.verification import Verification, verify_pairs
-from utils.cli import UserError
+from utils.errors import UserError
 
 LABELS = {"0": False, "1": True}
 FILES_AT_A_TIME = 64  # held in memory as waves

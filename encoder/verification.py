@@ -11,8 +11,8 @@ import numpy as np
 from encoder.dataset import SpeakerIndex
 from encoder.model import SpeakerEncoder
 from encoder.partials import embed_partials, mean_embedding, partials_of_mel
-from utils.batching import rng
-from utils.cli import UserError
+from utils.errors import UserError
+from utils.training.batching import rng
 
 N_BOOTSTRAP = 100
 MIN_BOOTSTRAPPED = 5  # speakers; of fewer the interval would say nothing

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from utils import plot
+from utils.boards import plot
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from synthesizer.training_products import array, kernels, weight_gradient
-from utils.product import Product
+from utils.cpu.packed_linear import Product
 
 
 class Weights(NamedTuple):

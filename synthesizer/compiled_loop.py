@@ -17,7 +17,7 @@ def can_compile(decoder: Decoder, dtype: torch.dtype) -> bool:
     if not (on_cpu and isinstance(decoder.attention, LocationSensitiveAttention)):
         return False
     try:
-        from utils import vectors
+        from utils.cpu import vectors
     except ImportError:
         return False
     return dtype == torch.float32 or (dtype == torch.bfloat16 and vectors.HAS_BF16)
@@ -29,7 +29,7 @@ class CompiledLoop:
 
     def __init__(self, decoder: Decoder, r: int, dtype: torch.dtype) -> None:
         from synthesizer.kernels import speaking
-        from utils import vectors
+        from utils.cpu import vectors
 
         self._speaking, self._pack, self._columns = speaking, vectors.pack, vectors.COLUMNS
         self.r, self.dtype, self._n_mels = r, dtype, decoder.n_mels

@@ -10,13 +10,12 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 
-from synthesizer import word_times
-from synthesizer.text import ids_to_text, text_to_ids
-from utils import manifest
-from utils.audio import MelFormat
-from utils.batching import held_out
-from utils.cli import UserError
-from utils.paths import SynthesizerData
+from synthesizer.text import ids_to_text, text_to_ids, word_times
+from utils.data import rows as manifest
+from utils.data.audio import MelFormat
+from utils.data.paths import SynthesizerData
+from utils.errors import UserError
+from utils.training.batching import held_out
 
 HELD_OUT_FRACTION = 0.01
 HELD_OUT_AT_LEAST = 4  # utterances

@@ -14,7 +14,7 @@ from synthesizer.attention_sequence import AttentionSequence, Weights
 from synthesizer.layers import PreNet
 from synthesizer.recurrence import ResidualLSTM
 from synthesizer.training_products import product_dtype
-from utils.product import Product
+from utils.cpu.packed_linear import Product
 
 
 class Attended(NamedTuple):

@@ -12,9 +12,10 @@ from synthesizer.dataset import Batch, Utterances, collate
 from synthesizer.loss import expected_symbols, tacotron_losses
 from synthesizer.model import Generated, Prediction, Tacotron
 from synthesizer.text import ids_to_text, spoken_length
-from utils import audio, plot
-from utils.batching import to_device
-from utils.training import Run
+from utils.boards import plot
+from utils.data import audio
+from utils.training.batching import to_device
+from utils.training.run import Run
 
 FORMED = 0.2  # of the alignment score: from here on the picture shows a line, broad as it may be (docs/training-notes.md)
 LONGEST = 2  # times its target: a free-running utterance is cut there

@@ -78,7 +78,7 @@ def _inputs(gru: nn.GRU, x: Tensor) -> Tensor:
 def _direction(gru: nn.GRU, of_inputs: Tensor, lengths: np.ndarray, backwards: bool) -> Tensor:
     """(B, T, 3 H) -> (B, T, H), 0 at the padding; the recurrence's products in bfloat16 if of_inputs is"""
     from synthesizer.kernels.gru import recurrence
-    from utils import vectors
+    from utils.cpu import vectors
 
     (B, T, _), H = of_inputs.shape, gru.hidden_size
     packed = vectors.pack(gru.weight_hh_l0.detach().t().numpy(), of_inputs.dtype == torch.bfloat16)
@@ -95,7 +95,7 @@ def _can_compile(x: Tensor) -> bool:
     if x.device.type != "cpu":
         return False
     try:
-        from utils import vectors
+        from utils.cpu import vectors
     except ImportError:
         return False
     if not torch.is_autocast_enabled("cpu"):

@@ -15,10 +15,11 @@ from synthesizer.generation import Loop
 from synthesizer.model import Generated, Tacotron, TacotronConfig
 from synthesizer.published import own_content
 from synthesizer.text import Reading, read, shown, spoken_length, text_to_ids
-from utils import audio, checkpoint
-from utils.audio import MelFormat
-from utils.cli import UserError
-from utils.device import DTYPES, choose_dtype, computes_bf16
+from utils.data import audio
+from utils.data.audio import MelFormat
+from utils.errors import UserError
+from utils.models import checkpoint
+from utils.models.device import DTYPES, choose_dtype, computes_bf16
 
 MAX_BATCH = 16  # texts spoken at once
 

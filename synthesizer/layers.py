@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from synthesizer.gru import BidirectionalGRU
 from synthesizer.norm import BankNorm, can_normalize
-from utils.ranks import BatchNorm
+from utils.training.ranks import BatchNorm
 
 
 def sequence_mask(lengths: Tensor, size: int) -> Tensor:

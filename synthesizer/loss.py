@@ -32,7 +32,7 @@ def tacotron_losses(
     """Prediction, mels (B, F, n_mels), lengths (B,) in frames -> Losses, float32 scalars.
 
     stop_weight: factor on the loss of an utterance's last step, the only one of its steps that should stop.
-    mean: utils.ranks.share_of_mean where these are but a rank's part of the batch.
+    mean: utils.training.ranks.share_of_mean where these are but a rank's part of the batch.
     """
     before, after = prediction.before.float(), prediction.after.float()
     mask = sequence_mask(lengths, mels.size(1))[:, :, None].expand_as(mels)  # (B, F, n_mels)

@@ -15,7 +15,7 @@ from synthesizer.decoder import Decoder
 from synthesizer.generation import Ends, Loop, speak
 from synthesizer.layers import CBHG, PreNet, sequence_mask
 from synthesizer.loops import fastest_loop
-from utils.cli import check_at_least
+from utils.config import check_at_least
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from synthesizer.training_products import array, kernels
-from utils.ranks import has_ranks
+from utils.training.ranks import has_ranks
 
 
 class BankNorm(torch.autograd.Function):

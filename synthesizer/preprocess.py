@@ -17,16 +17,19 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from synthesizer.folder import begin_anew, check_names, check_replaceable, empty, is_continuation
-from synthesizer.parts import Part, read_part
-from synthesizer.speakers import PreprocessSettings, is_finished, preprocess_speaker
-from synthesizer.summary import indented, report
-from utils import cluster, corpora, manifest
-from utils.audio import SAMPLE_RATE, MelFormat, from_int16
-from utils.cli import UserError, check_at_least, override, parse_overrides
-from utils.manifest import Row, format_row
-from utils.parallel import run_tasks
-from utils.paths import SynthesizerData, default_out_dir, remove_leftovers, save_npy, save_text, write_atomically
+from synthesizer.corpus.folder import begin_anew, check_names, check_replaceable, empty, is_continuation
+from synthesizer.corpus.parts import Part, read_part
+from synthesizer.corpus.speakers import PreprocessSettings, is_finished, preprocess_speaker
+from synthesizer.corpus.summary import indented, report
+from utils import corpora
+from utils.config import check_at_least, override, parse_overrides
+from utils.data import cluster
+from utils.data import rows as manifest
+from utils.data.audio import SAMPLE_RATE, MelFormat, from_int16
+from utils.data.parallel import run_tasks
+from utils.data.paths import SynthesizerData, default_out_dir, remove_leftovers, save_npy, save_text, write_atomically
+from utils.data.rows import Row, format_row
+from utils.errors import UserError
 
 DISK_BLOCK = 4096  # bytes
 EMBEDDING_SIZE = 256

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from synthesizer.model import Tacotron, TacotronConfig
 from synthesizer.text import SYMBOLS
-from utils.audio import MelFormat
-from utils.checkpoint import averaged
-from utils.cli import UserError
+from utils.data.audio import MelFormat
+from utils.errors import UserError
+from utils.models.checkpoint import averaged
 
 RENAMED = (  # in order; each is applied once to a name
     (r"^encoder_proj\.", "decoder.attention.key."),

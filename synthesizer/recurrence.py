@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from synthesizer.training_products import array, kernels, product_dtype, weight_gradient
-from utils.product import Product
+from utils.cpu.packed_linear import Product
 
 
 class ResidualLSTM(nn.Module):

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from utils.batching import EpochPlan
+from utils.training.batching import EpochPlan
 
 
 class Stage(NamedTuple):

@@ -15,14 +15,15 @@ from synthesizer.model import Tacotron, TacotronConfig
 from synthesizer.published import own_content
 from synthesizer.schedule import StagedPlan, fade, parse_schedule, stage_at
 from synthesizer.text import CLEANERS, resolve_symbols
-from utils import manifest
-from utils.audio import MelFormat
-from utils.average import Average
-from utils.batching import batches
-from utils.cli import UserError, check_at_least, parse_overrides
-from utils.paths import SynthesizerData
-from utils.ranks import share_of_mean
-from utils.training import Run, RunOptions
+from utils.config import check_at_least, parse_overrides
+from utils.data import rows as manifest
+from utils.data.audio import MelFormat
+from utils.data.paths import SynthesizerData
+from utils.errors import UserError
+from utils.training.average import Average
+from utils.training.batching import batches
+from utils.training.ranks import share_of_mean
+from utils.training.run import Run, RunOptions
 
 ATTENTION = "location_both"  # of a new model, unless --hparams says otherwise
 LOOKED_AT = 200  # utterances whose word times are compared with their text before the training

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from utils.device import bits
+from utils.models.device import bits
 
 
 class Kernels(NamedTuple):

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from utils import audio, corpora
+from utils import corpora
+from utils.data import audio
 
 LIBRISPEECH = "LibriSpeech/train-clean-100"
 TEXTS = ["Well, 'tis so — “quite” so!", "Zoë said: no; not I.", "And then?"]

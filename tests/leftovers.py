@@ -4,8 +4,8 @@ import os
 import signal
 from pathlib import Path
 
-from utils.cli import UserError
-from utils.paths import temporary_path
+from utils.data.paths import temporary_path
+from utils.errors import UserError
 
 NO_PROCESS = 2**22 + 1  # a number that the kernel never gives
 

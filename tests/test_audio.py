@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import scipy.signal
 
-from utils import audio, vad
+from utils.data import audio, vad
 
 
 def test_mels_agree_with_the_published_ones(expected):

@@ -13,11 +13,12 @@ import pytest
 from encoder.preprocess import preprocess
 from tests import layouts
 from tests.layouts import TEXTS, write_audio, write_text
-from utils import audio, corpora, vad
-from utils.cli import UserError
+from utils import corpora
 from utils.corpora.layout import MAX_NAME_BYTES, disk_name
 from utils.corpora.lines import LineIndex
 from utils.corpora.preflight import N_HEADERS, N_SPEAKERS, Need, preflight
+from utils.data import audio, vad
+from utils.errors import UserError
 
 
 def utterance(folder, name, text=None):

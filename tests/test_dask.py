@@ -16,10 +16,10 @@ import pytest
 from encoder.preprocess import preprocess
 from synthesizer.preprocess import preprocess_audio
 from tests.leftovers import NO_PROCESS, kill_itself, left_by_a_kill, raise_error
-from utils import cluster
-from utils.cli import UserError
-from utils.parallel import run_tasks
-from utils.paths import STALE_AFTER, remove_leftovers, temporary_path
+from utils.data import cluster
+from utils.data.parallel import run_tasks
+from utils.data.paths import STALE_AFTER, remove_leftovers, temporary_path
+from utils.errors import UserError
 
 ROOT = Path(__file__).parent.parent
 SUBSET = "LibriSpeech/train-clean-100"

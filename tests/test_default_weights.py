@@ -14,8 +14,10 @@ import pytest
 from encoder import inference
 from encoder.download import MEMBER, fetch
 from tests import plain_encoder
-from utils import audio, checkpoint
-from utils.cli import DEFAULT_MODELS, UserError
+from utils.config import DEFAULT_MODELS
+from utils.data import audio
+from utils.errors import UserError
+from utils.models import checkpoint
 
 ROOT = Path(__file__).parent.parent
 WEIGHTS = ROOT / DEFAULT_MODELS / "encoder.pt"

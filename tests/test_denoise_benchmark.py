@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks import denoise
-from utils.audio import load
+from utils.data.audio import load
 
 RATE = denoise.RATE
 

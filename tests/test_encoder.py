@@ -25,8 +25,8 @@ from encoder.visualize import project
 from tests import plain_ge2e
 from tests.leftovers import left_by_a_kill
 from tests.published_state import published_state
-from utils import audio
-from utils.cli import UserError
+from utils.data import audio
+from utils.errors import UserError
 
 ROOT = Path(__file__).parent.parent
 TINY = "hidden_size=16,n_layers=2,embedding_size=8,speakers_per_batch=6,utterances_per_speaker=3,partial_frames=80"

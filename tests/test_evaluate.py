@@ -18,7 +18,7 @@ from encoder.train import train
 from encoder.verification import choose_speakers, choose_utterances, equal_error_rate
 from tests import plain_encoder
 from tests.published_state import published_state
-from utils import audio
+from utils.data import audio
 
 ROOT = Path(__file__).parent.parent
 TINY = "hidden_size=16,n_layers=1,embedding_size=8,speakers_per_batch=4,utterances_per_speaker=2,partial_frames=80"

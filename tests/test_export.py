@@ -10,11 +10,11 @@ import torch
 
 from synthesizer.inference import Synthesizer
 from tests.vocoder_data import FORMAT, TINY, write_synthesizer, write_vocoder
-from utils import checkpoint
-from utils.audio import MelFormat
-from utils.cli import UserError
+from utils.data.audio import MelFormat
+from utils.errors import UserError
 from utils.export import export
-from utils.origin import Origin
+from utils.models import checkpoint
+from utils.training.resume import Origin
 from vocoder.inference import Vocoder
 from vocoder.model import WaveRNN, WaveRNNConfig
 from vocoder.published import own_content

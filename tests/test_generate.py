@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from tests.published_state import published_state
 from tests.vocoder_data import FORMAT, tiny_vocoder, write_vocoder
-from utils import audio
+from utils.data import audio
 from vocoder import fold, generate, graph, inference, kernels
 from vocoder.compiled import CompiledLoop, has_bf16
 from vocoder.distribution import LogisticMixture, inverse_cdf

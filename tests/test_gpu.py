@@ -6,8 +6,8 @@ from torch import nn
 
 from encoder.model import EncoderConfig, EncoderWithLoss, SpeakerEncoder
 from tests.test_training import TinyConfig, metrics
-from utils.stepping import STEPS_BEHIND
-from utils.training import Run, RunOptions
+from utils.training.run import Run, RunOptions
+from utils.training.stepping import STEPS_BEHIND
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 

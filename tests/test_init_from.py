@@ -16,8 +16,8 @@ from encoder.model import MEL_FORMAT, EncoderConfig, EncoderWithLoss
 from tests.published_state import published_state
 from tests.vocoder_data import TINY as TINY_VOCODER
 from tests.vocoder_data import TINY_SYNTHESIZER, write_speech, write_synthesizer, write_vocoder
-from utils import checkpoint
-from utils.cli import UserError
+from utils.errors import UserError
+from utils.models import checkpoint
 from vocoder.model import WaveRNN, WaveRNNConfig
 
 ROOT = Path(__file__).parent.parent

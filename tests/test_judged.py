@@ -17,8 +17,8 @@ from benchmarks.judged_report import Item, figures
 from demo.spoken import Spoken
 from tests.published_state import published_state
 from tests.vocoder_data import TINY, write_synthesizer, write_vocoder
-from utils import checkpoint
-from utils.cli import UserError
+from utils.errors import UserError
+from utils.models import checkpoint
 from vocoder.model import WaveRNN, WaveRNNConfig
 
 TEXT = "a sentence of some words."

@@ -13,10 +13,12 @@ import torch
 
 from encoder.model import MEL_FORMAT, EncoderConfig, EncoderWithLoss
 from synthesizer.model import TacotronConfig
-from utils import audio, checkpoint, cli
-from utils.audio import MelFormat
-from utils.cli import UserError
-from utils.paths import write_atomically
+from utils import cli
+from utils.data import audio
+from utils.data.audio import MelFormat
+from utils.data.paths import write_atomically
+from utils.errors import UserError
+from utils.models import checkpoint
 from vocoder.model import WaveRNNConfig
 
 ROOT = Path(__file__).parent.parent

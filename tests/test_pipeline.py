@@ -18,7 +18,8 @@ import soundfile
 import torch
 
 from tests.published_state import published_state
-from utils import audio, checkpoint
+from utils.data import audio
+from utils.models import checkpoint
 
 ROOT = Path(__file__).parent.parent
 TINY_TRAINING = ["--max_steps", "4", "--eval_every", "4", "--cpu", "--no_visdom", "--seed", "1"]

@@ -6,7 +6,8 @@ import scipy.signal
 import torch
 
 from tests.vocoder_data import FORMAT, tiny_vocoder, write_vocoder
-from utils import audio, checkpoint
+from utils.data import audio
+from utils.models import checkpoint
 from vocoder import inference
 from vocoder.contrast import with_contrast
 from vocoder.periods import average_periods

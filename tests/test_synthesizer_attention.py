@@ -12,12 +12,12 @@ from synthesizer.measures import alignment_score, position_error
 from synthesizer.model import Tacotron
 from synthesizer.schedule import fade
 from synthesizer.text import SYMBOLS
-from synthesizer.word_times import WordTimes, parse, read_lines, symbol_ends
+from synthesizer.text.word_times import WordTimes, parse, read_lines, symbol_ends
 from tests.test_synthesizer_model import TINY
-from utils.audio import MelFormat
-from utils.cli import UserError
-from utils.manifest import Row
-from utils.paths import SynthesizerData, save_npy, save_text
+from utils.data.audio import MelFormat
+from utils.data.paths import SynthesizerData, save_npy, save_text
+from utils.data.rows import Row
+from utils.errors import UserError
 
 # ---- word times to symbol times
 

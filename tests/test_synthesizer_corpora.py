@@ -9,14 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from synthesizer.corpus.transcript import onto_text, spoken
 from synthesizer.preprocess import preprocess_audio
-from synthesizer.transcript import onto_text, spoken
 from tests import layouts
 from tests.layouts import TEXTS, write_audio, write_text
-from utils import corpora, manifest
-from utils.audio import load
-from utils.cli import UserError
-from utils.paths import SynthesizerData
+from utils import corpora
+from utils.data import rows as manifest
+from utils.data.audio import load
+from utils.data.paths import SynthesizerData
+from utils.errors import UserError
 
 ROOT = Path(__file__).parent.parent
 

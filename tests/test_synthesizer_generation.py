@@ -16,8 +16,8 @@ from synthesizer.layers import sequence_mask
 from synthesizer.loops import fastest_loop
 from tests.test_synthesizer_model import tiny_model
 from tests.vocoder_data import write_speech, write_synthesizer
-from utils.cli import UserError
-from utils.device import computes_bf16
+from utils.errors import UserError
+from utils.models.device import computes_bf16
 from vocoder.preprocess import preprocess
 
 pytest.importorskip("numba")
@@ -103,8 +103,8 @@ def test_what_cannot_be_compiled_speaks_in_torch(monkeypatch):
     assert isinstance(fastest_loop(dynamic.decoder, R), TorchLoop)
     assert isinstance(fastest_loop(located.decoder, R, torch.float16), TorchLoop)
     monkeypatch.setitem(sys.modules, "numba", None)
-    monkeypatch.delitem(sys.modules, "utils.vectors", raising=False)
-    monkeypatch.delattr("utils.vectors", raising=False)
+    monkeypatch.delitem(sys.modules, "utils.cpu.vectors", raising=False)
+    monkeypatch.delattr("utils.cpu.vectors", raising=False)
     assert isinstance(fastest_loop(located.decoder, R), TorchLoop)
 
 

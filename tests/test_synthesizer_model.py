@@ -16,10 +16,10 @@ from synthesizer.published import from_published
 from synthesizer.recurrence import ResidualLSTM, ZoneoutRecurrence
 from synthesizer.text import spoken_length, text_to_ids
 from tests.published_state import published_state
-from utils import checkpoint
-from utils.audio import MelFormat
-from utils.cli import UserError
-from utils.ranks import BatchNorm
+from utils.data.audio import MelFormat
+from utils.errors import UserError
+from utils.models import checkpoint
+from utils.training.ranks import BatchNorm
 
 TINY = TacotronConfig(
     embedding_size=16,

@@ -15,15 +15,16 @@ import torch
 
 from encoder.inference import SpeakerEmbedder, preprocess_wav
 from encoder.model import MEL_FORMAT, EncoderConfig, EncoderWithLoss
-from synthesizer.denoise import denoise
+from synthesizer.corpus.denoise import denoise
+from synthesizer.corpus.segment import KEPT_SILENCE, disagreement, noise_spans, split
 from synthesizer.preprocess import preprocess_audio, preprocess_embeds
-from synthesizer.segment import KEPT_SILENCE, disagreement, noise_spans, split
 from tests.leftovers import left_by_a_kill
-from utils import checkpoint, manifest
-from utils.audio import MelFormat, from_int16, load, mel_spectrogram, write_wav
-from utils.cli import UserError
 from utils.corpora import Utterance, find_speakers, list_utterances
-from utils.paths import SynthesizerData
+from utils.data import rows as manifest
+from utils.data.audio import MelFormat, from_int16, load, mel_spectrogram, write_wav
+from utils.data.paths import SynthesizerData
+from utils.errors import UserError
+from utils.models import checkpoint
 
 ROOT = Path(__file__).parent.parent
 SUBSET = "LibriSpeech/train-clean-100"

@@ -170,7 +170,7 @@ def test_norm_of_a_bank_is_relu_batch_norm_and_pooling_in_double(dtype, toleranc
 
 def test_nan_passes_through():
     """A bad batch has to show in the loss."""
-    from utils import vectors as kernels
+    from utils.cpu import vectors as kernels
 
     x = np.array([np.nan, -np.inf, -3, 0, 1e-3, 50], np.float32)
     with np.errstate(over="ignore"):

@@ -20,11 +20,12 @@ from synthesizer.loss import tacotron_losses
 from synthesizer.model import Prediction, Tacotron, TacotronConfig
 from synthesizer.schedule import StagedPlan, parse_schedule, stage_at
 from synthesizer.train import jittered, train
-from utils import checkpoint, manifest
-from utils.audio import MelFormat, load, mel_spectrogram
-from utils.cli import UserError
-from utils.paths import SynthesizerData, save_npy, save_text
-from utils.training import SKIPS_TO_GIVE_UP
+from utils.data import rows as manifest
+from utils.data.audio import MelFormat, load, mel_spectrogram
+from utils.data.paths import SynthesizerData, save_npy, save_text
+from utils.errors import UserError
+from utils.models import checkpoint
+from utils.training.run import SKIPS_TO_GIVE_UP
 
 ROOT = Path(__file__).parent.parent
 SIZES = (

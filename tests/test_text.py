@@ -23,12 +23,13 @@ from synthesizer.text import (
     spoken_length,
     text_to_ids,
 )
-from synthesizer.word_times import WordTimes, symbol_ends
+from synthesizer.text.word_times import WordTimes, symbol_ends
 from tests.test_synthesizer_train import ROOT, UNSEEN, run, write_data
-from utils import checkpoint, manifest
-from utils.cli import UserError
 from utils.corpora import find_speakers, list_utterances
-from utils.paths import SynthesizerData
+from utils.data import rows as manifest
+from utils.data.paths import SynthesizerData
+from utils.errors import UserError
+from utils.models import checkpoint
 
 READ_AS = {
     # cardinals

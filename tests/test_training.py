@@ -14,11 +14,12 @@ import torch
 from torch import nn
 
 from tests.leftovers import left_by_a_kill
-from utils import checkpoint, training
-from utils.batching import EpochPlan, held_out, rng
-from utils.cli import UserError
-from utils.paths import save_text, write_atomically
-from utils.training import SKIPS_TO_GIVE_UP, Run, RunOptions
+from utils.data.paths import save_text, write_atomically
+from utils.errors import UserError
+from utils.models import checkpoint
+from utils.training import run as training
+from utils.training.batching import EpochPlan, held_out, rng
+from utils.training.run import SKIPS_TO_GIVE_UP, Run, RunOptions
 
 
 @dataclass(frozen=True)
@@ -205,7 +206,7 @@ def test_a_visdom_that_dies_while_training_is_given_up_in_one_line(tmp_path, cap
 
 
 def test_stages_share_a_folder_and_do_not_forget_each_other_s_numbers(tmp_path):
-    from utils.board import Board
+    from utils.boards.board import Board
 
     train(tmp_path, 3)
     board = Board(tmp_path / "tiny", "vocoder", None)
@@ -219,7 +220,7 @@ def test_stages_share_a_folder_and_do_not_forget_each_other_s_numbers(tmp_path):
 
 
 def test_a_figure_that_fails_does_not_stop_the_board(tmp_path):
-    from utils.board import Board
+    from utils.boards.board import Board
 
     board = Board(tmp_path, "vocoder", None)
     board.figure(1, "broken", lambda: 1 / 0)

@@ -18,7 +18,7 @@ from encoder.verification import (
     verify,
     verify_pairs,
 )
-from utils.cli import UserError
+from utils.errors import UserError
 
 # ---- error rates
 

@@ -14,8 +14,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from utils import plot
-from utils.board import Board
+from utils.boards import plot
+from utils.boards.board import Board
 
 ROOT = Path(__file__).parent.parent
 

@@ -8,8 +8,8 @@ import torch
 
 from tests.published_state import published_state
 from tests.vocoder_data import FORMAT, tiny_vocoder, write_vocoder
-from utils import checkpoint
-from utils.cli import UserError
+from utils.errors import UserError
+from utils.models import checkpoint
 from vocoder import inference
 from vocoder.distribution import LogisticMixture, MuLaw
 from vocoder.model import WaveRNNConfig, pad_mels

@@ -14,8 +14,8 @@ import pytest
 
 from tests.leftovers import left_by_a_kill
 from tests.vocoder_data import FORMAT, write_speech, write_synthesizer
-from utils import manifest
-from utils.cli import UserError
+from utils.data import rows as manifest
+from utils.errors import UserError
 from vocoder.preprocess import cut_batches, preprocess
 
 ROOT = Path(__file__).parent.parent

@@ -16,10 +16,11 @@ import torch
 
 import vocoder.train
 from tests.vocoder_data import FORMAT, write_speech
-from utils import audio, manifest
-from utils.average import Average
-from utils.cli import UserError
-from utils.paths import VocoderData, save_npy
+from utils.data import audio
+from utils.data import rows as manifest
+from utils.data.paths import VocoderData, save_npy
+from utils.errors import UserError
+from utils.training.average import Average
 from vocoder.dataset import CropDataset, CropPlan, collate, even_windows, find_sources
 from vocoder.distribution import LogisticMixture, MuLaw
 from vocoder.inference import Vocoder

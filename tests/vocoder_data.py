@@ -9,10 +9,12 @@ import torch
 
 from synthesizer.model import Tacotron, TacotronConfig
 from synthesizer.text import SYMBOLS
-from utils import audio, checkpoint, manifest
-from utils.audio import MelFormat
-from utils.manifest import Row
-from utils.paths import SynthesizerData, save_npy, save_text
+from utils.data import audio
+from utils.data import rows as manifest
+from utils.data.audio import MelFormat
+from utils.data.paths import SynthesizerData, save_npy, save_text
+from utils.data.rows import Row
+from utils.models import checkpoint
 from vocoder.model import WaveRNN, WaveRNNConfig
 
 FORMAT = MelFormat()

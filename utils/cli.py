@@ -1,36 +1,23 @@
-"""Command lines: help that documents, errors of one line, `--hparams` checked against dataclasses. Imports nothing heavy."""
+"""Command lines: help that documents, errors in one line. Imports nothing heavy."""
 
 import argparse
-import dataclasses
-import difflib
-import math
 import os
 import sys
-import typing
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-# Threads that wait should soon sleep: on a busy CPU, OpenMP's long spinning makes a training step tens of times slower, and
-# without any, one of a small model takes twice as long. Read when torch is imported, which the scripts do after this module.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-os.environ.setdefault("GOMP_SPINCOUNT", "3000")
-# numpy's own products are small ones: shared between threads they take a multiple of the time. Read when numpy is imported.
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+from utils.config import Described, describe
+from utils.errors import UserError
 
-DEFAULT_MODELS = Path("saved_models/default")  # what the scripts take where no model is named
-
-
-class UserError(Exception):
-    """A mistake the user can mend, in one line: the file, what is wrong, what to do. Never shown as a traceback."""
-
-    def __init__(self, message: str, exit_code: int = 1) -> None:
-        super().__init__(message, exit_code)  # both, so that it survives being pickled by a worker process
-        self.message = message
-        self.exit_code = exit_code
-
-    def __str__(self) -> str:
-        return self.message
+ENVIRONMENT = {
+    # Waiting threads should soon sleep: on a busy CPU, OpenMP's long spinning makes a training step many times slower.
+    "OMP_WAIT_POLICY": "PASSIVE",
+    "GOMP_SPINCOUNT": "3000",
+    # numpy's own products are small here; shared between threads they take several times as long.
+    "OPENBLAS_NUM_THREADS": "1",
+}
 
 
 class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
@@ -41,6 +28,15 @@ class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
             return action.help
         return super()._get_help_string(action)
 
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        """Keeps the lines of the table of settings; wraps everything else."""
+        if "\n" not in text:
+            return super()._fill_text(text, width, indent)
+        hanging = indent + " " * 4
+        return "\n".join(
+            textwrap.fill(line, width, initial_indent=indent, subsequent_indent=hanging) for line in text.split("\n")
+        )
+
 
 def parser(description: str) -> argparse.ArgumentParser:
     """A parser whose `-h` tells every default. Paths are best read with `type=Path`."""
@@ -48,7 +44,12 @@ def parser(description: str) -> argparse.ArgumentParser:
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run a script's main: a UserError becomes one line and its exit code, Ctrl-C becomes 130."""
+    """Run a script's main: a UserError becomes one line and its exit code, Ctrl-C becomes 130.
+
+    Sets ENVIRONMENT where it is not set already; torch and numpy, imported inside main, read it then.
+    """
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
     try:
         main()
     except UserError as error:
@@ -94,9 +95,20 @@ COUNT = whole_number(at_least=0)
 SEED = whole_number(at_least=0, at_most=2**32 - 1)  # what every generator of random numbers takes
 
 
-def add_hparams(to: argparse.ArgumentParser, what: str) -> None:
-    """Add --hparams; `what` names the settings it can change, for the help."""
-    to.add_argument("--hparams", default="", metavar="A=1,B=2", help=f"settings to change, by name: {what}")
+def add_hparams(to: argparse.ArgumentParser, *configs: Any) -> None:
+    """Add --hparams, which changes the fields of these dataclasses (or instances); the help lists each with its default."""
+    to.add_argument("--hparams", default="", metavar="A=1,B=2", help="settings to change by name, as listed below")
+    if isinstance(configs[0], str):  # to go once every script names its dataclasses
+        to.epilog = configs[0]
+        return
+    known = {each.name: each for config in reversed(configs) for each in describe(config)}
+    names = dict.fromkeys(each.name for config in configs for each in describe(config))
+    lines = [f"  {known[name].name}={known[name].default}  {_explained(known[name])}" for name in names]
+    to.epilog = "\n".join(["settings for --hparams, with their defaults:", *lines])
+
+
+def _explained(each: Described) -> str:
+    return f"{each.meaning} ({each.unit})" if each.unit else each.meaning
 
 
 def add_scheduler(to: argparse.ArgumentParser) -> None:
@@ -151,72 +163,5 @@ RUN_ARGUMENTS = (
 
 
 def run_options(args: argparse.Namespace) -> dict[str, Any]:
-    """The parsed training arguments as keyword arguments of utils.training.RunOptions."""
+    """The parsed training arguments as keyword arguments of utils.training.run.RunOptions."""
     return {name: getattr(args, name) for name in RUN_ARGUMENTS} | {"visdom": not args.no_visdom}
-
-
-def parse_overrides(text: str) -> dict[str, str]:
-    """`"a=1,b=2"` -> {"a": "1", "b": "2"}. Raises UserError (exit 2) for anything that is not name=value."""
-    overrides = {}
-    for part in filter(None, (part.strip() for part in text.split(","))):
-        name, equals, value = part.partition("=")
-        if not equals or not name.strip():
-            raise UserError(f"--hparams: {part!r} is not name=value (write --hparams a=1,b=2)", exit_code=2)
-        overrides[name.strip()] = value.strip()
-    return overrides
-
-
-def check_at_least(config: Any, minimum: float, *names: str) -> None:
-    """For the __post_init__ of a dataclass: ValueError, naming the field, where one of these is (or holds) less."""
-    for name in names:
-        value = getattr(config, name)
-        if min(value if isinstance(value, tuple) else (value,), default=minimum) < minimum:
-            raise ValueError(f"{name} must be at least {minimum}, not {value}")
-
-
-def override(overrides: dict[str, str], *configs: Any) -> tuple[Any, ...]:
-    """Copies of the dataclass instances with the named fields replaced; a name changes every config that has it.
-
-    Raises UserError (exit 2) for a name that none of them has, with the nearest names, and for a value of the wrong type.
-    """
-    known = {field.name for config in configs for field in dataclasses.fields(config)}
-    for name in overrides:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=3, cutoff=0.4) or sorted(known)
-            raise UserError(f"--hparams: no setting is called {name!r}; nearest: {', '.join(near)}", exit_code=2)
-    return tuple(_replaced(config, overrides) for config in configs)
-
-
-def _replaced(config: Any, overrides: dict[str, str]) -> Any:
-    types = typing.get_type_hints(type(config))
-    names = [field.name for field in dataclasses.fields(config) if field.name in overrides]
-    values = {name: _converted(name, overrides[name], types[name]) for name in names}
-    try:
-        return dataclasses.replace(config, **values)
-    except ValueError as error:  # a dataclass may check its values in __post_init__
-        raise UserError(f"--hparams: {error}", exit_code=2) from error
-
-
-def _converted(name: str, text: str, kind: Any) -> Any:
-    try:
-        if kind is bool:
-            return {"true": True, "1": True, "false": False, "0": False}[text.lower()]
-        if typing.get_origin(kind) is tuple:
-            parts, kinds = text.split(":"), typing.get_args(kind)
-            if Ellipsis not in kinds and len(parts) != len(kinds):
-                raise ValueError
-            return tuple(kinds[0](part) for part in parts)
-        value = kind(text)
-        if kind is float and not math.isfinite(value):
-            raise ValueError
-        return value
-    except (KeyError, ValueError) as error:
-        label = _label(kind)
-        raise UserError(f"--hparams: {name}={text!r} is not of type {label}", exit_code=2) from error
-
-
-def _label(kind: Any) -> str:
-    if typing.get_origin(kind) is not tuple:
-        return {int: "whole number", float: "finite number", bool: "true or false"}.get(kind, kind.__name__)
-    kinds = typing.get_args(kind)
-    return "numbers a:b:c" if Ellipsis in kinds else f"{len(kinds)} numbers a:b"

@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from utils import cli
+from utils.config import DEFAULT_MODELS
+from utils.errors import UserError
 
 if TYPE_CHECKING:
     import torch
@@ -19,20 +21,18 @@ def export(paths: dict[str, Path], out_dir: Path, limit: float = LIMIT) -> dict[
     UserError, and nothing is written, where a weight is not finite or too large for half precision, where synthesizer and
     vocoder differ in their mel format, or where the files would have more than `limit` MB together.
     """
-    from utils import checkpoint
-    from utils.paths import write_atomically
+    from utils.data.paths import write_atomically
+    from utils.models import checkpoint
 
     written = {stage: Path(out_dir) / f"{stage}.pt" for stage in paths}
     contents = {stage: checkpoint.load(path, stage) for stage, path in paths.items()}
     for stage, path in written.items():
         if path.exists() and path.samefile(paths[stage]):
-            raise cli.UserError(
-                f"{path}: would be replaced by its own small copy, and its run not go on; name another --out_dir"
-            )
+            raise UserError(f"{path}: would be replaced by its own small copy, and its run not go on; name another --out_dir")
     _check_pair(paths, contents)
     files = {stage: _serialized(exported(content, paths[stage])) for stage, content in contents.items()}
     if (megabytes := sum(map(len, files.values())) / 1e6) > limit:
-        raise cli.UserError(f"{', '.join(map(str, paths.values()))}: {megabytes:.1f} MB in half precision, over the limit of "
+        raise UserError(f"{', '.join(map(str, paths.values()))}: {megabytes:.1f} MB in half precision, over the limit of "
                             f"{limit:g} MB; train smaller models, or raise --limit")  # fmt: skip
     for stage, path in written.items():
         with write_atomically(path) as temporary:
@@ -44,7 +44,7 @@ def exported(content: dict[str, Any], path: Path) -> dict[str, Any]:
     """A checkpoint's content without what only training needs, and its weights, the averaged ones if there are any, in half
     precision. It loads like any other checkpoint, as fp32. UserError, naming `path`, for a weight that half precision lacks.
     """
-    from utils import checkpoint
+    from utils.models import checkpoint
 
     weights = checkpoint.averaged(content)["model_state"]
     halved = {name: _halved(path, name, value) for name, value in weights.items()}
@@ -58,7 +58,7 @@ def _halved(path: Path, name: str, value: "torch.Tensor") -> "torch.Tensor":
         return value.clone()
     half = value.half()
     if not bool(half.isfinite().all()):
-        raise cli.UserError(f"{path}: {name} holds a weight of {value.abs().max():.3g}, and half precision ends at 65504; its "
+        raise UserError(f"{path}: {name} holds a weight of {value.abs().max():.3g}, and half precision ends at 65504; its "
                             "training went wrong, take a backup")  # fmt: skip
     return half
 
@@ -67,7 +67,7 @@ def _check_pair(paths: dict[str, Path], contents: dict[str, dict[str, Any]]) -> 
     """Whether synthesizer and vocoder, if both are there, speak of the same mels."""
     makes, reads = (contents[stage]["mel"] if stage in contents else None for stage in ("synthesizer", "vocoder"))
     if makes and reads and makes != reads:
-        raise cli.UserError(f"{paths['vocoder']}: reads other mels than {paths['synthesizer']} makes, so that the two cannot "
+        raise UserError(f"{paths['vocoder']}: reads other mels than {paths['synthesizer']} makes, so that the two cannot "
                             f"speak together; vocoder: {reads}; synthesizer: {makes}")  # fmt: skip
 
 
@@ -89,7 +89,7 @@ def main() -> None:
     stages = ("encoder", "synthesizer", "vocoder")
     for stage in stages:
         parser.add_argument(f"-{stage[0]}", f"--{stage}", type=Path, metavar="FILE", help=f"{stage}.pt of a run")
-    parser.add_argument("-o", "--out_dir", type=Path, default=cli.DEFAULT_MODELS, metavar="DIR",
+    parser.add_argument("-o", "--out_dir", type=Path, default=DEFAULT_MODELS, metavar="DIR",
                         help="folder to write encoder.pt, synthesizer.pt, vocoder.pt into, those that are given; files of "
                         "these names are replaced")  # fmt: skip
     parser.add_argument("--limit", type=float, default=LIMIT, metavar="MB",

@@ -13,7 +13,7 @@ from vocoder.model import WaveRNN
 def has_bf16() -> bool:
     """Whether products in bfloat16 can be compiled here."""
     try:
-        from utils import vectors
+        from utils.cpu import vectors
     except ImportError:  # no numba
         return False
     return vectors.HAS_BF16
@@ -27,7 +27,7 @@ class CompiledLoop:
     """
 
     def __init__(self, model: WaveRNN, precision: str):
-        from utils import vectors
+        from utils.cpu import vectors
         from vocoder import kernels
 
         self._kernels, self._bf16 = kernels, precision == "bf16"

@@ -9,12 +9,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from utils import audio, manifest
-from utils.audio import MelFormat
-from utils.batching import rng
-from utils.cli import UserError
-from utils.manifest import Row
-from utils.paths import SynthesizerData, VocoderData
+from utils.data import audio
+from utils.data import rows as manifest
+from utils.data.audio import MelFormat
+from utils.data.paths import SynthesizerData, VocoderData
+from utils.data.rows import Row
+from utils.errors import UserError
+from utils.training.batching import rng
 from vocoder.distribution import Distribution
 from vocoder.model import SILENCE
 

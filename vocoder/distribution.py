@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from utils import audio
+from utils.data import audio
 
 
 class Distribution(Protocol):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from utils.audio import MelFormat, output_filter
+from utils.data.audio import MelFormat, output_filter
 from vocoder.fold import Fold, Joiner, plan
 from vocoder.loop import Loop, Tables, filter_taps, margin, prepare, split
 from vocoder.loops import fastest

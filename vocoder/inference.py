@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from utils import checkpoint
-from utils.audio import MelFormat
-from utils.cli import UserError
+from utils.data.audio import MelFormat
+from utils.errors import UserError
+from utils.models import checkpoint
 from vocoder.fold import OVERLAP, TARGET
 from vocoder.generate import Generator, Progress
 from vocoder.model import WaveRNN, WaveRNNConfig, check_sizes

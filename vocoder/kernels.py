@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from utils import vectors
-from utils.vectors import exp, keep, multiply, put, sigmoid, tanh, text_of
+from utils.cpu import vectors
+from utils.cpu.vectors import exp, keep, multiply, put, sigmoid, tanh, text_of
 
 _vectorised = njit(nogil=True, fastmath=True, error_model="numpy")  # numpy: dividing raises nothing, which would be a branch
 BLOCK = 16  # classes whose probabilities are summed before the drawn one is searched

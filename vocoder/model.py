@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from utils.audio import MelFormat
-from utils.cli import UserError, check_at_least
+from utils.config import check_at_least
+from utils.data.audio import MelFormat
+from utils.errors import UserError
 from vocoder import recurrence
 from vocoder.distribution import Distribution, distribution
 from vocoder.upsample import Upsample

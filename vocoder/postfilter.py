@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import scipy.signal
 
-from utils.audio import MelFormat, bands_to_bins, mel_spectrogram
+from utils.data.audio import MelFormat, bands_to_bins, mel_spectrogram
 from vocoder.contrast import with_contrast
 from vocoder.periods import average_periods, reach
 

@@ -16,10 +16,11 @@ import torch
 from tqdm import tqdm
 
 from synthesizer.inference import Synthesizer
-from utils import manifest
-from utils.cli import UserError, check_at_least, override, parse_overrides
-from utils.manifest import Row
-from utils.paths import SynthesizerData, VocoderData, remove_leftovers, save_npy, save_text
+from utils.config import check_at_least, override, parse_overrides
+from utils.data import rows as manifest
+from utils.data.paths import SynthesizerData, VocoderData, remove_leftovers, save_npy, save_text
+from utils.data.rows import Row
+from utils.errors import UserError
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 

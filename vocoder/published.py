@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from utils.audio import MelFormat
-from utils.checkpoint import averaged
+from utils.data.audio import MelFormat
+from utils.models.checkpoint import averaged
 from vocoder.model import WaveRNN, WaveRNNConfig
 
 # Names of the published layout -> ours, in order; a name goes through all of them.

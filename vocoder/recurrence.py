@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from utils.device import autocasts_to_bf16_on_cpu, bits
-from utils.product import Product
+from utils.cpu.packed_linear import Product
+from utils.models.device import autocasts_to_bf16_on_cpu, bits
 
 
 def is_faster(x: Tensor) -> bool:

@@ -7,13 +7,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from utils import manifest, plot
-from utils.audio import MelFormat, mel_spectrogram
-from utils.average import Average
-from utils.batching import batches, held_out
-from utils.cli import UserError, check_at_least, parse_overrides
-from utils.paths import SynthesizerData, VocoderData
-from utils.training import Run, RunOptions
+from utils.boards import plot
+from utils.config import check_at_least, parse_overrides
+from utils.data import rows as manifest
+from utils.data.audio import MelFormat, mel_spectrogram
+from utils.data.paths import SynthesizerData, VocoderData
+from utils.errors import UserError
+from utils.training.average import Average
+from utils.training.batching import batches, held_out
+from utils.training.run import Run, RunOptions
 from vocoder.dataset import Batch, CropDataset, CropPlan, Sources, collate, even_windows, find_sources
 from vocoder.fold import OVERLAP, TARGET
 from vocoder.generate import generate_wave

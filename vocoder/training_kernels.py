@@ -7,7 +7,7 @@ Shapes: B crops, H units. Numbers are bfloat16 unless said otherwise.
 
 from numba import njit
 
-from utils.bf16 import OPTIONS, f32, from_bf16, sigmoid, tanh, to_bf16
+from utils.cpu.bf16 import OPTIONS, f32, from_bf16, sigmoid, tanh, to_bf16
 
 
 @njit(**OPTIONS)

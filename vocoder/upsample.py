@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from utils.ranks import BatchNorm
+from utils.training.ranks import BatchNorm
 
 
 class ResidualBlock(nn.Module):

@@ -9,7 +9,7 @@ load and rounded turn into float32 and back. Imported where it is used, as it ta
 from numba import types
 from numba.extending import overload
 
-from utils.bf16 import OPTIONS, from_bf16, to_bf16
+from utils.cpu.bf16 import OPTIONS, from_bf16, to_bf16
 
 SUMS = {**OPTIONS, "fastmath": {"contract", "reassoc"}}  # sums in any order, as vector code needs; NaN still passes through
 

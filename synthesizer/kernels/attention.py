@@ -10,8 +10,8 @@ import numpy as np
 from numba import njit
 
 from synthesizer.kernels.arithmetic import SUMS, load, rounded
-from utils.bf16 import OPTIONS, f32
-from utils.vectors import exp, tanh
+from utils.cpu.bf16 import OPTIONS, f32
+from utils.cpu.vectors import exp, tanh
 
 
 @njit(**SUMS)

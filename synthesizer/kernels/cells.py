@@ -8,8 +8,8 @@ Shapes: B rows, H units. State arrays are float32; those called rounded may be o
 from numba import njit
 
 from synthesizer.kernels.arithmetic import load, rounded
-from utils.bf16 import OPTIONS, f32
-from utils.vectors import sigmoid, tanh
+from utils.cpu.bf16 import OPTIONS, f32
+from utils.cpu.vectors import sigmoid, tanh
 
 
 @njit(**OPTIONS)

@@ -9,8 +9,8 @@ from collections.abc import Callable
 
 from numba import njit
 
-from utils import vectors
-from utils.vectors import keep, multiply, put, sigmoid, tanh, text_of
+from utils.cpu import vectors
+from utils.cpu.vectors import keep, multiply, put, sigmoid, tanh, text_of
 
 _vectorised = njit(nogil=True, fastmath={"contract", "reassoc", "nsz"}, error_model="numpy")
 

@@ -11,7 +11,7 @@ import numpy as np
 from numba import njit
 
 from synthesizer.kernels.arithmetic import SUMS, load, rounded
-from utils.bf16 import f32
+from utils.cpu.bf16 import f32
 
 
 @njit(inline="always", **SUMS)

@@ -16,9 +16,9 @@ from numba import njit
 
 from synthesizer.kernels import gru as gru_kernels
 from synthesizer.kernels.gru import gru
-from utils import threads, vectors
-from utils.threads import meet
-from utils.vectors import COLUMNS, exp, keep, multiply_panel, put, sigmoid, tanh, text_of
+from utils.cpu import threads, vectors
+from utils.cpu.threads import meet
+from utils.cpu.vectors import COLUMNS, exp, keep, multiply_panel, put, sigmoid, tanh, text_of
 
 # No flag that lets the compiler assume that there is no NaN: a broken model must not look like speech.
 _vectorised = njit(nogil=True, fastmath={"contract", "reassoc", "nsz"}, error_model="numpy")
@@ -27,7 +27,7 @@ ZERO, ONE = np.float32(0), np.float32(1)
 
 
 class Weights(NamedTuple):
-    """Packed matrices (panels, inputs, COLUMNS), see utils.vectors.pack, and vectors."""
+    """Packed matrices (panels, inputs, COLUMNS), see utils.cpu.vectors.pack, and vectors."""
 
     prenet1: np.ndarray
     prenet1_bias: np.ndarray
@@ -94,7 +94,7 @@ class Answer(NamedTuple):
 @_vectorised
 def _speak(weights, text, buffers, noise, answer, first_step, thread, n_threads, met):
     """n steps from `first_step` on, as thread `thread` of n_threads that do the same side by side. noise (n, B, sizes of the
-    pre-net): the factors of its dropout. met: (1,) int64, 0, see utils.threads.meet."""
+    pre-net): the factors of its dropout. met: (1,) int64, 0, see utils.cpu.threads.meet."""
     B, n_meetings = len(buffers.x), 0
     first, last = thread * B // n_threads, (thread + 1) * B // n_threads
     for step in range(len(noise)):

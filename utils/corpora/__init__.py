@@ -4,6 +4,7 @@ Finding speakers opens no audio and lists no utterances; these are listed speake
 that memory does not grow with the corpus.
 """
 
+from utils.corpora.alignments import parse_alignment, time_files
 from utils.corpora.layout import AUDIO_SUFFIXES, Corpus, Listing, Speaker, Utterance
 from utils.corpora.preflight import Need, preflight
 from utils.corpora.registry import (
@@ -17,7 +18,6 @@ from utils.corpora.registry import (
     split_present,
     stem,
 )
-from utils.corpora.wordtimes import parse_alignment, time_files
 
 __all__ = [
     "AUDIO_SUFFIXES",

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from utils.cli import UserError
 from utils.corpora.layout import (
     AUDIO_SUFFIXES,
     Corpus,
@@ -12,6 +11,7 @@ from utils.corpora.layout import (
     relative_name,
     texts_in_files_of_their_own,
 )
+from utils.errors import UserError
 
 
 def folders(folder: Path, subset: str) -> list[tuple[str, Path]]:

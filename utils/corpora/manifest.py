@@ -8,9 +8,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-from utils.cli import UserError
 from utils.corpora.layout import Corpus, Speaker, Utterance
 from utils.corpora.lines import LineIndex, index_of
+from utils.errors import UserError
 
 AUDIO_COLUMNS = ("file", "audio", "path")
 NO_SPEAKER = b""  # the key of lines that name none

@@ -11,10 +11,10 @@ from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
-from utils.cli import UserError
+from utils.corpora.alignments import time_files
 from utils.corpora.layout import Speaker
 from utils.corpora.registry import CORPORA, relative
-from utils.corpora.wordtimes import time_files
+from utils.errors import UserError
 
 N_SPEAKERS = 64  # of a corpus, whose folders are listed
 N_HEADERS = 64  # of a corpus's audio files, that are opened

@@ -5,8 +5,8 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from utils.cli import UserError
 from utils.corpora import librispeech
+from utils.corpora.alignments import add_word_times
 from utils.corpora.folder import FOLDER
 from utils.corpora.layout import Corpus, Listing, Speaker, Utterance, disk_name, enumerate_names, folders_in, no_subsets
 from utils.corpora.librispeech import LIBRISPEECH
@@ -15,7 +15,7 @@ from utils.corpora.mailabs import MAILABS
 from utils.corpora.manifest import MANIFEST
 from utils.corpora.vctk import VCTK
 from utils.corpora.voxceleb import VOXCELEB1, VOXCELEB2
-from utils.corpora.wordtimes import add_word_times
+from utils.errors import UserError
 
 NAMED = {
     "LibriSpeech": LIBRISPEECH,

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from utils.cli import UserError
 from utils.corpora.layout import Corpus, Speaker, audio_below, folders_in, numbered_lines, relative_name
+from utils.errors import UserError
 
 ANGLOPHONE = {"ireland", "uk", "usa", "canada", "australia", "new zealand", "india"}
 EVERYONE = "all"

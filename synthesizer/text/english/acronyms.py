@@ -1,0 +1,60 @@
+"""Words in capitals: letter by letter ("BBC"), unless they are said as words ("NASA") or only stressed ("STOP")."""
+
+import re
+
+from synthesizer.text.english.listed import listed
+
+RESPELT = {"OK": "okay", "JPEG": "jay-peg", "IEEE": "i triple e", "NAACP": "n double a c p"}
+# With vowels among them, and yet letter by letter; in a text all in capitals, too.
+SPELT = frozenset(
+    listed(
+        "USA UK EU FBI CIA CEO AFAIK AMEX ASAP EULA FAQ IAEA ISBN ISO NBA NCAA OECD OSCE UAE UCLA UNHCR USSR USB VIP YMCA YWCA "
+        "ACLU HIV EEG ECG LGBTQ SUV AOL UFO"
+    )
+)
+PRONOUNCED = frozenset(listed("RAM ROM PIN SIM ZIP GIF DOS LAN WAN MAC ACE HAL SAM"))  # of three letters
+# Words of two and three letters that are written in capitals for stress more often than as somebody's initials.
+SHORT_WORDS = frozenset(
+    listed(
+        "AM AN AS AT BE BY DO GO HE IF IN IS IT ME MY NO OF OH ON OR SO TO UP WE YE AH HA HO HI HM HMM SH SHH PST BRR "
+        "MR MS DR ST ACT ADD AGE AGO AID AIM AIR ALL AND ANY ARE ARM ART ASK ATE BAD BAG BAN BAR BAY BED BET BIG BIT "
+        "BOX BOY BUS BUT BUY BYE CAN CAR CAT COW CRY CUP CUT DAD DAY DID DIE DIG DOG DRY DUE EAR EAT EGG END EVE EYE "
+        "FAR FAT FEW FIT FLY FOR FOX FUN GAS GET GOD GOT GUN GUY HAD HAS HAT HER HEY HID HIM HIS HIT HOT HOW ICE ILL "
+        "ITS JOB JOY KEY KID LAW LAY LEG LET LIE LOT LOW MAD MAN MAP MAY MEN MET MIX MOM MUD MUM NET NEW NOR NOT NOW "
+        "NUT ODD OFF OIL OLD ONE OUR OUT OWE OWN PAY PEN PET PUT RAN RED RID RUN SAD SAT SAW SAY SEA SEE SET SHE SIT "
+        "SIX SKY SON SUM SUN TAX TEA TEN THE TIE TIN TIP TOO TOP TRY TWO USE WAR WAS WAY WET WHO WHY WIN WON YES YET "
+        "YOU"
+    )
+)
+INTERJECTIONS = frozenset(
+    listed("HM HMM HMMM SH SHH SHHH PST PSST BRR BRRR GRR GRRR TSK PFFT ZZZ NTH TH ND RD MR MRS MS DR ST")
+)
+
+_CAPITALS = re.compile(r"(?<![\w'])([A-Z]{2,})(?:('?s)\b|\b(?!'[A-Z]))")
+_LOWER = re.compile(r"\b[A-Z]*[a-z]")
+_VOWEL = re.compile("[AEIOUY]")
+
+
+def is_shouted(text: str) -> bool:
+    """Whether all of the text is in capitals, which then tell nothing: so are LibriSpeech's."""
+    return not _LOWER.search(text)
+
+
+def expand(text: str, is_shouted: bool) -> str:
+    """Words in capitals as letters with spaces between, where they are initials."""
+    return _CAPITALS.sub(lambda match: _word(match, is_shouted), text)
+
+
+def _word(match: re.Match[str], is_shouted: bool) -> str:
+    word, ending = match[1], match[2] or ""
+    if word in RESPELT and not is_shouted:
+        return RESPELT[word] + ending
+    if not _is_spelt(word, is_shouted):
+        return match[0]
+    return " ".join(word).lower() + ("'s" if ending else "")
+
+
+def _is_spelt(word: str, is_shouted: bool) -> bool:
+    if word in PRONOUNCED or word in INTERJECTIONS or (word in SHORT_WORDS and not is_shouted):
+        return False
+    return word in SPELT or not _VOWEL.search(word) or (len(word) <= 3 and not is_shouted)

@@ -1,0 +1,52 @@
+"""Web and e-mail addresses, handles and hash tags: "www.example.com/news" -> "w w w dot example dot com slash news"."""
+
+import re
+
+from synthesizer.text.english.listed import listed
+
+SIGNS = {".": "dot", "/": "slash", "-": "dash", "_": "underscore", "@": "at", "?": "question mark", "=": "equals", "&": "and",
+         "#": "hash", "%": "percent", "+": "plus", "~": "tilde", ":": "colon", "^": "caret"}  # fmt: skip
+# Of domains that are written without www and https, and of files: no English word among them, as full stops lack spaces.
+ENDINGS = listed(
+    "com org net edu gov io ai info eu uk de fr es nl ch ca au jp txt pdf html jpg png mp3 wav exe zip py csv json"
+)
+SAID_AS_WORDS = frozenset(["com", "org", "net", "gov", "edu", "info", "wav", "zip"])
+
+_NAME = r"[A-Za-z0-9](?:[\w-]*[A-Za-z0-9])?"
+_EMAIL = re.compile(rf"(?<![\w.])[\w.+-]+@{_NAME}(?:\.{_NAME})+")
+_URL = re.compile(r"\b(?:https?|ftp)://[^\s<>\"')\]]+|\bwww\.[^\s<>\"')\]]+", re.I)
+_DOMAIN = re.compile(rf"(?<![\w.@/])(?:{_NAME}\.)+(?:{'|'.join(ENDINGS)})\b(?![.@]\w)(?:/[^\s<>\"')\]]*)?")
+_HANDLE = re.compile(r"(?<![\w@])@(\w+)")
+_HASH_TAG = re.compile(r"(?<![\w#])#([A-Za-z]\w*)")
+_STOPS = ".,;:!?"  # at its end, they belong to the sentence
+_PIECE = re.compile(r"[^\W\d_]+|\d+|[^\w\s]|_")
+
+
+def expand(text: str) -> str:
+    """Addresses as they are told to somebody; a scheme (https://) is left out, as everybody does."""
+    if "." not in text and "@" not in text and "#" not in text and "//" not in text:
+        return text
+    for pattern in (_EMAIL, _URL, _DOMAIN):
+        text = pattern.sub(_address, text)
+    text = _HANDLE.sub(lambda m: f"at {_words(m[1])}", text)
+    return _HASH_TAG.sub(lambda m: f"hashtag {_words(m[1])}", text)
+
+
+def _address(match: re.Match[str]) -> str:
+    address = match[0].rstrip(_STOPS)
+    stops = match[0][len(address) :]
+    return _words(re.sub(r"^\w+://", "", address).rstrip("/")) + stops
+
+
+def _words(address: str) -> str:
+    pieces = _PIECE.findall(address)
+    spoken = (_piece(piece, i and pieces[i - 1] == ".") for i, piece in enumerate(pieces))
+    return " ".join(spoken)
+
+
+def _piece(piece: str, is_after_dot: bool) -> str:
+    if piece in SIGNS:
+        return SIGNS[piece]
+    lower = piece.lower()
+    is_spelt = not re.search("[aeiouy]", lower) or (is_after_dot and len(piece) <= 3 and lower not in SAID_AS_WORDS)
+    return " ".join(lower) if is_spelt and piece.isascii() and piece.isalpha() else lower

@@ -1,0 +1,90 @@
+"""Times of day and dates."""
+
+import re
+
+from synthesizer.text.english.listed import listed
+from synthesizer.text.english.numerals import cardinal, number, ordinal
+
+MONTHS = listed("January February March April May June July August September October November December")
+
+_SHORT = {month[:3]: month for month in MONTHS} | {"Sept": "September"}
+_MONTH = rf"(?:({'|'.join(MONTHS)})|({'|'.join(_SHORT)})\b\.?)"
+_HALF = r"(?:\s?([AaPp])\.?\s?[Mm]\b(\.)?)"
+_TIME = re.compile(rf"(?<![\w:.,-])(\d{{1,2}}):([0-5]\d)(?::([0-5]\d))?(?![\d:]){_HALF}?")
+_HOUR = re.compile(rf"(?<![\w:.,])(1[0-2]|0?[1-9]){_HALF}")
+_DOTTED_HOUR = re.compile(r"(?<![\w:.,])(\d{1,2})\.([0-5]\d)(?=\s?[AaPp]\.?\s?[Mm]\b)")
+_SPAN = re.compile(r"(?<=\d:\d\d)-(?=\d{1,2}:\d\d)|(?<=\d[ap]m)-(?=\d)|(?<=\d [ap]m)-(?=\d)")
+_RATIO = re.compile(r"(?<![\w:.,])(\d+):(\d+)(?![\d:])")
+_ISO = re.compile(r"\b(\d{4})-(\d\d)-(\d\d)\b")
+_NUMERIC = re.compile(r"(?<![\w/.])(\d{1,2})([/.])(\d{1,2})\2(\d{4}|\d\d)(?![\w/]|\.\d)")
+_DAY_FIRST = re.compile(rf"(\b[Tt]he\s+)?\b([12]?\d|3[01])(?:st|nd|rd|th)?(\s+of)?\s+{_MONTH}(?![\w-])(?:(,?)\s+(\d{{4}})\b)?")
+_MONTH_FIRST = re.compile(
+    rf"\b{_MONTH}\s+([12]?\d|3[01])(?:st|nd|rd|th)?(?:-([12]?\d|3[01])(?:st|nd|rd|th)?)?(?![\w:/%]|[.,]\d)(?:(,?)\s+(\d{{4}})\b)?"
+)
+_SHORT_MONTH = re.compile(rf"\b({'|'.join(_SHORT)})\.?\s+(?=\d{{4}}\b)")
+
+
+def expand(text: str) -> str:
+    """ "7:05 pm" -> "seven oh five p m", "4 July 1776" -> "the fourth of July seventeen seventy-six"."""
+    text = _ISO.sub(lambda m: _date(m[0], int(m[2]), int(m[3]), m[1]), text)
+    text = _NUMERIC.sub(_numeric, text)
+    text = _DAY_FIRST.sub(_day_first, text)
+    text = _MONTH_FIRST.sub(_month_first, text)
+    text = _SHORT_MONTH.sub(lambda m: _SHORT[m[1]] + " ", text)
+    text = _DOTTED_HOUR.sub(r"\1:\2", text)
+    text = _SPAN.sub(" to ", text)
+    text = _TIME.sub(_time, text)
+    text = _HOUR.sub(lambda m: cardinal(int(m[1])) + _half(m, 2), text)
+    return _RATIO.sub(lambda m: f"{number(m[1])} to {number(m[2])}", text)
+
+
+def _time(match: re.Match[str]) -> str:
+    hour, minute, second = (int(part or 0) for part in match.group(1, 2, 3))
+    if hour > 24:
+        return match[0]
+    half = _half(match, 4)
+    if minute:
+        spoken = f"{cardinal(hour)} {cardinal(minute) if minute > 9 else 'oh ' + cardinal(minute)}"
+    elif half:
+        spoken = cardinal(hour)
+    else:
+        spoken = f"{cardinal(hour)} {'o-clock' if 0 < hour < 13 else 'hundred'}".replace("o-clock", "o'clock")
+    if match[3]:
+        spoken += f" and {cardinal(second)} second{'' if second == 1 else 's'}"
+    return spoken + half
+
+
+def _half(match: re.Match[str], group: int) -> str:
+    """Of the day: " p m", with the full stop that ends the text."""
+    if not match[group]:
+        return ""
+    ends_text = match[group + 1] and not match.string[match.end() :].strip("\"')")
+    return f" {match[group].lower()} m" + ("." if ends_text else "")
+
+
+def _numeric(match: re.Match[str]) -> str:
+    """Month/day/year unless the first cannot be a month; with full stops, day.month.year."""
+    first, mark, second, year = match.groups()
+    month, day = (int(second), int(first)) if mark == "." or int(first) > 12 else (int(first), int(second))
+    return _date(match[0], month, day, year)
+
+
+def _date(written: str, month: int, day: int, year: str) -> str:
+    if not (1 <= month <= 12 and 1 <= day <= 31):
+        return written.replace("/", " slash ")
+    return f"{MONTHS[month - 1]} {ordinal(day)}, {_year(year)}"
+
+
+def _year(year: str) -> str:
+    return f"oh {cardinal(int(year))}" if len(year) == 2 and year[0] == "0" and year != "00" else number(year)
+
+
+def _day_first(match: re.Match[str]) -> str:
+    article, day, _, month, short, comma, year = match.groups()
+    return f"{article or 'the '}{ordinal(int(day))} of {month or _SHORT[short]}" + (f"{comma} {_year(year)}" if year else "")
+
+
+def _month_first(match: re.Match[str]) -> str:
+    month, short, day, last, comma, year = match.groups()
+    until = f" to {ordinal(int(last))}" if last else ""
+    return f"{month or _SHORT[short]} {ordinal(int(day))}{until}" + (f"{comma} {_year(year)}" if year else "")

@@ -1,0 +1,219 @@
+"""Numbers: cardinals, ordinals, years, decades, decimals, fractions, ranges, roman numerals, rows of digits."""
+
+import re
+from functools import cache, lru_cache
+from typing import Any
+
+from synthesizer.text.english.listed import listed
+
+LONGEST_NUMBER = 15  # digits; longer ones without separators are no quantities (card numbers) and are read digit by digit
+LONGEST_GROUPED = 36  # digits that have a name: hundreds of decillions
+
+AMOUNT = r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)"
+FRACTIONS_BY_HABIT = {"24/7": "twenty-four seven", "9/11": "nine eleven"}
+
+RULERS = listed(
+    "Adrian Albert Alexander Alfonso Benedict Boniface Carl Catherine Charles Christian Clement Constantine Edward "
+    "Elizabeth Ferdinand Francis Franz Frederick Friedrich Gaius George Gregory Gustav Haakon Harald Henri Henry Innocent "
+    "Isabella Ivan James John Joseph Juan Julius Karl Leo Leopold Louis Ludwig Margaret Mary Mehmed Murad Napoleon "
+    "Nicholas Olaf Otto Paul Pedro Peter Philip Pius Ptolemy Rameses Ramses Richard Robert Rudolf Sigismund Sixtus Stephen "
+    "Theodosius Umberto Urban Victor Emmanuel Victoria Wilhelm William"
+)
+TITLES = listed("King Queen Pope Emperor Empress Tsar Czar Kaiser Sultan Prince Duke")
+HEADINGS = listed(
+    "Act Annex Appendix Article Book Canto Chapter Class Division Episode Figure Grade Level Mark Page Part Phase Rule "
+    "Scene Section Stage Stanza Table Title Type Verse Volume"
+)
+
+_ROMAN = r"(?=[IVXLCDM]+\b)M{0,3}(?:CM|CD|D?C{0,3})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3})(?<=[IVXLCDM])"
+_SMALL_ROMAN = r"(?=[IVX]{2,}\b)X{0,3}(?:IX|IV|V?I{0,3})(?<=[IVXLCDM])"  # of which no English word is made
+_INITIAL = r"(?!\.\s+[A-Z])"  # "Henry V. Smith" has a middle name
+_REGNAL = re.compile(
+    rf"\b((?i:{'|'.join(RULERS)})),?\s+(?:({_SMALL_ROMAN}|[VX]{_INITIAL})|(I)(?=\s+of\b|'s\b|[.,;:!?)]|\s*$))(?![\w-])"
+    rf"|\b((?:{'|'.join(TITLES)})\s+[A-Z][a-z]+)\s+({_SMALL_ROMAN}|[IVX])(?![\w-])"
+)
+_HEADING = re.compile(rf"\b({'|'.join(HEADINGS)})\s+({_ROMAN}(?<!\sI)|I(?=[.,:;)]|\s*$|\s+of\b))(?![\w-])", re.I)
+_CENTURY = re.compile(rf"\b({_ROMAN})(?:th)?(?=\s+[Cc]entur(?:y|ies)\b)")
+_AFTER_NAME = re.compile(rf"(?<=[A-Za-z])\s+({_SMALL_ROMAN})(?![\w-])")
+_LONG_ROMAN = re.compile(rf"\b(?=[A-Z]{{4}})({_ROMAN})\b")
+_ROMAN_VALUES = {"I": 1, "V": 5, "X": 10, "L": 50, "C": 100, "D": 500, "M": 1000}
+
+_PHONE = re.compile(
+    r"(?<![\w.-])(?<!\d )(?:\+\d[\d\s().-]{6,}\d"
+    r"|(?:\d[- ])?\(\d{3,5}\)[- ]?\d{3,4}[- ]\d{3,4}"
+    r"|(?:1-)?\d{3}[-.]\d{3}[-.]\d{4}|\d{3}-\d{4}"
+    r"|0\d{1,4}(?:[ -]\d{3,}){1,3})(?![\w-])"
+)
+_SERIAL = re.compile(r"(?<![\w-])\d+(?:-\d+){2,}(?![\w-])")
+
+_PRICE = re.compile(r"(?<![\d,.])([12]),([1-9])(00|[1-9]\d)(?= dollars\b)")
+_LETTER_BEFORE_GROUPS = re.compile(r"(?<=[^\W\d_])(?=\d{1,3}(?:,\d{3})+(?!\d))")
+_GROUPED = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d])(\.\d+)?(st\b|nd\b|rd\b|th\b)?", re.I)
+_SPACED = re.compile(r"(?<![\d.,-])(?<!\d )[1-9]\d{0,2}(?: \d{3}){2,}(?![\d-]| \d)")
+_MINUS = re.compile(r"(?<![^\s(])-(?=\.?\d)")
+_DIFFERENCE = re.compile(r"(?<=\d)\s?-\s?(?=\d+\s?=)")
+_SHORT_YEAR = re.compile(r"\b([12]\d{3})-0([1-9])(?!\d)")
+_RANGE = re.compile(r"(?<=[\d%°])-(?=\d)")
+_FRACTION = re.compile(r"(?:(?<![\w.,/])(\d+)[ -])?(?<![\w.,/])(\d+)/(\d+)(?![\w/])")
+_DECIMAL = re.compile(r"(\d*)((?:\.\d+)+)")
+_ORDINAL = re.compile(r"(\d+)(?:st|nd|rd|th)\b", re.I)
+_DECADE = re.compile(r"(?<![\d.,])'?(?<!\d)(\d*0)'?s\b", re.I)
+_CLIPPED_YEAR = re.compile(r"(?<!\w)'(\d\d)\b(?!')")
+_MAGNITUDE = re.compile(r"(?<=\d)\s?(bn|mn|tn)\b")
+_BORDER = re.compile(r"(?<=[^\W\d_])(?=\d)|(?<=\d)(?=[^\W\d_])")
+_NUMBER = re.compile(r"\d+")
+
+
+@cache
+def _inflect() -> Any:  # imported on first use: that takes more than a second
+    import inflect
+
+    return inflect.engine()
+
+
+@lru_cache(maxsize=4096)
+def cardinal(number: int) -> str:
+    """1234 -> "one thousand, two hundred thirty-four"."""
+    return _inflect().number_to_words(number, andword="")
+
+
+@lru_cache(maxsize=4096)
+def ordinal(number: int) -> str:
+    """21 -> "twenty-first"."""
+    return _inflect().number_to_words(_inflect().ordinal(number), andword="")
+
+
+@lru_cache(maxsize=4096)
+def year(number: int) -> str:
+    """1905 -> "nineteen oh five"; for 1001 to 2999, which in running text are mostly years."""
+    if number % 1000 == 0:
+        return cardinal(number)
+    if number % 1000 < 10:
+        return f"{cardinal(number // 1000)} thousand {cardinal(number % 10)}"
+    if number % 100 == 0:
+        return cardinal(number // 100) + " hundred"
+    return _inflect().number_to_words(number, andword="", zero="oh", group=2).replace(", ", " ")
+
+
+def digit_by_digit(text: str) -> str:
+    """The digits of the text: "007" -> "zero zero seven"."""
+    return " ".join(cardinal(int(digit)) for digit in text if digit.isdigit())
+
+
+def number(digits: str) -> str:
+    """A row of digits as words: a cardinal, a year, or digit by digit when it is no quantity ("007")."""
+    if len(digits) > LONGEST_NUMBER or (len(digits) > 1 and digits[0] == "0"):
+        return digit_by_digit(digits)
+    value = int(digits)
+    return year(value) if 1000 < value < 3000 else cardinal(value)
+
+
+def quantity(amount: str) -> str:
+    """An amount, its digits perhaps grouped by commas: "1,200" -> "one thousand, two hundred"."""
+    digits = amount.replace(",", "").lstrip("0") or "0"
+    longest = LONGEST_GROUPED if "," in amount else LONGEST_NUMBER
+    return cardinal(int(digits)) if len(digits) <= longest else digit_by_digit(digits)
+
+
+def point(decimals: str | None) -> str:
+    """ "25" -> " point two five"; nothing for none."""
+    return f" point {digit_by_digit(decimals)}" if decimals else ""
+
+
+# ---- rules
+
+
+def expand_roman(text: str) -> str:
+    """Rulers' numbers as ordinals, those of chapters, wars and sequels as cardinals; "I" on its own is a pronoun."""
+    if "I" not in text and "V" not in text and "X" not in text and "M" not in text:
+        return text
+    text = _REGNAL.sub(lambda m: f"{m[1] or m[4]} the {ordinal(_roman(m[2] or m[3] or m[5]))}", text)
+    text = _HEADING.sub(_heading, text)
+    text = _CENTURY.sub(lambda m: ordinal(_roman(m[1])), text)
+    text = _AFTER_NAME.sub(_sequel, text)
+    return _LONG_ROMAN.sub(lambda m: number(str(_roman(m[1]))), text)
+
+
+def _heading(match: re.Match[str]) -> str:
+    heading, roman = match.groups()
+    # In lower case, what is one letter long is a word or the name of a part ("part c").
+    is_numeral = (len(roman) > 1 and (roman.isupper() or set(roman) <= set("ivx"))) or roman in ("I", "V", "X")
+    return f"{heading} {cardinal(_roman(roman.upper()))}" if is_numeral else match[0]
+
+
+def _sequel(match: re.Match[str]) -> str:
+    """World War II, Rocky IV: the word before it has a capital."""
+    before = match.string[: match.start()].split()[-1]
+    return f" {cardinal(_roman(match[1]))}" if before.lstrip("\"'(")[:1].isupper() else match[0]
+
+
+def _roman(numeral: str) -> int:
+    values = [_ROMAN_VALUES[letter] for letter in numeral]
+    return sum(-a if a < b else a for a, b in zip(values, [*values[1:], 0], strict=True))
+
+
+def expand_serials(text: str) -> str:
+    """Telephone numbers and others in groups, digit by digit with a pause between two groups; 1 000 000 gets its commas."""
+    text = _PHONE.sub(_groups, text)
+    text = _SPACED.sub(lambda m: m[0].replace(" ", ","), text)
+    return _SERIAL.sub(lambda m: m[0] if re.fullmatch(r"\d{4}-\d\d-\d\d", m[0]) else _groups(m), text)
+
+
+def _groups(match: re.Match[str]) -> str:
+    plus = "plus " if match[0].startswith("+") else ""
+    return plus + ", ".join(digit_by_digit(group) for group in re.findall(r"\d+", match[0]))
+
+
+def expand(text: str) -> str:
+    """Every number that is left."""
+    text = _PRICE.sub(lambda m: year(int("".join(m.groups()))), text)  # as the published models were taught prices
+    text = _DIFFERENCE.sub(" minus ", text)
+    text = _MINUS.sub("minus ", text)
+    text = _SHORT_YEAR.sub(lambda m: f"{m[1]} to oh {cardinal(int(m[2]))}", text)
+    text = _RANGE.sub(" to ", text)
+    text = _GROUPED.sub(_grouped, _LETTER_BEFORE_GROUPS.sub(" ", text))
+    text = _FRACTION.sub(_fraction, text)
+    text = _ORDINAL.sub(lambda m: ordinal(int(m[1])) if len(m[1]) <= LONGEST_NUMBER else digit_by_digit(m[1]) + "th", text)
+    text = _DECADE.sub(_decade, text)
+    text = _CLIPPED_YEAR.sub(lambda m: _after_hundreds(int(m[1])), text)
+    text = _MAGNITUDE.sub(lambda m: {"bn": " billion", "mn": " million", "tn": " trillion"}[m[1]], text)
+    text = _BORDER.sub(" ", text)
+    text = _DECIMAL.sub(lambda m: (number(m[1]) if m[1] else "") + "".join(map(point, m[2].split(".")[1:])), text)
+    return _NUMBER.sub(lambda m: number(m[0]), text)
+
+
+def _grouped(match: re.Match[str]) -> str:
+    amount = re.match(r"[\d,]+", match[0])[0]
+    if match[2] and len(amount) <= LONGEST_GROUPED:
+        return ordinal(int(amount.replace(",", "")))
+    return quantity(amount) + point((match[1] or "")[1:])
+
+
+def _fraction(match: re.Match[str]) -> str:
+    whole, over, under = match.groups()
+    if f"{over}/{under}" in FRACTIONS_BY_HABIT and not whole:
+        return FRACTIONS_BY_HABIT[f"{over}/{under}"]
+    n, d = int(over), int(under)
+    before = f"{number(whole)} " if whole else ""
+    if n == d and n > 1:
+        return f"{before}{number(over)} {number(under)}"
+    if len(over) == 4:  # 2019/20
+        return f"{before}{number(over)} to {number(under)}"
+    if n > d or d > 1000 or d < 2 or len(over) > LONGEST_NUMBER:
+        return f"{before}{number(over)} over {number(under)}"
+    part = {2: "half", 4: "quarter"}.get(d, ordinal(d))
+    if n != 1:
+        part = "halves" if d == 2 else part + "s"
+    if not whole:
+        return f"{cardinal(n)} {part}"
+    return f"{before}and {('an' if part.startswith('eigh') else 'a') if n == 1 else cardinal(n)} {part}"
+
+
+def _decade(match: re.Match[str]) -> str:
+    spoken = number(match[1])
+    return spoken[:-1] + "ies" if spoken.endswith("y") else spoken + ("es" if spoken.endswith("x") else "s")
+
+
+def _after_hundreds(value: int) -> str:
+    """The last two figures of a year: '05 -> "oh five"."""
+    return cardinal(value) if value >= 10 else f"oh {cardinal(value)}"

@@ -1,0 +1,109 @@
+"""Settings: dataclasses, checked, and changed by name with `--hparams`. Imports nothing heavy."""
+
+import dataclasses
+import difflib
+import math
+import typing
+from pathlib import Path
+from typing import Any
+
+from utils.errors import UserError
+
+DEFAULT_MODELS = Path("saved_models/default")  # what the scripts take where no model is named
+
+
+def setting(default: Any, meaning: str, unit: str = "") -> Any:
+    """A field of a settings dataclass: its default, what it changes, and its unit. `-h` and docs/settings.md are made of it."""
+    return dataclasses.field(default=default, metadata={"meaning": meaning, "unit": unit})
+
+
+class Described(typing.NamedTuple):
+    """A setting as a reader sees it."""
+
+    name: str
+    default: str  # as --hparams takes it
+    unit: str
+    meaning: str
+
+
+def describe(config: Any) -> list[Described]:
+    """All settings of a dataclass (or an instance, whose values are then the defaults), in order."""
+    values = config() if isinstance(config, type) else config
+    return [
+        Described(f.name, _written(getattr(values, f.name)), f.metadata.get("unit", ""), f.metadata.get("meaning", ""))
+        for f in dataclasses.fields(values)
+    ]
+
+
+def _written(value: Any) -> str:
+    """The inverse of _converted."""
+    if isinstance(value, tuple):
+        return ":".join(map(_written, value))
+    return str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def parse_overrides(text: str) -> dict[str, str]:
+    """`"a=1,b=2"` -> {"a": "1", "b": "2"}. Raises UserError (exit 2) for anything that is not name=value."""
+    overrides = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        name, equals, value = part.partition("=")
+        if not equals or not name.strip():
+            raise UserError(f"--hparams: {part!r} is not name=value (write --hparams a=1,b=2)", exit_code=2)
+        overrides[name.strip()] = value.strip()
+    return overrides
+
+
+def check_at_least(config: Any, minimum: float, *names: str) -> None:
+    """For the __post_init__ of a dataclass: ValueError, naming the field, where one of these is (or holds) less."""
+    for name in names:
+        value = getattr(config, name)
+        if min(value if isinstance(value, tuple) else (value,), default=minimum) < minimum:
+            raise ValueError(f"{name} must be at least {minimum}, not {value}")
+
+
+def override(overrides: dict[str, str], *configs: Any) -> tuple[Any, ...]:
+    """Copies of the dataclass instances with the named fields replaced; a name changes every config that has it.
+
+    Raises UserError (exit 2) for a name that none of them has, with the nearest names, and for a value of the wrong type.
+    """
+    known = {field.name for config in configs for field in dataclasses.fields(config)}
+    for name in overrides:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=3, cutoff=0.4) or sorted(known)
+            raise UserError(f"--hparams: no setting is called {name!r}; nearest: {', '.join(near)}", exit_code=2)
+    return tuple(_replaced(config, overrides) for config in configs)
+
+
+def _replaced(config: Any, overrides: dict[str, str]) -> Any:
+    types = typing.get_type_hints(type(config))
+    names = [field.name for field in dataclasses.fields(config) if field.name in overrides]
+    values = {name: _converted(name, overrides[name], types[name]) for name in names}
+    try:
+        return dataclasses.replace(config, **values)
+    except ValueError as error:  # a dataclass may check its values in __post_init__
+        raise UserError(f"--hparams: {error}", exit_code=2) from error
+
+
+def _converted(name: str, text: str, kind: Any) -> Any:
+    try:
+        if kind is bool:
+            return {"true": True, "1": True, "false": False, "0": False}[text.lower()]
+        if typing.get_origin(kind) is tuple:
+            parts, kinds = text.split(":"), typing.get_args(kind)
+            if Ellipsis not in kinds and len(parts) != len(kinds):
+                raise ValueError
+            return tuple(kinds[0](part) for part in parts)
+        value = kind(text)
+        if kind is float and not math.isfinite(value):
+            raise ValueError
+        return value
+    except (KeyError, ValueError) as error:
+        label = _label(kind)
+        raise UserError(f"--hparams: {name}={text!r} is not of type {label}", exit_code=2) from error
+
+
+def _label(kind: Any) -> str:
+    if typing.get_origin(kind) is not tuple:
+        return {int: "whole number", float: "finite number", bool: "true or false"}.get(kind, kind.__name__)
+    kinds = typing.get_args(kind)
+    return "numbers a:b:c" if Ellipsis in kinds else f"{len(kinds)} numbers a:b"

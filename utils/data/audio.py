@@ -1,0 +1,296 @@
+"""Signal processing, the only place for it: pure functions of numpy arrays, with caches keyed by their arguments."""
+
+import math
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import scipy.fft
+import scipy.io.wavfile
+import scipy.signal
+
+from utils.data.mel_format import ENCODER_HOP, ENCODER_N_FFT, ENCODER_N_MELS, SAMPLE_RATE, MelFormat
+from utils.data.paths import write_atomically
+from utils.errors import UserError
+
+BLOCK_FRAMES = 128  # of a spectrogram, computed at a time: they stay in the cache of a core
+MAX_PEAK = 0.99  # of written audio
+
+
+class AudioError(UserError):
+    """An audio file that cannot be used; the message names it. Preprocessing skips such a file, counts it and lists it."""
+
+
+# ---- files
+
+
+def load(path: Path, sample_rate: int = SAMPLE_RATE) -> np.ndarray:
+    """Decode any audio file to float32 mono (n,) at `sample_rate`.
+
+    Raises AudioError when the file is missing, empty, cut short or not audio.
+    """
+    wav, rate = _decode(Path(path))
+    if wav.size == 0:
+        raise AudioError(f"{path}: holds no audio")
+    return resample(wav, rate, sample_rate)
+
+
+def resample(wav: np.ndarray, rate: int, to: int) -> np.ndarray:
+    """(n,) at `rate` Hz -> float32 (n * to / rate,) at `to` Hz."""
+    if rate == to:
+        return np.ascontiguousarray(wav, dtype=np.float32)
+    import soxr
+
+    return soxr.resample(wav.astype(np.float32), rate, to)
+
+
+def _decode(path: Path) -> tuple[np.ndarray, int]:
+    if not path.is_file():
+        raise AudioError(f"{path}: {'is a folder, not an audio file' if path.is_dir() else 'no such file'}")
+    if path.stat().st_size == 0:
+        raise AudioError(f"{path}: is empty (0 bytes)")
+    import soundfile
+
+    try:
+        with soundfile.SoundFile(path) as file:
+            n_expected, rate, container, coding = file.frames, file.samplerate, file.format, file.subtype
+            wav = file.read(dtype="float32", always_2d=True)  # (n, channels)
+    except soundfile.LibsndfileError as error:
+        return _decode_with_ffmpeg(path, str(error))
+    if path.suffix.lower() == ".flac" and len(wav) < n_expected:
+        raise AudioError(f"{path}: is cut short, {len(wav) / rate:.2f} of {n_expected / rate:.2f} s can be read")
+    if container in ("WAV", "WAVEX") and (n_missing := _missing_bytes(path)):
+        raise AudioError(f"{path}: is cut short, {n_missing} bytes are missing at its end")
+    if coding in ("FLOAT", "DOUBLE") and not np.isfinite(wav).all():
+        raise AudioError(f"{path}: holds samples that are not numbers")
+    return wav.mean(axis=1) if wav.shape[1] > 1 else wav[:, 0], rate
+
+
+def _missing_bytes(path: Path) -> int:
+    """How many bytes a wav file has less than it says; libsndfile reads what is there without a word."""
+    with path.open("rb") as file:
+        head = file.read(8)
+    n_told = int.from_bytes(head[4:], "little")
+    if head[:4] != b"RIFF" or n_told >= 2**32 - 256:  # written to a pipe: its length was not known
+        return 0
+    return max(0, 8 + n_told - path.stat().st_size)
+
+
+def _decode_with_ffmpeg(path: Path, first_error: str) -> tuple[np.ndarray, int]:
+    """What libsndfile does not read (m4a, webm, video) through FFmpeg, which comes inside the av wheel."""
+    if path.suffix.lower() in (".flac", ".wav"):  # libsndfile is the authority on these: what it refuses is damaged
+        raise AudioError(f"{path}: cannot be decoded ({first_error.rstrip('.')}); it is damaged or not audio")
+    import av
+
+    try:
+        with av.open(str(path)) as container:
+            if not container.streams.audio:
+                raise AudioError(f"{path}: has no audio track")
+            rate = container.streams.audio[0].rate
+            to_mono = av.AudioResampler(format="fltp", layout="mono", rate=rate)
+            chunks = [out.to_ndarray()[0] for frame in container.decode(audio=0) for out in to_mono.resample(frame)]
+            chunks += [out.to_ndarray()[0] for out in to_mono.resample(None)]
+    except (av.FFmpegError, ValueError) as error:
+        raise AudioError(f"{path}: cannot be decoded; it is damaged or not audio") from error
+    return np.concatenate([np.zeros(0, np.float32), *chunks]), rate
+
+
+def write_wav(path: Path, wav: np.ndarray, sample_rate: int = SAMPLE_RATE) -> None:
+    """Write float (n,) as 16-bit PCM, atomically; a peak above 0.99 is scaled down to it, so that nothing is clipped."""
+    peak = float(np.abs(wav).max(initial=0.0))
+    with write_atomically(path) as temporary:
+        scipy.io.wavfile.write(temporary, sample_rate, to_int16(wav * (MAX_PEAK / max(peak, MAX_PEAK))))
+
+
+def play(wav: np.ndarray, sample_rate: int) -> None:
+    """Play float (n,) and wait for its end; where there is no sounddevice or no device, one line says so."""
+    try:
+        import sounddevice
+
+        sounddevice.play(wav / max(1.0, float(np.abs(wav).max(initial=0.0))), sample_rate, blocking=True)
+    except Exception as error:  # not installed, PortAudio missing, no device, device busy: never a reason to fail
+        print(f"Not played ({str(error).splitlines()[0] if str(error) else type(error).__name__}); --no_sound to not try")
+
+
+# ---- samples
+
+
+def to_int16(wav: np.ndarray) -> np.ndarray:
+    """Float in [-1, 1] -> int16; what lies outside is clipped."""
+    scaled = wav * 32767
+    np.clip(scaled, -32767, 32767, out=scaled)
+    return np.rint(scaled, out=scaled).astype(np.int16)
+
+
+def from_int16(wav: np.ndarray) -> np.ndarray:
+    """Inverse of to_int16, to float32."""
+    return wav.astype(np.float32) / 32767
+
+
+def rescale(wav: np.ndarray, peak: float) -> np.ndarray:
+    """Scale to a peak amplitude; silence stays as it is."""
+    return wav * (peak / max(float(np.abs(wav).max(initial=0.0)), 1e-8))
+
+
+def normalize_volume(wav: np.ndarray, target_dbfs: float = -30.0, increase_only: bool = True) -> np.ndarray:
+    """Scale to a root-mean-square level in dB of full scale. Silence stays as it is."""
+    rms = math.sqrt(sum(float(np.dot(part, part)) for part in _parts(wav)) / max(len(wav), 1))
+    gain_db = target_dbfs - 20 * np.log10(max(rms, 1e-10))
+    if rms == 0 or (increase_only and gain_db < 0):
+        return wav
+    return (wav * 10 ** (gain_db / 20)).astype(np.float32, copy=False)
+
+
+def _parts(wav: np.ndarray) -> Iterator[np.ndarray]:
+    """(n,) in parts short enough that a sum over one in float32 keeps six digits."""
+    whole = np.asarray(wav, dtype=np.result_type(wav, np.float32))
+    return (whole[start : start + 65536] for start in range(0, len(whole), 65536))
+
+
+def preemphasize(wav: np.ndarray, coefficient: float) -> np.ndarray:
+    """y[t] = x[t] - coefficient * x[t - 1]."""
+    emphasized = np.array(wav, dtype=np.float32)
+    emphasized[1:] -= coefficient * emphasized[:-1]
+    return emphasized
+
+
+def deemphasize(wav: np.ndarray, coefficient: float) -> np.ndarray:
+    """Inverse of preemphasize."""
+    return scipy.signal.lfilter([1], [1, -coefficient], wav).astype(np.float32)
+
+
+def output_filter(f: MelFormat) -> np.ndarray:
+    """Second-order sections (n, 6), for scipy.signal.sosfilt, that make speech of the pre-emphasised samples of a vocoder:
+    deemphasize, and away with what lies below the lowest mel band.
+
+    Of those frequencies the mel tells a vocoder nothing, and deemphasize raises them by up to 1 / (1 - preemphasis), 30 dB:
+    small errors would become a rumble as loud as the speech.
+    """
+    sections = np.array([[1.0, 0, 0, 1, -f.preemphasis, 0]])
+    if f.fmin == 0:
+        return sections
+    return np.vstack([sections, scipy.signal.butter(4, f.fmin, "highpass", fs=f.sample_rate, output="sos")])
+
+
+def mulaw_encode(wav: np.ndarray, bits: int = 9) -> np.ndarray:
+    """[-1, 1] -> int64 labels in [0, 2^bits - 1], mu = 2^bits - 1."""
+    mu = 2**bits - 1
+    companded = np.sign(wav) * np.log1p(mu * np.abs(wav)) / np.log1p(mu)
+    return np.clip(np.floor((companded + 1) / 2 * mu + 0.5), 0, mu).astype(np.int64)
+
+
+def mulaw_decode(labels: np.ndarray, bits: int = 9) -> np.ndarray:
+    """Labels -> float32 in [-1, 1]."""
+    mu = 2**bits - 1
+    companded = 2 * np.asarray(labels, dtype=np.float64) / mu - 1
+    return (np.sign(companded) * ((1 + mu) ** np.abs(companded) - 1) / mu).astype(np.float32)
+
+
+# ---- mel spectrograms
+
+
+def encoder_mel(wav: np.ndarray) -> np.ndarray:
+    """(n,) at 16 kHz -> float32 (1 + n // 160, 40): power in 40 Slaney bands, 0-8000 Hz; 25 ms windows every 10 ms; no log."""
+    filters = _mel_filters(SAMPLE_RATE, ENCODER_N_FFT, ENCODER_N_MELS, 0.0, 8000.0)
+    return _mel_bands(wav, ENCODER_N_FFT, ENCODER_HOP, ENCODER_N_FFT, filters, power=True)
+
+
+def mel_spectrogram(wav: np.ndarray, mel_format: MelFormat) -> np.ndarray:
+    """(n,) -> float32 (1 + n // hop_length, n_mels) in [-max_abs, max_abs]; the pre-emphasis is applied here."""
+    f = mel_format
+    filters = _mel_filters(f.sample_rate, f.n_fft, f.n_mels, f.fmin, f.fmax)
+    emphasized = preemphasize(wav, f.preemphasis)
+    mel = _mel_bands(emphasized, f.n_fft, f.hop_length, f.win_length, filters, power=False)
+    level_db = 20 * np.log10(np.maximum(1e-5, mel)) - f.ref_db
+    return np.clip(2 * f.max_abs * (level_db - f.min_db) / -f.min_db - f.max_abs, -f.max_abs, f.max_abs)
+
+
+def griffin_lim(mel: np.ndarray, mel_format: MelFormat, n_iter: int = 60, seed: int = 0) -> np.ndarray:
+    """(T, n_mels) -> float32 wave of (T - 1) * hop_length samples whose spectrogram resembles it (Griffin and Lim 1984)."""
+    import librosa
+
+    f = mel_format
+    level_db = (np.clip(mel, -f.max_abs, f.max_abs) + f.max_abs) * -f.min_db / (2 * f.max_abs) + f.min_db + f.ref_db
+    inverse = _inverse_mel_filters(f.sample_rate, f.n_fft, f.n_mels, f.fmin, f.fmax)
+    magnitudes = np.maximum(1e-10, 10 ** (level_db / 20) @ inverse.T)  # (T, 1 + n_fft / 2)
+    wav = librosa.griffinlim(
+        magnitudes.T.astype(np.float32) ** 1.5,  # raised, as Tacotron does, to lessen artefacts
+        n_iter=n_iter,
+        hop_length=f.hop_length,
+        win_length=f.win_length,
+        n_fft=f.n_fft,
+        random_state=seed,
+    )
+    return deemphasize(wav, f.preemphasis)
+
+
+def bands_to_bins(values: np.ndarray, f: MelFormat) -> np.ndarray:
+    """What is told of mel bands, (T, n_mels) -> (T, 1 + n_fft // 2), of frequencies: between the middles of two bands it goes
+    from the value of one to that of the other."""
+    return values @ _bin_weights(f.sample_rate, f.n_fft, f.n_mels, f.fmin, f.fmax)
+
+
+def _mel_bands(wav: np.ndarray, n_fft: int, hop: int, window_length: int, filters: np.ndarray, power: bool) -> np.ndarray:
+    """(n,), filters (n_mels, 1 + n_fft // 2) -> float32 (1 + n // hop, n_mels): bands of |STFT|, or with `power` of |STFT|^2.
+
+    Frames are centred on multiples of the hop, with zeros beyond the ends, under a Hann window. They are worked on in
+    small blocks, so that an hour of audio needs no gigabytes and what one step writes the next one finds in the cache.
+    """
+    n_frames, left = 1 + len(wav) // hop, n_fft // 2
+    padded = np.zeros(left + len(wav) + n_fft, dtype=np.float32)
+    padded[left : left + len(wav)] = wav
+    frames = np.ndarray((n_frames, n_fft), np.float32, padded, strides=(hop * padded.itemsize, padded.itemsize))
+    bands = np.empty((n_frames, len(filters)), dtype=np.float32)
+    windowed = np.empty((min(n_frames, BLOCK_FRAMES), n_fft), dtype=np.float32)
+    magnitudes = np.empty((len(windowed), 1 + n_fft // 2), dtype=np.float32)
+    window, parts = _window(window_length, n_fft), _filter_parts(filters)
+    for start in range(0, n_frames, BLOCK_FRAMES):
+        n = min(n_frames - start, BLOCK_FRAMES)
+        np.multiply(frames[start : start + n], window, out=windowed[:n])
+        np.abs(scipy.fft.rfft(windowed[:n], axis=1), out=magnitudes[:n])
+        if power:
+            np.square(magnitudes[:n], out=magnitudes[:n])
+        for of_bands, of_bins, part in parts:
+            np.matmul(magnitudes[:n, of_bins], part, out=bands[start : start + n, of_bands])
+    return bands
+
+
+def _filter_parts(filters: np.ndarray) -> list[tuple[slice, slice, np.ndarray]]:
+    """(n_mels, bins) -> quarters of the bands, each with the bins it is of: few where mel bands are narrow. Without most of
+    the zeros, their products take half the time of a whole one."""
+    parts = []
+    for of_bands in (slice(i * len(filters) // 4, (i + 1) * len(filters) // 4) for i in range(4)):
+        used = np.flatnonzero(filters[of_bands].any(axis=0))
+        of_bins = slice(used[0], used[-1] + 1) if used.size else slice(0, 0)
+        parts.append((of_bands, of_bins, np.ascontiguousarray(filters[of_bands, of_bins].T)))
+    return parts
+
+
+@lru_cache
+def _window(length: int, n_fft: int) -> np.ndarray:
+    window = scipy.signal.get_window("hann", length).astype(np.float32)
+    left = (n_fft - length) // 2
+    return np.pad(window, (left, n_fft - length - left))
+
+
+@lru_cache
+def _mel_filters(sample_rate: int, n_fft: int, n_mels: int, fmin: float, fmax: float) -> np.ndarray:
+    import librosa.filters
+
+    return librosa.filters.mel(sr=sample_rate, n_fft=n_fft, n_mels=n_mels, fmin=fmin, fmax=fmax)
+
+
+@lru_cache
+def _inverse_mel_filters(sample_rate: int, n_fft: int, n_mels: int, fmin: float, fmax: float) -> np.ndarray:
+    return np.linalg.pinv(_mel_filters(sample_rate, n_fft, n_mels, fmin, fmax))
+
+
+@lru_cache
+def _bin_weights(sample_rate: int, n_fft: int, n_mels: int, fmin: float, fmax: float) -> np.ndarray:
+    """(n_mels, 1 + n_fft // 2): the share of each band in each frequency."""
+    import librosa
+
+    middles = librosa.mel_frequencies(n_mels + 2, fmin=fmin, fmax=fmax)[1:-1]
+    frequencies = librosa.fft_frequencies(sr=sample_rate, n_fft=n_fft)
+    return np.stack([np.interp(frequencies, middles, row) for row in np.eye(n_mels)]).astype(np.float32)

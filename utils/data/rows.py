@@ -1,0 +1,112 @@
+"""What a folder of preprocessed utterances says of itself: train.txt and synthesized.txt, whose columns only this file knows,
+and the mel format."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from utils.data.audio import MelFormat
+from utils.data.paths import SynthesizerData, save_text
+from utils.errors import UserError
+
+
+class Row(NamedTuple):
+    """One utterance. Files are names inside their folders; lengths stand here so that filtering opens no audio."""
+
+    audio: str
+    mel: str
+    embed: str
+    n_samples: int
+    n_frames: int
+    text: str
+
+    @property
+    def name(self) -> str:
+        """The utterance, without the prefix and suffix of its files."""
+        return self.mel.removeprefix("mel-").removesuffix(".npy")
+
+
+def format_row(row: Row) -> str:
+    """One line without its newline. The text must not hold the separator or a newline."""
+    return "|".join(str(value) for value in row)
+
+
+def parse_row(line: str) -> Row:
+    """Inverse of format_row. Raises ValueError."""
+    audio, mel, embed, n_samples, n_frames, text = line.rstrip("\n").split("|")
+    return Row(audio, mel, embed, int(n_samples), int(n_frames), text)
+
+
+def read(path: Path) -> list[Row]:
+    """All rows. Raises UserError when the file is missing or empty or a line does not parse."""
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"{path}: not found; run the script that precedes this one first (its -h tells what it writes)")
+    rows = []
+    try:
+        with path.open(encoding="utf-8") as lines:
+            for line in lines:
+                rows.append(parse_row(line))
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: is not UTF-8 text ({error.reason}); write it anew with the preprocessing") from error
+    except ValueError as error:
+        problem = f"expected audio|mel|embed|n_samples|n_mel_frames|text, got {line.strip()[:80]!r}"
+        raise UserError(f"{path}, line {len(rows) + 1}: {problem}") from error
+    if not rows:
+        raise UserError(f"{path}: holds no utterance; run the preprocessing again and read its log for the reason")
+    return rows
+
+
+def write(path: Path, rows: Sequence[Row]) -> None:
+    """Write all rows, atomically."""
+    save_text(path, "".join(format_row(row) + "\n" for row in rows))
+
+
+def read_mel_format(data: SynthesizerData) -> MelFormat:
+    """The format of the mels in a folder. Raises UserError when it is not told."""
+    try:
+        return MelFormat(**json.loads(data.parameters.read_text(encoding="utf-8"))["mel"])
+    except FileNotFoundError as error:
+        raise UserError(f"{data.parameters}: not found; synthesizer_preprocess_audio.py writes it") from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{data.parameters}: does not tell the mel format; preprocess again") from error
+
+
+def existing(rows: Sequence[Row], **folders: Path) -> list[Row]:
+    """The rows whose files exist, e.g. existing(rows, mel=mels_dir, embed=embeds_dir). What is gone is told in one line.
+
+    Raises UserError when no row is left. A folder is listed once: millions of rows cost no look-up each.
+    """
+    present = {column: _names(folder) for column, folder in folders.items()}
+    kept, gone = [], []
+    for row in rows:
+        missing = [folders[column] / getattr(row, column) for column in folders if getattr(row, column) not in present[column]]
+        if missing:
+            gone.append(missing[0])
+        else:
+            kept.append(row)
+    if not kept:
+        raise UserError(
+            f"{gone[0]}: not found, nor the files of any of the other {len(gone) - 1} rows; run the preprocessing again"
+        )
+    if gone:
+        print(f"{len(gone)} of {len(rows)} rows are left out because their files are gone, the first: {gone[0]}")
+    return kept
+
+
+def with_content(rows: Sequence[Row], path: Path) -> list[Row]:
+    """The rows that have something to say and frames to say it in. What is left out is told in one line.
+
+    Raises UserError, naming the manifest, when no row is left.
+    """
+    kept = [row for row in rows if row.n_frames > 0 and any(character.isalnum() for character in row.text)]
+    if not kept:
+        raise UserError(f"{path}: no row has both text and frames; run synthesizer_preprocess_audio.py again")
+    if len(kept) < len(rows):
+        print(f"{len(rows) - len(kept)} of {len(rows)} rows are left out because they have no text or no frames")
+    return kept
+
+
+def _names(folder: Path) -> set[str]:
+    return {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()

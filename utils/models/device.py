@@ -1,0 +1,100 @@
+"""What a run computes on: device, ranks, precision, and the state of its random numbers."""
+
+import atexit
+import ctypes
+import gc
+import os
+
+import numpy as np
+import torch
+import torch.distributed.nn.functional  # before there is a group: imported later, its default arguments would hold it for ever
+
+from utils.errors import UserError
+
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of malloc.h
+DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def join_ranks(cpu: bool) -> tuple[int, int, torch.device]:
+    """Rank, number of ranks and device; torchrun tells them through the environment."""
+    world_size, rank, local_rank = (int(os.environ.get(n, d)) for n, d in (("WORLD_SIZE", 1), ("RANK", 0), ("LOCAL_RANK", 0)))
+    use_gpu = torch.cuda.is_available() and not cpu
+    device = torch.device("cuda", local_rank) if use_gpu else torch.device("cpu")
+    if use_gpu:
+        torch.cuda.set_device(device)
+        torch.set_float32_matmul_precision("high")  # TF32 for what autocast leaves in fp32
+    else:
+        keep_freed_memory()
+    if world_size > 1:
+        torch.distributed.init_process_group("cpu:gloo,cuda:nccl" if use_gpu else "gloo")
+        atexit.register(leave_ranks)
+    return rank, world_size, device
+
+
+def leave_ranks() -> None:
+    """End the threads that talk to other ranks, at the end of the process.
+
+    They end with the last model that uses them, so not before the garbage is collected. Such a thread that still frees a tensor
+    when the interpreter is gone aborts the process, and torchrun then ends the others.
+    """
+    gc.collect()
+    torch.distributed.destroy_process_group()
+    gc.collect()
+
+
+def keep_freed_memory() -> None:
+    """Make the C library keep what tensors free, on a CPU with glibc; elsewhere nothing.
+
+    By default it returns large blocks to the system, which clears each page again at its next use: a fifth of a training step.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):
+        return
+    mallopt(M_MMAP_MAX, 0)
+    mallopt(M_TRIM_THRESHOLD, -1)
+
+
+def computes_bf16(device: torch.device) -> bool:
+    """Whether the hardware multiplies in bfloat16, rather than imitating it."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    asked = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # not documented; a torch without them says no
+    return any(getattr(torch.cpu, name, bool)() for name in asked)
+
+
+def autocasts_to_bf16_on_cpu(x: torch.Tensor) -> bool:
+    """Whether a product with x would be made in bfloat16, on a CPU."""
+    autocast = torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.bfloat16
+    return x.device.type == "cpu" and autocast
+
+
+def bits(tensor: torch.Tensor) -> np.ndarray:
+    """A bfloat16 tensor on the CPU as an array of its bits, in the same memory: numpy and numba have no such type."""
+    return tensor.detach().view(torch.uint16).numpy()
+
+
+def choose_dtype(precision: str, device: torch.device) -> torch.dtype | None:
+    """What autocast computes in for "auto", "fp32", "bf16" or "fp16"; None for no autocast."""
+    if precision == "auto":
+        if device.type != "cuda":
+            return None
+        precision = "bf16" if computes_bf16(device) else "fp16"
+    if precision == "fp16" and device.type == "cpu":
+        raise UserError("--precision fp16: needs a GPU; use bf16 or fp32 on a CPU", exit_code=2)
+    return DTYPES.get(precision)
+
+
+def rng_state(device: torch.device) -> dict[str, torch.Tensor]:
+    """The state of torch's random numbers, to be saved."""
+    state = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        state["cuda"] = torch.cuda.get_rng_state(device)
+    return state
+
+
+def set_rng_state(state: dict[str, torch.Tensor], device: torch.device) -> None:
+    """Go on where rng_state was taken."""
+    torch.set_rng_state(state["cpu"].cpu())
+    if device.type == "cuda" and "cuda" in state:
+        torch.cuda.set_rng_state(state["cuda"].cpu(), device)

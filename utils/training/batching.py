@@ -1,0 +1,156 @@
+"""Which items make up which step: pure functions of the seed and the step, which is what makes resuming exact."""
+
+import contextlib
+import hashlib
+import itertools
+import re
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from multiprocessing import resource_tracker
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from utils.errors import UserError
+
+
+def rng(seed: int, *keys: int) -> np.random.Generator:
+    """A generator of its own for every combination of keys, of any number: rng(seed, step), rng(seed, step, 0), ..."""
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=keys))
+
+
+def held_out(names: Sequence[str], fraction: float, at_least: int) -> set[str]:
+    """A fixed choice of names (speakers, utterances) to evaluate on, at most half of them.
+
+    Whether a name is chosen depends on its own hash, not on a seed or on the other names, so that data which is added later
+    does not move speakers that were trained on into the evaluation (but for the few that fill up to `at_least`).
+    """
+    by_hash = sorted((hashlib.sha256(name.encode()).digest(), name) for name in set(names))
+    n_under = sum(int.from_bytes(digest[:8]) < fraction * 2**64 for digest, _ in by_hash)
+    n_chosen = min(max(at_least, n_under), len(by_hash) // 2)
+    return {name for _, name in by_hash[:n_chosen]}
+
+
+class EpochPlan:
+    """plan(step) -> [index, ...]: every item once an epoch, items of similar length together.
+
+    `lengths` are the items' sizes in any unit; `batch_size` is per rank; step numbers start at `first_step`. What does not
+    fill a batch of all ranks waits for another epoch's shuffle; with fewer items than one batch, a batch holds them all.
+    UserError with fewer items than ranks.
+    """
+
+    BUCKET_BATCHES = 32  # batches cut from one length-sorted pool: larger pads less, smaller mixes better
+
+    def __init__(
+        self, lengths: Sequence[int], batch_size: int, seed: int, rank: int = 0, world_size: int = 1, first_step: int = 1
+    ) -> None:
+        self.lengths = np.asarray(lengths)
+        if len(self.lengths) < world_size:
+            raise UserError(f"{len(self.lengths)} utterances to train on are too few for {world_size} ranks: each needs one")
+        self.global_batch = min(batch_size * world_size, len(self.lengths))
+        self.seed, self.rank, self.world_size, self.first_step = seed, rank, world_size, first_step
+        self.n_batches = len(self.lengths) // self.global_batch
+        self._epoch = -1
+        self._batches: list[np.ndarray] = []
+
+    def __call__(self, step: int) -> list[int]:
+        epoch, position = divmod(step - self.first_step, self.n_batches)
+        if epoch != self._epoch:
+            self._epoch, self._batches = epoch, self._cut(epoch)
+        return self._batches[position][self.rank :: self.world_size].tolist()
+
+    def _cut(self, epoch: int) -> list[np.ndarray]:
+        generator = rng(self.seed, epoch, self.first_step)
+        order = generator.permutation(len(self.lengths))[: self.n_batches * self.global_batch]
+        pool = self.BUCKET_BATCHES * self.global_batch
+        pools = [order[start : start + pool] for start in range(0, len(order), pool)]
+        pools = [part[np.argsort(self.lengths[part], kind="stable")] for part in pools]
+        batches = np.concatenate(pools).reshape(self.n_batches, self.global_batch)
+        return list(batches[generator.permutation(self.n_batches)])
+
+
+class _PlannedSteps:
+    """The batch sampler of a DataLoader: plan(first_step), plan(first_step + 1), ... without end."""
+
+    def __init__(self, plan: Callable[[int], list[Any]], first_step: int) -> None:
+        self.plan, self.first_step = plan, first_step
+
+    def __iter__(self) -> Iterator[list[Any]]:
+        return map(self.plan, itertools.count(self.first_step))
+
+
+class Feed:
+    """Iterator over batches that tells how long the last one kept the training waiting (s)."""
+
+    def __init__(self, prepared: Iterator[Any]) -> None:
+        self._prepared = prepared
+        self.seconds_waited = 0.0
+
+    def __iter__(self) -> "Feed":
+        return self
+
+    def __next__(self) -> Any:
+        started = time.perf_counter()
+        batch = next(self._prepared)
+        self.seconds_waited = time.perf_counter() - started
+        return batch
+
+
+def batches(
+    plan: Callable[[int], list[Any]],
+    first_step: int,
+    dataset: Dataset,
+    collate: Callable[[list[Any]], Any],
+    device: torch.device,
+    n_workers: int,
+) -> Feed:
+    """Batches of step first_step, first_step + 1, ... on `device`: collate([dataset[spec] for spec in plan(step)]).
+
+    With workers, batches are prepared ahead and, for a GPU, pinned; which batches come does not depend on their number.
+    `collate` returns a NamedTuple; its tensors are moved, other fields pass through.
+    """
+    loader = DataLoader(
+        dataset,
+        batch_sampler=_PlannedSteps(plan, first_step),
+        collate_fn=collate,
+        num_workers=n_workers,
+        pin_memory=device.type == "cuda",
+        multiprocessing_context="spawn" if n_workers else None,  # forking a process with OpenMP threads can hang
+        prefetch_factor=4 if n_workers else None,
+        generator=torch.Generator(),  # else it draws from the run's random numbers, and a resumed run would differ
+    )
+    return Feed(_moved(loader, device))
+
+
+def _moved(loader: DataLoader, device: torch.device) -> Iterator[Any]:
+    with _signals_left_to_the_run() if loader.num_workers else contextlib.nullcontext():
+        prepared = iter(loader)  # starts the workers
+    try:
+        for batch in prepared:
+            yield to_device(batch, device)
+    except UserError as error:  # out of a worker, its message comes wrapped in the worker's traceback
+        raise UserError(re.sub(r"^[\w.]+Error: ", "", error.message.strip().splitlines()[-1])) from error
+
+
+@contextlib.contextmanager
+def _signals_left_to_the_run() -> Iterator[None]:
+    """Processes started inside never see SIGINT and SIGTERM, from their first moment on.
+
+    Ctrl-C, torchrun and batch systems signal a whole group of processes; the run needs its workers until it has saved. What
+    arrives meanwhile reaches the run when the block ends.
+    """
+    resource_tracker.ensure_running()  # started inside, it would end the block's hold on the signals
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def to_device(batch: Any, device: torch.device) -> Any:
+    """A NamedTuple with its tensors moved."""
+    moved = (value.to(device, non_blocking=True) if isinstance(value, torch.Tensor) else value for value in batch)
+    return type(batch)(*moved)

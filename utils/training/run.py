@@ -1,0 +1,300 @@
+"""What is the same for the three trainers: device and ranks, precision, stepping, saving, resuming. Not a framework: each
+train.py writes its own loop."""
+
+import contextlib
+import dataclasses
+import itertools
+import re
+import shutil
+import sys
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+from tqdm import tqdm
+
+from utils.boards.board import Board, NoBoard
+from utils.data.paths import remove_leftovers, write_atomically
+from utils.errors import UserError
+from utils.models import checkpoint
+from utils.models.device import DTYPES, choose_dtype, computes_bf16, join_ranks, rng_state, set_rng_state
+from utils.training.freezing import freeze
+from utils.training.resume import Origin
+from utils.training.stepping import Readback, Stepper
+from utils.training.stopping import StopSignals
+
+SKIPS_TO_GIVE_UP = 25  # steps in a row whose loss or gradient is not finite
+IN_A_ROW = "skipped_in_a_row"
+HIDDEN = ("steps_per_second", "data_seconds", "skipped_steps")  # of the progress bar, which shows the speed itself
+
+
+@dataclasses.dataclass(frozen=True)
+class RunOptions:
+    """The command line of a trainer; utils.cli.add_training_arguments documents each."""
+
+    run_id: str
+    models_dir: Path = Path("saved_models")
+    save_every: int = 500
+    backup_every: int = 0
+    eval_every: int = 500
+    vis_every: int = 10
+    max_steps: int | None = None
+    force_restart: bool = False
+    seed: int = 0
+    precision: str = "auto"
+    cpu: bool = False
+    n_workers: int | None = None
+    init_from: Path | None = None
+    freeze: Sequence[str] | None = None
+    visdom: bool = False
+    visdom_server: str = "http://localhost"
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", self.run_id):
+            raise UserError(
+                f"run_id {self.run_id!r}: is a name, not a path (letters, digits, '_', '-', '.'); "
+                "choose the folder with --models_dir",
+                exit_code=2,
+            )
+
+
+class Run:
+    """One training run: `with Run("encoder", options) as run:`, `run.configure`, `run.start`, `for step in run.steps():`."""
+
+    def __init__(self, stage: str, options: RunOptions, own_content: Callable[[dict], dict] = lambda content: content) -> None:
+        """own_content(content of a published file) -> what a checkpoint of this project would hold, for init_from."""
+        self.stage, self.options = stage, options
+        self.rank, self.world_size, self.device = join_ranks(options.cpu)
+        self.is_main = self.rank == 0
+        self.dir = Path(options.models_dir) / options.run_id
+        self.path, self._backups = self.dir / f"{stage}.pt", self.dir / "backups"
+        self.n_workers = options.n_workers if options.n_workers is not None else (4 if self.device.type == "cuda" else 0)
+        if self.is_main:
+            remove_leftovers(self.dir, f"{stage}*")  # of other stages there may be a run now
+        self._origin = Origin(stage, self.path, options.init_from, options.force_restart, own_content)
+        if self._origin.ignored and self.is_main:
+            print(f"{stage}: --init_from is ignored, as the run continues from {self.path}; -f starts it anew")
+        self.step, self.seed = self._origin.step_and_seed(options.seed)
+        self.board: Board | NoBoard = NoBoard()
+        self._readback = Readback()
+        self._saved_step = self.step
+        self._dtype = choose_dtype(options.precision, self.device)
+        self._scaler = torch.amp.GradScaler(self.device.type, enabled=self._dtype == torch.float16)
+        self._signals = StopSignals()
+        torch.manual_seed(self.seed)  # for the model's initial weights, the same on every rank
+
+    # ---- set-up
+
+    def configure(self, overrides: dict[str, str], model_config: Any, *settings: Any) -> tuple[Any, ...]:
+        """The model's configuration and the training settings; see Origin."""
+        return self._origin.configure(overrides, model_config, *settings)
+
+    def start(
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        config: Any,
+        *settings: Any,
+        mel: dict[str, Any] | None = None,
+        symbols: str | None = None,
+        average: dict[str, torch.Tensor] | None = None,
+    ) -> nn.Module:
+        """Load what the checkpoint holds, or the weights of init_from, or start afresh; returns the module to call (wrapped if
+        there are several ranks).
+
+        The model must be on run.device already, and the optimizer be a fused one (see Stepper). `average`: a second state of
+        the model, such as the moving average of its weights, that the trainer itself keeps up to date, in place. It is saved as
+        `average_state`, and loaded where the model is.
+        """
+        self.model, self.optimizer, self._average = model, optimizer, average
+        self._stepper = Stepper(model, optimizer, self._scaler, loss_is_alike=self.world_size == 1)
+        self._content = {"model": dataclasses.asdict(config), "mel": mel, "symbols": symbols}
+        self._content["training"] = {k: v for s in settings for k, v in dataclasses.asdict(s).items()}
+        self._origin.check_formats(self._content)
+        self._content["frozen"] = self._origin.frozen(self.options.freeze)
+        self._n_frozen = freeze(model, self._content["frozen"])
+        if first_weights := self._origin.first_weights():
+            self._content["init_from"] = first_weights
+        self._stepper.skipped.fill_(self._origin.load_into(model, optimizer, self._scaler, self.device, average))
+        if self.is_main:
+            if self.options.force_restart:  # only now, when nothing is left that the user might have mistaken
+                self._put_aside()
+            server = self.options.visdom_server if self.options.visdom else None
+            self.board = Board(self.dir, self.stage, server, self.options.vis_every, self.step)
+            self._announce()
+        if self.world_size == 1:
+            return model
+        return DistributedDataParallel(model, device_ids=[self.device.index] if self.device.type == "cuda" else None)
+
+    def _announce(self) -> None:
+        n_parameters = sum(p.numel() for p in self.model.parameters())
+        where = f"{self.device}" + (f" x {self.world_size} ranks" if self.world_size > 1 else "")
+        origin = self._content.get("init_from")
+        how = f"resuming at step {self.step}" if self.step else f"starting from {origin['file']}" if origin else "starting"
+        precision = next((name for name, dtype in DTYPES.items() if dtype == self._dtype), "fp32")
+        is_slow = self.device.type == "cpu" and self._dtype is None and computes_bf16(self.device)
+        hint = " (--precision bf16 is faster here)" if is_slow else ""
+        parts = ", ".join(self._content["frozen"])
+        frozen = f", of which {self._n_frozen / 1e6:.2f} M stay as they are ({parts})" if parts else ""
+        print(f"{self.stage}: {how} in {self.dir}; {n_parameters / 1e6:.2f} M parameters{frozen}, {precision} on {where}{hint}")
+        parameters = {**self._content["model"], **self._content["training"], "seed": self.seed, "precision": precision}
+        if parts:
+            parameters["frozen"] = parts
+        if origin:
+            parameters["init_from"] = f"{origin['file']} at step {origin['step']}"
+        self.board.parameters(parameters)
+
+    # ---- the loop
+
+    def steps(self) -> Iterator[int]:
+        """Yield the next step until max_steps or a signal; saves and backs up between them, and at the end."""
+        last = self.options.max_steps if self.options.max_steps is not None else sys.maxsize
+        if self.step >= last:
+            print(f"{self.stage}: step {self.step} is reached already; raise --max_steps to train on")
+        total = self.options.max_steps
+        interval = 0.5 if sys.stderr.isatty() else 30  # seconds; a log file is not flooded
+        with tqdm(
+            desc=self.stage, total=total, initial=self.step, unit="step", disable=not self.is_main, mininterval=interval,
+            dynamic_ncols=True, smoothing=0.05,
+        ) as self._bar:  # fmt: skip
+            self._logged = time.perf_counter()
+            while self.step < last and not self._signals.any_rank_received(self.world_size):
+                self.step += 1
+                self._stepper.remember()
+                if self.rank:  # dropout differs between ranks; the checkpoint holds the random numbers of the first alone
+                    torch.manual_seed(self.seed + self.rank + 1009 * self.step)
+                yield self.step
+                self._bar.update()
+                self._save_if_due()
+        if self._saved_step != self.step:
+            self.save()
+
+    def autocast(self) -> contextlib.AbstractContextManager:
+        """The forward pass and the loss belong inside."""
+        if self._dtype is None:
+            return contextlib.nullcontext()
+        return torch.autocast(self.device.type, self._dtype)
+
+    def optimize(
+        self,
+        loss: torch.Tensor,
+        clip: float,
+        scale_gradients: Callable[[], None] | None = None,
+        clipped_apart: Collection[nn.Parameter] = (),
+    ) -> torch.Tensor:
+        """Backward, clip the gradient's norm at `clip`, step. Returns the norm before clipping (), nan if the step was skipped.
+
+        A loss or gradient that is not finite changes nothing: weights stay, running statistics are put back; many in a row
+        end the run. `scale_gradients` runs before clipping. The gradient of `clipped_apart`, some of the model's parameters,
+        has a norm of its own, so that it does not make the others' smaller.
+        """
+        return self._stepper.step(loss, clip, scale_gradients, clipped_apart)
+
+    def log(self, **values: float | torch.Tensor) -> None:
+        """The numbers of this step, each a float or a tensor of one: for progress bar, metrics.jsonl, and every n-th time the
+        dashboards. Shown when they have arrived from the device, in order."""
+        now = time.perf_counter()
+        speed, self._logged = 1 / max(1e-9, now - self._logged), now
+        counts = {"skipped_steps": self._stepper.skipped.clone(), IN_A_ROW: self._stepper.skipped_in_a_row.clone()}
+        self._readback.put(self.step, {**values, "steps_per_second": speed, **counts})
+        self._show()
+
+    def _show(self, all_of_them: bool = False) -> None:
+        """Pass on what has arrived. UserError after many skipped steps in a row."""
+        for step, values in self._readback.take(all_of_them):
+            in_a_row = values.pop(IN_A_ROW)
+            self.board.scalars(step, values)
+            shown = {name: value for name, value in values.items() if name not in HIDDEN or (value and name == "skipped_steps")}
+            self._bar.set_postfix(shown, refresh=False)
+            if in_a_row >= SKIPS_TO_GIVE_UP:
+                raise UserError(f"step {step}: loss or gradient not finite for {SKIPS_TO_GIVE_UP} steps in a row; {self.path} "
+                                f"holds step {self._saved_step}; lower the learning rate or look at the data")  # fmt: skip
+
+    def report(self, **values: float) -> None:
+        """Numbers measured on held-out data: printed on a line of their own, and sent everywhere at once."""
+        values = {name: float(value) for name, value in values.items()}
+        if self.is_main:
+            tqdm.write(f"step {self.step}: " + ", ".join(f"{name} {value:.4g}" for name, value in values.items()))
+        self.board.scalars(self.step, values, force=True)
+
+    def due(self, every: int) -> bool:
+        """Whether this step is a multiple of `every`; 0 is never."""
+        return every > 0 and self.step % every == 0
+
+    @contextlib.contextmanager
+    def evaluating(self, model: nn.Module) -> Iterator[None]:
+        """Evaluation mode without gradients; leaves no trace in training: the random numbers go on where they were."""
+        state = rng_state(self.device)
+        modes = [(module, module.training) for module in model.modules()]  # they differ where parts are frozen
+        model.eval()
+        try:
+            with torch.no_grad():
+                yield
+        finally:
+            for module, mode in modes:
+                module.training = mode
+            set_rng_state(state, self.device)
+
+    # ---- saving
+
+    def save(self) -> None:
+        """Write the checkpoint, if this rank is the one that writes."""
+        self._show(all_of_them=True)  # it raises where the steps since then were good for nothing
+        if self.is_main:
+            content = {
+                "format": checkpoint.stage_format(self.stage),
+                "step": self.step,
+                **self._content,
+                "model_state": self.model.state_dict(),
+                "optimizer_state": self.optimizer.state_dict(),
+                "scaler_state": self._scaler.state_dict(),
+                "sampler_state": {"seed": self.seed, "skipped": int(self._stepper.skipped)},
+                "rng_state": rng_state(self.device),
+            }
+            if self._average is not None:
+                content["average_state"] = self._average
+            checkpoint.save(self.path, content)
+        self._saved_step = self.step
+
+    def _save_if_due(self) -> None:
+        backup = self.due(self.options.backup_every)
+        if backup or self.due(self.options.save_every):
+            self.save()
+        if backup and self.is_main:
+            with write_atomically(self._backups / f"{self.stage}-{self.step:07d}.pt") as temporary:
+                shutil.copyfile(self.path, temporary)
+
+    def _put_aside(self) -> None:
+        """Rename what a new start would overwrite, and copy the curves, to which other stages of the run go on adding."""
+        for path in (self.path, *self._backups.glob(f"{self.stage}-{'[0-9]' * 7}.pt")):
+            if path.exists():
+                print(f"{path} is kept as {path.rename(_free_name(path))}")
+        metrics = self.dir / "metrics.jsonl"
+        if metrics.exists():
+            shutil.copyfile(metrics, _free_name(metrics))
+
+    # ---- leaving
+
+    def __enter__(self) -> "Run":
+        self._signals.__enter__()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._signals.__exit__()
+        self.board.close()
+        received = self._signals.received
+        if kind is None and received:
+            if self.is_main:
+                print(f"{self.stage}: stopped by {received.name} at step {self.step}, saved to {self.path}; "
+                      "the same command continues")  # fmt: skip
+            sys.exit(128 + received)
+
+
+def _free_name(path: Path) -> Path:
+    names = (path.with_name(f"{path.stem}.before-restart-{n}{path.suffix}") for n in itertools.count(1))
+    return next(name for name in names if not name.exists())
