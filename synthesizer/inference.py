@@ -48,7 +48,7 @@ class Synthesizer:
         self._dtype = choose_dtype("bf16" if bf16_on_cpu else precision, self.device)
         content = checkpoint.load(Path(path), "synthesizer", published=True)
         with checkpoint.restoring(Path(path), "synthesizer"):
-            content = own_content(content)
+            content = checkpoint.averaged(own_content(content))
             self.model = Tacotron(TacotronConfig(**content["model"]))
             self.model.load_state_dict(content["model_state"])
             self.symbols, self.cleaner = content["symbols"], content["training"]["cleaner"]

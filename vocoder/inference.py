@@ -33,7 +33,7 @@ class Vocoder:
         self.precision = precision
         content = checkpoint.load(self.path, "vocoder", published=True)
         with checkpoint.restoring(self.path, "vocoder"):
-            content = own_content(content)
+            content = checkpoint.averaged(own_content(content))
             self.model, self.step = WaveRNN(WaveRNNConfig(**content["model"])), content["step"]
             self.model.load_state_dict(content["model_state"])
             self.mel_format = MelFormat(**content["mel"])

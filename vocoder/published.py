@@ -10,7 +10,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from utils.data.audio import MelFormat
-from utils.models.checkpoint import averaged
 from vocoder.model import WaveRNN, WaveRNNConfig
 
 # Names of the published layout -> ours, in order; a name goes through all of them.
@@ -28,13 +27,12 @@ _SMOOTH = re.compile(r"^upsample\.up_layers\.(\d+)\.weight$")
 
 
 def own_content(content: dict[str, Any]) -> dict[str, Any]:
-    """The content of any vocoder's file -> that of a checkpoint of this project, as far as the file has it, with the average
-    of the weights for weights if there is one.
+    """The content of any vocoder's file -> that of a checkpoint of this project, as far as the file has it.
 
     KeyError or RuntimeError when the weights are not a WaveRNN's.
     """
     if "format" in content:
-        return averaged(content)
+        return content
     model, step = from_published(content.get("model_state", content))
     mel = dataclasses.asdict(MelFormat())
     return {"model": dataclasses.asdict(model.config), "mel": mel, "model_state": model.state_dict(), "step": step}

@@ -1,5 +1,5 @@
-"""What is the same for the three trainers: device and ranks, precision, stepping, saving, resuming. Not a framework: each
-train.py writes its own loop."""
+"""What the trainers share: device and ranks, precision, stepping, saving, resuming. Not a framework: each train.py writes out
+its own loop."""
 
 import contextlib
 import dataclasses
@@ -8,7 +8,7 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -24,18 +24,18 @@ from utils.errors import UserError
 from utils.models import checkpoint
 from utils.models.device import DTYPES, choose_dtype, computes_bf16, join_ranks, rng_state, set_rng_state
 from utils.training.freezing import freeze
-from utils.training.resume import Origin
-from utils.training.stepping import Readback, Stepper
+from utils.training.resume import StartingPoint
+from utils.training.stepping import MAIN, Readback, Stepper, Trained
 from utils.training.stopping import StopSignals
 
-SKIPS_TO_GIVE_UP = 25  # steps in a row whose loss or gradient is not finite
+SKIPS_TO_GIVE_UP = 25  # updates in a row whose loss or gradient is not finite
 IN_A_ROW = "skipped_in_a_row"
-HIDDEN = ("steps_per_second", "data_seconds", "skipped_steps")  # of the progress bar, which shows the speed itself
+NOT_ON_BAR = ("steps_per_second", "data_seconds", "skipped_steps")  # the progress bar has a speed of its own
 
 
 @dataclasses.dataclass(frozen=True)
 class RunOptions:
-    """The command line of a trainer; utils.cli.add_training_arguments documents each."""
+    """The command line of a trainer; utils.cli.add_training_arguments explains each option."""
 
     run_id: str
     models_dir: Path = Path("saved_models")
@@ -57,17 +57,20 @@ class RunOptions:
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", self.run_id):
             raise UserError(
-                f"run_id {self.run_id!r}: is a name, not a path (letters, digits, '_', '-', '.'); "
+                f"run_id {self.run_id!r}: must be a name (letters, digits, '_', '-', '.'), not a path; "
                 "choose the folder with --models_dir",
                 exit_code=2,
             )
 
 
 class Run:
-    """One training run: `with Run("encoder", options) as run:`, `run.configure`, `run.start`, `for step in run.steps():`."""
+    """One training run: `with Run("encoder", options) as run:`, `run.configure`, `run.start`, `for step in run.steps():`.
+
+    A run trains one model, or several with an optimizer each, as a GAN does (see `start`).
+    """
 
     def __init__(self, stage: str, options: RunOptions, own_content: Callable[[dict], dict] = lambda content: content) -> None:
-        """own_content(content of a published file) -> what a checkpoint of this project would hold, for init_from."""
+        """own_content turns the content of any checkpoint, older or published elsewhere, into today's names and layout."""
         self.stage, self.options = stage, options
         self.rank, self.world_size, self.device = join_ranks(options.cpu)
         self.is_main = self.rank == 0
@@ -75,11 +78,11 @@ class Run:
         self.path, self._backups = self.dir / f"{stage}.pt", self.dir / "backups"
         self.n_workers = options.n_workers if options.n_workers is not None else (4 if self.device.type == "cuda" else 0)
         if self.is_main:
-            remove_leftovers(self.dir, f"{stage}*")  # of other stages there may be a run now
-        self._origin = Origin(stage, self.path, options.init_from, options.force_restart, own_content)
-        if self._origin.ignored and self.is_main:
+            remove_leftovers(self.dir, f"{stage}*")  # another stage may be training in the same folder
+        self._start = StartingPoint(stage, self.path, options.init_from, options.force_restart, own_content)
+        if self._start.ignored and self.is_main:
             print(f"{stage}: --init_from is ignored, as the run continues from {self.path}; -f starts it anew")
-        self.step, self.seed = self._origin.step_and_seed(options.seed)
+        self.step, self.seed = self._start.step_and_seed(options.seed)
         self.board: Board | NoBoard = NoBoard()
         self._readback = Readback()
         self._saved_step = self.step
@@ -91,8 +94,8 @@ class Run:
     # ---- set-up
 
     def configure(self, overrides: dict[str, str], model_config: Any, *settings: Any) -> tuple[Any, ...]:
-        """The model's configuration and the training settings; see Origin."""
-        return self._origin.configure(overrides, model_config, *settings)
+        """The model's configuration and the training settings; see StartingPoint."""
+        return self._start.configure(overrides, model_config, *settings)
 
     def start(
         self,
@@ -103,70 +106,75 @@ class Run:
         mel: dict[str, Any] | None = None,
         symbols: str | None = None,
         average: dict[str, torch.Tensor] | None = None,
+        further: Mapping[str, tuple[nn.Module, torch.optim.Optimizer]] | None = None,
     ) -> nn.Module:
-        """Load what the checkpoint holds, or the weights of init_from, or start afresh; returns the module to call (wrapped if
-        there are several ranks).
+        """Load the run's checkpoint or the weights of init_from, if any; returns the module to call: `wrap(model)`.
 
-        The model must be on run.device already, and the optimizer be a fused one (see Stepper). `average`: a second state of
-        the model, such as the moving average of its weights, that the trainer itself keeps up to date, in place. It is saved as
-        `average_state`, and loaded where the model is.
+        Models must be on run.device already, and optimizers be fused (`fused=True`). `average`: a second state of the model,
+        such as the moving average of its weights, that the trainer updates in place; it is saved as `average_state`.
+        `further`: other models and their optimizers by name, such as a discriminator. They are saved and resumed too;
+        `optimize(loss, ..., name=...)` trains one, and `wrap` gives the module to call.
         """
-        self.model, self.optimizer, self._average = model, optimizer, average
-        self._stepper = Stepper(model, optimizer, self._scaler, loss_is_alike=self.world_size == 1)
+        self._average = average
+        self._trained = {MAIN: Trained(model, optimizer), **{name: Trained(*pair) for name, pair in (further or {}).items()}}
+        self._stepper = Stepper(self._trained, self._scaler, same_loss_on_all_ranks=self.world_size == 1)
         self._content = {"model": dataclasses.asdict(config), "mel": mel, "symbols": symbols}
         self._content["training"] = {k: v for s in settings for k, v in dataclasses.asdict(s).items()}
-        self._origin.check_formats(self._content)
-        self._content["frozen"] = self._origin.frozen(self.options.freeze)
-        self._n_frozen = freeze(model, self._content["frozen"])
-        if first_weights := self._origin.first_weights():
-            self._content["init_from"] = first_weights
-        self._stepper.skipped.fill_(self._origin.load_into(model, optimizer, self._scaler, self.device, average))
+        self._start.check_formats(self._content)
+        self._content["frozen"] = self._start.frozen(self.options.freeze)
+        n_frozen = freeze(model, self._content["frozen"])
+        if init_from := self._start.init_from():
+            self._content["init_from"] = init_from
+        self._stepper.skipped.fill_(self._start.load_into(self._trained, self._scaler, self.device, average))
         if self.is_main:
-            if self.options.force_restart:  # only now, when nothing is left that the user might have mistaken
+            if self.options.force_restart:  # only now, when nothing can be refused any more
                 self._put_aside()
             server = self.options.visdom_server if self.options.visdom else None
             self.board = Board(self.dir, self.stage, server, self.options.vis_every, self.step)
-            self._announce()
+            self._announce(n_frozen)
+        return self.wrap(model)
+
+    def wrap(self, model: nn.Module) -> nn.Module:
+        """The module to call in training: with several ranks, one that averages gradients over them."""
         if self.world_size == 1:
             return model
         return DistributedDataParallel(model, device_ids=[self.device.index] if self.device.type == "cuda" else None)
 
-    def _announce(self) -> None:
-        n_parameters = sum(p.numel() for p in self.model.parameters())
+    def _announce(self, n_frozen: int) -> None:
+        n_parameters = sum(p.numel() for model, _ in self._trained.values() for p in model.parameters())
         where = f"{self.device}" + (f" x {self.world_size} ranks" if self.world_size > 1 else "")
-        origin = self._content.get("init_from")
-        how = f"resuming at step {self.step}" if self.step else f"starting from {origin['file']}" if origin else "starting"
+        init_from = self._content.get("init_from")
+        how = f"starting from {init_from['file']}" if init_from else "starting"
+        if self.step:
+            how = f"resuming at step {self.step}"
         precision = next((name for name, dtype in DTYPES.items() if dtype == self._dtype), "fp32")
         is_slow = self.device.type == "cpu" and self._dtype is None and computes_bf16(self.device)
         hint = " (--precision bf16 is faster here)" if is_slow else ""
         parts = ", ".join(self._content["frozen"])
-        frozen = f", of which {self._n_frozen / 1e6:.2f} M stay as they are ({parts})" if parts else ""
+        frozen = f" ({n_frozen / 1e6:.2f} M frozen: {parts})" if parts else ""
         print(f"{self.stage}: {how} in {self.dir}; {n_parameters / 1e6:.2f} M parameters{frozen}, {precision} on {where}{hint}")
         parameters = {**self._content["model"], **self._content["training"], "seed": self.seed, "precision": precision}
         if parts:
             parameters["frozen"] = parts
-        if origin:
-            parameters["init_from"] = f"{origin['file']} at step {origin['step']}"
+        if init_from:
+            parameters["init_from"] = f"{init_from['file']} at step {init_from['step']}"
         self.board.parameters(parameters)
 
     # ---- the loop
 
     def steps(self) -> Iterator[int]:
-        """Yield the next step until max_steps or a signal; saves and backs up between them, and at the end."""
+        """Yield the numbers of the steps until max_steps or a signal; saves and backs up between them, and at the end."""
         last = self.options.max_steps if self.options.max_steps is not None else sys.maxsize
         if self.step >= last:
-            print(f"{self.stage}: step {self.step} is reached already; raise --max_steps to train on")
-        total = self.options.max_steps
-        interval = 0.5 if sys.stderr.isatty() else 30  # seconds; a log file is not flooded
-        with tqdm(
-            desc=self.stage, total=total, initial=self.step, unit="step", disable=not self.is_main, mininterval=interval,
-            dynamic_ncols=True, smoothing=0.05,
-        ) as self._bar:  # fmt: skip
+            print(f"{self.stage}: already trained to step {self.step}; raise --max_steps to go on")
+        progress = {"desc": self.stage, "total": self.options.max_steps, "initial": self.step, "unit": "step"}
+        progress["mininterval"] = 0.5 if sys.stderr.isatty() else 30  # seconds: log files should stay short
+        with tqdm(**progress, disable=not self.is_main, dynamic_ncols=True, smoothing=0.05) as self._bar:
             self._logged = time.perf_counter()
             while self.step < last and not self._signals.any_rank_received(self.world_size):
                 self.step += 1
                 self._stepper.remember()
-                if self.rank:  # dropout differs between ranks; the checkpoint holds the random numbers of the first alone
+                if self.rank:  # dropout must differ between ranks, and the checkpoint holds the first rank's state only
                     torch.manual_seed(self.seed + self.rank + 1009 * self.step)
                 yield self.step
                 self._bar.update()
@@ -175,7 +183,7 @@ class Run:
             self.save()
 
     def autocast(self) -> contextlib.AbstractContextManager:
-        """The forward pass and the loss belong inside."""
+        """The precision of the forward pass and the loss: `with run.autocast():`."""
         if self._dtype is None:
             return contextlib.nullcontext()
         return torch.autocast(self.device.type, self._dtype)
@@ -186,37 +194,43 @@ class Run:
         clip: float,
         scale_gradients: Callable[[], None] | None = None,
         clipped_apart: Collection[nn.Parameter] = (),
+        name: str = MAIN,
     ) -> torch.Tensor:
         """Backward, clip the gradient's norm at `clip`, step. Returns the norm before clipping (), nan if the step was skipped.
 
-        A loss or gradient that is not finite changes nothing: weights stay, running statistics are put back; many in a row
-        end the run. `scale_gradients` runs before clipping. The gradient of `clipped_apart`, some of the model's parameters,
-        has a norm of its own, so that it does not make the others' smaller.
+        A loss or gradient that is not finite changes nothing: the weights stay and the running statistics of all models are
+        restored; many such updates in a row end the run. `scale_gradients` is called before clipping. `clipped_apart`: some of
+        the model's parameters, clipped by the norm of their own gradient. `name`: which of the `further` models given to
+        `start` is trained; the gradients that the loss leaves in the others are dropped.
         """
-        return self._stepper.step(loss, clip, scale_gradients, clipped_apart)
+        return self._stepper.step(loss, clip, scale_gradients, clipped_apart, name)
 
     def log(self, **values: float | torch.Tensor) -> None:
-        """The numbers of this step, each a float or a tensor of one: for progress bar, metrics.jsonl, and every n-th time the
-        dashboards. Shown when they have arrived from the device, in order."""
+        """The numbers of this step, floats or tensors of one number, for the progress bar, metrics.jsonl, and every few steps
+        the dashboards. They are shown once they have arrived from the device, in order."""
         now = time.perf_counter()
         speed, self._logged = 1 / max(1e-9, now - self._logged), now
         counts = {"skipped_steps": self._stepper.skipped.clone(), IN_A_ROW: self._stepper.skipped_in_a_row.clone()}
         self._readback.put(self.step, {**values, "steps_per_second": speed, **counts})
         self._show()
 
-    def _show(self, all_of_them: bool = False) -> None:
-        """Pass on what has arrived. UserError after many skipped steps in a row."""
-        for step, values in self._readback.take(all_of_them):
+    def _show(self, wait: bool = False) -> None:
+        """Pass on the numbers that have arrived. Raises UserError after many skipped updates in a row."""
+        for step, values in self._readback.take(wait):
             in_a_row = values.pop(IN_A_ROW)
             self.board.scalars(step, values)
-            shown = {name: value for name, value in values.items() if name not in HIDDEN or (value and name == "skipped_steps")}
+            shown = {name: value for name, value in values.items() if name not in NOT_ON_BAR}
+            if values["skipped_steps"]:
+                shown["skipped_steps"] = values["skipped_steps"]
             self._bar.set_postfix(shown, refresh=False)
             if in_a_row >= SKIPS_TO_GIVE_UP:
-                raise UserError(f"step {step}: loss or gradient not finite for {SKIPS_TO_GIVE_UP} steps in a row; {self.path} "
-                                f"holds step {self._saved_step}; lower the learning rate or look at the data")  # fmt: skip
+                raise UserError(
+                    f"step {step}: loss or gradient not finite {SKIPS_TO_GIVE_UP} times in a row; {self.path} holds step "
+                    f"{self._saved_step}; lower the learning rate or look at the data"
+                )
 
     def report(self, **values: float) -> None:
-        """Numbers measured on held-out data: printed on a line of their own, and sent everywhere at once."""
+        """Numbers measured on held-out data: printed on a line, and sent to all dashboards."""
         values = {name: float(value) for name, value in values.items()}
         if self.is_main:
             tqdm.write(f"step {self.step}: " + ", ".join(f"{name} {value:.4g}" for name, value in values.items()))
@@ -228,9 +242,9 @@ class Run:
 
     @contextlib.contextmanager
     def evaluating(self, model: nn.Module) -> Iterator[None]:
-        """Evaluation mode without gradients; leaves no trace in training: the random numbers go on where they were."""
+        """Evaluation mode without gradients. Training goes on as if nothing had happened, random numbers included."""
         state = rng_state(self.device)
-        modes = [(module, module.training) for module in model.modules()]  # they differ where parts are frozen
+        modes = [(module, module.training) for module in model.modules()]  # frozen batch norms are in evaluation mode already
         model.eval()
         try:
             with torch.no_grad():
@@ -243,21 +257,26 @@ class Run:
     # ---- saving
 
     def save(self) -> None:
-        """Write the checkpoint, if this rank is the one that writes."""
-        self._show(all_of_them=True)  # it raises where the steps since then were good for nothing
+        """Write the checkpoint, on the first rank."""
+        self._show(wait=True)  # raises, rather than saves, after many skipped updates
         if self.is_main:
+            states = {
+                name: {"model_state": model.state_dict(), "optimizer_state": optimizer.state_dict()}
+                for name, (model, optimizer) in self._trained.items()
+            }
             content = {
                 "format": checkpoint.stage_format(self.stage),
                 "step": self.step,
                 **self._content,
-                "model_state": self.model.state_dict(),
-                "optimizer_state": self.optimizer.state_dict(),
+                **states.pop(MAIN),
                 "scaler_state": self._scaler.state_dict(),
                 "sampler_state": {"seed": self.seed, "skipped": int(self._stepper.skipped)},
                 "rng_state": rng_state(self.device),
             }
             if self._average is not None:
                 content["average_state"] = self._average
+            if states:
+                content["further"] = states
             checkpoint.save(self.path, content)
         self._saved_step = self.step
 
@@ -270,7 +289,7 @@ class Run:
                 shutil.copyfile(self.path, temporary)
 
     def _put_aside(self) -> None:
-        """Rename what a new start would overwrite, and copy the curves, to which other stages of the run go on adding."""
+        """Rename what a new start would overwrite, and copy the curves, as other stages of the run add to their file."""
         for path in (self.path, *self._backups.glob(f"{self.stage}-{'[0-9]' * 7}.pt")):
             if path.exists():
                 print(f"{path} is kept as {path.rename(_free_name(path))}")
@@ -290,8 +309,8 @@ class Run:
         received = self._signals.received
         if kind is None and received:
             if self.is_main:
-                print(f"{self.stage}: stopped by {received.name} at step {self.step}, saved to {self.path}; "
-                      "the same command continues")  # fmt: skip
+                saved = f"stopped by {received.name} at step {self.step}, saved to {self.path}"
+                print(f"{self.stage}: {saved}; the same command continues")
             sys.exit(128 + received)
 
 

@@ -1,35 +1,46 @@
-"""One step of an optimizer, and the numbers of it, without the host ever waiting for the device.
+"""One optimizer step, and the numbers of it, without the host ever waiting for the device.
 
-A host that waits, for a loss to print or for a norm to compare, leaves the GPU without work until it has answered. So what a
-step must decide is decided on the device, and what is to be shown is read when it has arrived.
+A host that waits, to print a loss or to compare a norm, leaves the GPU idle meanwhile. So whether to skip an update is
+decided on the device, and numbers to show are read once they have arrived.
 """
 
 from collections import deque
 from collections.abc import Callable, Collection, Iterator
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-STEPS_BEHIND = 32  # the most that shown numbers lag behind; it also bounds what is queued on the device
+STEPS_BEHIND = 32  # the most that the numbers shown lag behind; it also bounds what is queued on the device
+MAIN = ""  # the name of a run's first model, whose checkpoint entries stand at the top level
+
+
+class Trained(NamedTuple):
+    """A model and its optimizer, which must be fused: only those can skip an update on the device."""
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
 
 
 class Stepper:
     """Backward, clip, step. A loss or gradient that is not finite changes nothing: weights, moments and buffers stay."""
 
-    def __init__(
-        self, model: nn.Module, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler, loss_is_alike: bool
-    ) -> None:
-        """The optimizer must be fused, as only those can leave a step out on the device. `loss_is_alike` tells that all ranks
-        compute the same loss; else its being finite decides nothing, as they must all decide alike."""
-        self.model, self.optimizer, self._scaler, self._loss_is_alike = model, optimizer, scaler, loss_is_alike
-        self._buffers = list(model.buffers())
+    def __init__(self, trained: dict[str, Trained], scaler: torch.amp.GradScaler, same_loss_on_all_ranks: bool) -> None:
+        """Unless all ranks compute the same loss, only the gradient decides about skipping, as all ranks must decide alike."""
+        self._trained, self._scaler, self._same_loss = trained, scaler, same_loss_on_all_ranks
+        self._buffers = [buffer for model, _ in trained.values() for buffer in model.buffers()]
         self._before: list[Tensor] = []
-        device = next(model.parameters()).device
-        self.skipped = torch.zeros((), device=device)  # steps without an update
-        self.skipped_in_a_row = torch.zeros((), device=device)
+        device = next(trained[MAIN].model.parameters()).device
+        self.skipped = torch.zeros((), device=device)  # updates, of all optimizers
+        self._in_a_row = {name: torch.zeros((), device=device) for name in trained}
+
+    @property
+    def skipped_in_a_row(self) -> Tensor:
+        """Updates skipped in a row, of the optimizer with the most; ()."""
+        return torch.stack([*self._in_a_row.values()]).max()
 
     def remember(self) -> None:
-        """To be called before the forward pass, which may change the running statistics."""
+        """To be called before the forward pass, which may change running statistics."""
         self._before = [buffer.clone() for buffer in self._buffers]
 
     def step(
@@ -38,37 +49,42 @@ class Stepper:
         clip: float,
         scale_gradients: Callable[[], None] | None = None,
         clipped_apart: Collection[nn.Parameter] = (),
+        name: str = MAIN,
     ) -> Tensor:
-        """Norm of the gradient before clipping (), nan if the step was left out."""
+        """Norm of the gradient before clipping (), nan if the update was skipped."""
+        model, optimizer = self._trained[name]
         self._scaler.scale(loss).backward()
-        self._scaler.unscale_(self.optimizer)
+        self._scaler.unscale_(optimizer)
         if scale_gradients:
             scale_gradients()
-        norm = self._clip(clip, set(clipped_apart))
+        norm = _clip(model, clip, set(clipped_apart))
         is_good = torch.isfinite(norm)
-        if self._loss_is_alike:
+        if self._same_loss:
             is_good = is_good & torch.isfinite(loss.detach())
-        self._update(is_good)
+        self._update(optimizer, is_good)
         for buffer, before in zip(self._buffers, self._before, strict=True):
-            buffer.copy_(torch.where(is_good, buffer, before))
+            # Through .data, as another model's backward pass may still hold this buffer, and batch norm does not need it there.
+            buffer.data.copy_(torch.where(is_good, buffer, before))
         self.skipped += ~is_good
-        self.skipped_in_a_row.add_(1).mul_(~is_good)
-        self.optimizer.zero_grad(set_to_none=True)
+        self._in_a_row[name].add_(1).mul_(~is_good)
+        for each in self._trained.values():  # a loss through several models leaves gradients in all of them
+            each.optimizer.zero_grad(set_to_none=True)
         return torch.where(is_good, norm, torch.nan)
 
-    def _clip(self, clip: float, apart: set[nn.Parameter]) -> Tensor:
-        together = [parameter for parameter in self.model.parameters() if parameter not in apart]
-        norms = [nn.utils.clip_grad_norm_(group, clip) for group in (together, list(apart)) if group]
-        return norms[0] if len(norms) == 1 else torch.hypot(*norms)
-
-    def _update(self, is_good: Tensor) -> None:
-        if self._scaler.is_enabled():  # it has looked at the gradients itself
-            self._scaler.step(self.optimizer)
+    def _update(self, optimizer: torch.optim.Optimizer, is_good: Tensor) -> None:
+        if self._scaler.is_enabled():  # it checks the gradients itself
+            self._scaler.step(optimizer)
             self._scaler.update()
             return
-        self.optimizer.grad_scale, self.optimizer.found_inf = None, (~is_good).float()
-        self.optimizer.step()
-        del self.optimizer.grad_scale, self.optimizer.found_inf
+        optimizer.grad_scale, optimizer.found_inf = None, (~is_good).float()
+        optimizer.step()
+        del optimizer.grad_scale, optimizer.found_inf
+
+
+def _clip(model: nn.Module, clip: float, apart: set[nn.Parameter]) -> Tensor:
+    together = [parameter for parameter in model.parameters() if parameter not in apart]
+    norms = [nn.utils.clip_grad_norm_(group, clip) for group in (together, list(apart)) if group]
+    return norms[0] if len(norms) == 1 else torch.hypot(*norms)
 
 
 class Readback:
@@ -78,7 +94,7 @@ class Readback:
         self._waiting: deque[tuple[int, dict[str, float | Tensor], Tensor | None, torch.cuda.Event | None]] = deque()
 
     def put(self, step: int, values: dict[str, float | Tensor]) -> None:
-        """Start copying the tensors among the values, each a single number."""
+        """Start copying the values that are tensors, of a single number each."""
         tensors = [value.detach().double() for value in values.values() if isinstance(value, Tensor)]
         packed = torch.stack(tensors) if tensors else None
         arrived = None
@@ -88,12 +104,13 @@ class Readback:
             arrived.record()
         self._waiting.append((step, values, packed, arrived))
 
-    def take(self, all_of_them: bool = False) -> Iterator[tuple[int, dict[str, float]]]:
-        """(step, its numbers) of those that have arrived; waits where too many are on their way, or for `all_of_them`."""
+    def take(self, wait: bool = False) -> Iterator[tuple[int, dict[str, float]]]:
+        """(step, its numbers) for every step whose numbers have arrived, waiting if too many are on their way. With `wait`,
+        for every step."""
         while self._waiting:
             step, values, packed, arrived = self._waiting[0]
             if arrived is not None and not arrived.query():
-                if not all_of_them and len(self._waiting) <= STEPS_BEHIND:
+                if not wait and len(self._waiting) <= STEPS_BEHIND:
                     return
                 arrived.synchronize()
             self._waiting.popleft()
