@@ -15,11 +15,11 @@ from utils.corpora import Speaker
 from utils.data import audio, cluster, vad
 from utils.data.parallel import run_tasks
 from utils.data.paths import EncoderData, default_out_dir, remove_leftovers, save_text, write_atomically
+from utils.data.summary import indented, statistics_line
 from utils.errors import UserError
 
 DEFAULT_CORPORA = ["librispeech_other", "voxceleb1", "voxceleb2"]
 COLUMNS = "name\tstart\tn_frames\tsource"
-N_SHOWN = 10  # skipped files named at the end; all of them are in the log
 
 
 @dataclass(frozen=True)
@@ -231,16 +231,11 @@ def _write_log(data: EncoderData, corpus: str, speakers: list[Speaker], settings
     lines += [f"    speakers: {len(speakers)}, of which {len(speakers) - n_used} without a usable utterance"]
     lines += [f"    utterances: {len(seconds)}", f"    skipped: {len(skipped)}", f"    hours: {seconds.sum() / 3600:.3f}"]
     if len(seconds):
-        lines += ["", "Utterances per speaker", _statistics([len(lengths) for lengths in n_each.values() if lengths])]
-        lines += ["", "Duration of an utterance (s)", _statistics(seconds)]
-        lines += ["", "Duration of a speaker (min)", _statistics([sum(n) * 0.01 / 60 for n in n_each.values() if n])]
+        lines += ["", "Utterances per speaker", statistics_line([len(lengths) for lengths in n_each.values() if lengths])]
+        lines += ["", "Duration of an utterance (s)", statistics_line(seconds)]
+        lines += ["", "Duration of a speaker (min)", statistics_line([sum(n) * 0.01 / 60 for n in n_each.values() if n])]
     lines += ["", "Skipped", *(f"    {line}" for line in skipped or ["nothing"])]
     save_text(data.log(corpus), "\n".join([*lines, ""]))
-
-
-def _statistics(values: list[float] | np.ndarray) -> str:
-    figures = {"min": np.min, "mean": np.mean, "median": np.median, "max": np.max, "std": np.std}
-    return "    " + "   ".join(f"{name} {function(values):.2f}" for name, function in figures.items())
 
 
 def _report(data: EncoderData, speakers: list[Speaker], datasets_root: Path) -> None:
@@ -251,9 +246,7 @@ def _report(data: EncoderData, speakers: list[Speaker], datasets_root: Path) -> 
     print(f"{len(lengths)} utterances ({hours:.2f} h) of {len(speakers)} speakers in {data.root}; logs: {logs}")
     if skipped:
         print(f"{len(skipped)} files were skipped:")
-        print(*(f"    {line}" for line in skipped[:N_SHOWN]), sep="\n")
-        if len(skipped) > N_SHOWN:
-            print(f"    ... all of them are listed in {logs}")
+        print(*indented(skipped), sep="\n")
     if not lengths:
         raise UserError(
             f"{datasets_root}: not one usable utterance in the audio of {len(speakers)} speakers "
