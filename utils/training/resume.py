@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from utils.config import override
+from utils.data.paths import sha256
 from utils.errors import UserError
 from utils.models import checkpoint
 from utils.models.device import set_rng_state
@@ -88,7 +89,7 @@ class Origin:
         if self.is_own:
             return self.content.get("init_from")
         with checkpoint.restoring(self.path, self.stage):
-            return {"file": self.path.name, "sha256": checkpoint.sha256(self.path), "step": int(self.content["step"])}
+            return {"file": self.path.name, "sha256": sha256(self.path), "step": int(self.content["step"])}
 
     def load_into(
         self,
