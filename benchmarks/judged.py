@@ -87,7 +87,7 @@ class Studio:
     """Speaks, by the demo's own way, what is not there yet: beside each wave stands what it was made of and how it went."""
 
     def __init__(self, out: Path, args: argparse.Namespace) -> None:
-        from utils.models.checkpoint import sha256
+        from utils.data.paths import sha256
 
         self.out, self._args = out, args
         self._vocoder = None if args.griffin_lim else args.vocoder

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from utils.data.paths import save_text
+from utils.data.paths import save_text, sha256
 from utils.errors import UserError
 
 MARKS = ("<!-- judged: begin -->", "<!-- judged: end -->")  # of the place in a model card that the tables are written to
@@ -187,7 +187,7 @@ def models(paths: dict[str, Path]) -> str:
         tensors = [value for value in content.get("model_state", content).values() if isinstance(value, torch.Tensor)]
         n_weights = sum(value.numel() for value in tensors if value.is_floating_point())
         steps = f"{content['step']:,}" if "step" in content else "–"
-        file = f"{path.stat().st_size / 1e6:.1f} MB, SHA-256 {checkpoint.sha256(path)[:16]}…"
+        file = f"{path.stat().st_size / 1e6:.1f} MB, SHA-256 {sha256(path)[:16]}…"
         lines.append(f"| {stage} | {n_weights / 1e6:.2f} M | {steps} | {file} |")
     return "\n".join([*lines, ""])
 

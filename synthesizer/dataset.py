@@ -11,9 +11,9 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 
 from synthesizer.text import ids_to_text, text_to_ids, word_times
-from utils.data import rows as manifest
 from utils.data.audio import MelFormat
 from utils.data.paths import SynthesizerData
+from utils.data.rows import Row, read_rows, rows_with_content, rows_with_files
 from utils.errors import UserError
 from utils.training.batching import held_out
 
@@ -48,7 +48,7 @@ class Utterances(Dataset):
     def __init__(
         self,
         data: SynthesizerData,
-        rows: Sequence[manifest.Row],
+        rows: Sequence[Row],
         symbols: str,
         cleaner: str,
         mel_format: MelFormat,
@@ -75,7 +75,7 @@ class Utterances(Dataset):
         fitting = [row for row in looked_at if self._ends(row, text_to_ids(row.text, self.symbols, self.cleaner)) is not None]
         return len(looked_at), len(fitting)
 
-    def _ends(self, row: manifest.Row, ids: Sequence[int]) -> np.ndarray | None:
+    def _ends(self, row: Row, ids: Sequence[int]) -> np.ndarray | None:
         """float32 (T,) the frame at which each symbol ends; None where the words are not timed, or differ from the text."""
         times = word_times.parse(self.times[row.mel]) if row.mel in self.times else None
         if times is None:
@@ -93,20 +93,20 @@ def collate(items: list[Item]) -> Batch:
     return Batch(
         pad_sequence(texts, batch_first=True),
         torch.tensor([len(text) for text in texts]),
-        pad_sequence(mels, batch_first=True, padding_value=-4.0),
+        pad_sequence(mels, batch_first=True, padding_value=-MelFormat.max_abs),
         torch.tensor([len(mel) for mel in mels]),
         torch.from_numpy(np.stack([item.speaker for item in items])),
         pad_sequence(ends, batch_first=True, padding_value=torch.inf),
     )
 
 
-def read_rows(data: SynthesizerData) -> list[manifest.Row]:
+def usable_rows(data: SynthesizerData) -> list[Row]:
     """The rows of train.txt that can be used; what cannot is counted in one line. UserError when none can."""
-    rows = manifest.existing(manifest.read(data.manifest), mel=data.mels_dir, embed=data.embeds_dir)
-    return manifest.with_content(rows, data.manifest)
+    rows = rows_with_files(read_rows(data.manifest), mel=data.mels_dir, embed=data.embeds_dir)
+    return rows_with_content(rows, data.manifest)
 
 
-def split_rows(rows: list[manifest.Row]) -> tuple[list[manifest.Row], list[manifest.Row]]:
+def split_rows(rows: list[Row]) -> tuple[list[Row], list[Row]]:
     """(to train on, held out): the choice depends on the utterances' names alone."""
     chosen = held_out([row.name for row in rows], HELD_OUT_FRACTION, HELD_OUT_AT_LEAST)
     return [row for row in rows if row.name not in chosen], [row for row in rows if row.name in chosen]

@@ -4,7 +4,6 @@ Each speaker is finished when its part file is there. train.txt, alignments.txt 
 at the end, so that they do not tell in how many runs the corpus was done.
 """
 
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -24,15 +23,13 @@ from synthesizer.corpus.summary import indented, report
 from utils import corpora
 from utils.config import check_at_least, override, parse_overrides
 from utils.data import cluster
-from utils.data import rows as manifest
 from utils.data.audio import SAMPLE_RATE, MelFormat, from_int16
 from utils.data.parallel import run_tasks
-from utils.data.paths import SynthesizerData, default_out_dir, remove_leftovers, save_npy, save_text, write_atomically
-from utils.data.rows import Row, format_row
+from utils.data.paths import SynthesizerData, default_out_dir, remove_leftovers, save_npy, save_text, sha256, write_atomically
+from utils.data.rows import Row, format_row, read_rows
 from utils.errors import UserError
 
 DISK_BLOCK = 4096  # bytes
-EMBEDDING_SIZE = 256
 
 
 @dataclass(frozen=True)
@@ -112,9 +109,9 @@ def _present_defaults(datasets_root: Path) -> list[str]:
 
 
 def _need(f: MelFormat) -> corpora.Need:
-    """int16 waves, float16 mels, float32 embeddings; three files per utterance, each on whole blocks of the disk."""
+    """int16 waves and float16 mels; each utterance's three files fill whole blocks, and an embedding fits on one."""
     per_second = 2 * f.sample_rate + 2 * f.n_mels * f.sample_rate / f.hop_length
-    return corpora.Need(per_second, per_file=3 * DISK_BLOCK + 4 * EMBEDDING_SIZE)
+    return corpora.Need(per_second, per_file=3 * DISK_BLOCK)
 
 
 def _assemble(data: SynthesizerData, parts: list[Part]) -> None:
@@ -155,7 +152,7 @@ def preprocess_embeds(
 
     (settings,) = override(parse_overrides(hparams), EmbedSettings())
     data = SynthesizerData(Path(root))
-    rows = manifest.read(data.manifest)
+    rows = read_rows(data.manifest)
     embedder = SpeakerEmbedder(encoder_path, "cpu" if cpu else None, settings.precision)
     _prepare_embeds(data, encoder_path, skip_existing)
     groups = [rows[i : i + settings.group_size] for i in range(0, len(rows), settings.group_size)]
@@ -183,7 +180,7 @@ def preprocess_embeds(
 
 def _prepare_embeds(data: SynthesizerData, encoder_path: Path, skip_existing: bool) -> None:
     remove_leftovers(data.embeds_dir)
-    digest = hashlib.sha256(Path(encoder_path).read_bytes()).hexdigest()
+    digest = sha256(encoder_path)
     made_with = data.embeds_encoder
     if skip_existing and made_with.is_file():
         if made_with.read_text(encoding="utf-8").strip() != digest:

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from synthesizer.dataset import Utterances, collate, read_rows, split_rows
+from synthesizer.dataset import Utterances, collate, split_rows, usable_rows
 from synthesizer.evaluation import HeldOut
 from synthesizer.loss import attention_loss, tacotron_losses
 from synthesizer.model import Tacotron, TacotronConfig
@@ -16,9 +16,9 @@ from synthesizer.published import own_content
 from synthesizer.schedule import StagedPlan, fade, parse_schedule, stage_at
 from synthesizer.text import CLEANERS, resolve_symbols
 from utils.config import check_at_least, parse_overrides
-from utils.data import rows as manifest
 from utils.data.audio import MelFormat
 from utils.data.paths import SynthesizerData
+from utils.data.rows import read_mel_format
 from utils.errors import UserError
 from utils.training.average import Average
 from utils.training.batching import batches
@@ -71,11 +71,11 @@ def train(data_dir: Path, options: dict[str, Any], hparams: str = "") -> None:
         config, settings = _with_symbols(config, settings)
         stages = parse_schedule(settings.schedule)
         data = SynthesizerData(data_dir)
-        mel_format = manifest.read_mel_format(data)
+        mel_format = read_mel_format(data)
         _check(config, mel_format, max(stage.r for stage in stages))
         training, held_out = (
             Utterances(data, rows, settings.symbols, settings.cleaner, mel_format, config.speaker_size, settings.word_times)
-            for rows in split_rows(read_rows(data))
+            for rows in split_rows(usable_rows(data))
         )
         watched = HeldOut(held_out, settings.eval_utterances, settings.eval_shown, settings.attention_fade[0])
 

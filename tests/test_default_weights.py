@@ -16,6 +16,7 @@ from encoder.download import MEMBER, fetch
 from tests import plain_encoder
 from utils.config import DEFAULT_MODELS
 from utils.data import audio
+from utils.data.paths import sha256
 from utils.errors import UserError
 from utils.models import checkpoint
 
@@ -98,7 +99,7 @@ def test_the_notice_names_what_is_fetched():
 def weights():
     if not WEIGHTS.exists():
         pytest.skip("the default encoder is not there: `make weights` fetches it")
-    if checkpoint.sha256(WEIGHTS) not in (ROOT / "NOTICE").read_text():
+    if sha256(WEIGHTS) not in (ROOT / "NOTICE").read_text():
         pytest.skip("saved_models/default/encoder.pt is another encoder than the one that `make weights` fetches")
     return checkpoint.load(WEIGHTS, "encoder", published=True)
 

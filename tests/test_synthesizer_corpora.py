@@ -14,9 +14,9 @@ from synthesizer.preprocess import preprocess_audio
 from tests import layouts
 from tests.layouts import TEXTS, write_audio, write_text
 from utils import corpora
-from utils.data import rows as manifest
 from utils.data.audio import load
 from utils.data.paths import SynthesizerData
+from utils.data.rows import Row, read_rows
 from utils.errors import UserError
 
 ROOT = Path(__file__).parent.parent
@@ -26,8 +26,8 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
-def rows_of(root: Path) -> dict[str, manifest.Row]:
-    return {row.name: row for row in manifest.read(SynthesizerData(root).manifest)}
+def rows_of(root: Path) -> dict[str, Row]:
+    return {row.name: row for row in read_rows(SynthesizerData(root).manifest)}
 
 
 def times_of(root: Path) -> dict[str, tuple[list[str], list[float]]]:

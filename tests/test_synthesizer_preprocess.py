@@ -20,9 +20,9 @@ from synthesizer.corpus.segment import KEPT_SILENCE, disagreement, noise_spans, 
 from synthesizer.preprocess import preprocess_audio, preprocess_embeds
 from tests.leftovers import left_by_a_kill
 from utils.corpora import Utterance, find_speakers, list_utterances
-from utils.data import rows as manifest
 from utils.data.audio import MelFormat, from_int16, load, mel_spectrogram, write_wav
 from utils.data.paths import SynthesizerData
+from utils.data.rows import Row, read_rows, rows_with_files
 from utils.errors import UserError
 from utils.models import checkpoint
 
@@ -167,8 +167,8 @@ def run(script: object, *args: object, expect: int = 0) -> str:
     return done.stdout + done.stderr
 
 
-def check_rows(data: SynthesizerData) -> list[manifest.Row]:
-    rows = manifest.read(data.manifest)
+def check_rows(data: SynthesizerData) -> list[Row]:
+    rows = read_rows(data.manifest)
     assert len({row.audio for row in rows}) == len(rows)
     for row in rows:
         audio, mel = np.load(data.audio_dir / row.audio), np.load(data.mels_dir / row.mel)
@@ -233,7 +233,7 @@ def test_continuing_with_other_parameters_is_refused(samples, tmp_path):
         preprocess_audio(root, out, skip_existing=True, hparams="fmax=8000")
     assert contents(out) == before
     preprocess_audio(root, out, hparams="max_mel_frames=300", n_processes=1)  # anew
-    assert max(row.n_frames for row in manifest.read(SynthesizerData(out).manifest)) <= 300
+    assert max(row.n_frames for row in read_rows(SynthesizerData(out).manifest)) <= 300
 
 
 def test_a_further_subset_is_added_to_an_earlier_result(samples, tmp_path):
@@ -247,7 +247,7 @@ def test_a_further_subset_is_added_to_an_earlier_result(samples, tmp_path):
     preprocess_audio(root, out, ["LibriSpeech/train-clean-360"], skip_existing=True, n_processes=1)
     preprocess_audio(root, tmp_path / "whole", n_processes=1)
     assert contents(out) == contents(tmp_path / "whole")
-    assert {row.name.split("-")[0] for row in manifest.read(SynthesizerData(out).manifest)} == {"90001", "90004"}
+    assert {row.name.split("-")[0] for row in read_rows(SynthesizerData(out).manifest)} == {"90001", "90004"}
 
 
 def test_bad_files_among_good_ones_are_skipped_counted_and_listed(samples, tmp_path):
@@ -359,7 +359,7 @@ def data(samples, tmp_path) -> SynthesizerData:
 
 def test_every_row_gets_the_embedding_of_its_own_audio(data, encoder):
     out = run("synthesizer_preprocess_embeds.py", data.root, "-e", encoder, "--cpu", "-n", 2)
-    rows = manifest.read(data.manifest)
+    rows = read_rows(data.manifest)
     as_fast_as_can_be = np.stack([np.load(data.embeds_dir / row.embed) for row in rows])
     preprocess_embeds(data.root, encoder, cpu=True, hparams="precision=fp32")
     assert f"{len(rows)} of {len(rows)} utterances embedded" in out
@@ -370,7 +370,7 @@ def test_every_row_gets_the_embedding_of_its_own_audio(data, encoder):
         wav = preprocess_wav(from_int16(np.load(data.audio_dir / row.audio)))
         np.testing.assert_allclose(embed, embedder.embed_utterance(wav)[0], atol=1e-5)
         assert as_fast_as_can_be[rows.index(row)] @ embed > 0.999
-    assert list(manifest.existing(rows, embed=data.embeds_dir)) == rows
+    assert list(rows_with_files(rows, embed=data.embeds_dir)) == rows
 
 
 def test_embedding_killed_and_continued_is_as_uninterrupted(data, encoder):
@@ -400,7 +400,7 @@ def test_embeddings_of_another_encoder_are_not_mixed_in(data, encoder):
 
 
 def test_audio_that_is_gone_damaged_or_without_speech_is_counted_and_listed(data, encoder, capsys):
-    rows = manifest.read(data.manifest)
+    rows = read_rows(data.manifest)
     paths = [data.audio_dir / row.audio for row in rows]
     paths[0].unlink()
     paths[1].write_bytes(paths[1].read_bytes()[:1000])

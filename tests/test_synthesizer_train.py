@@ -14,15 +14,15 @@ import numpy as np
 import pytest
 import torch
 
-from synthesizer.dataset import read_rows, split_rows
+from synthesizer.dataset import split_rows, usable_rows
 from synthesizer.inference import Synthesizer
 from synthesizer.loss import tacotron_losses
 from synthesizer.model import Prediction, Tacotron, TacotronConfig
 from synthesizer.schedule import StagedPlan, parse_schedule, stage_at
 from synthesizer.train import jittered, train
-from utils.data import rows as manifest
 from utils.data.audio import MelFormat, load, mel_spectrogram
 from utils.data.paths import SynthesizerData, save_npy, save_text
+from utils.data.rows import Row, read_rows, write_rows
 from utils.errors import UserError
 from utils.models import checkpoint
 from utils.training.run import SKIPS_TO_GIVE_UP
@@ -46,13 +46,13 @@ def write_data(root: Path, samples: Path) -> SynthesizerData:
         save_npy(data.mel(path.stem), mel)
         save_npy(data.embed(path.stem), np.random.default_rng(number).normal(size=8).astype(np.float32))
         names = (data.audio(path.stem).name, data.mel(path.stem).name, data.embed(path.stem).name)
-        rows.append(manifest.Row(*names, len(wav), len(mel), "some words, " * (1 + number % 3)))
+        rows.append(Row(*names, len(wav), len(mel), "some words, " * (1 + number % 3)))
         if number % 2:
             words = ["SOME", "WORDS", ""] * (1 + number % 3)
             ends = np.linspace(0, len(wav) / 16000, len(words) + 1)[1:]
             times.append(f"{names[1]}|{','.join(words)}|{','.join(f'{end:.3f}' for end in ends)}\n")
     save_text(data.alignments, "".join(times))
-    manifest.write(data.manifest, rows)
+    write_rows(data.manifest, rows)
     save_text(data.parameters, json.dumps({"mel": asdict(MelFormat())}))
     return data
 
@@ -150,7 +150,7 @@ def test_batches_prepared_by_other_processes_are_the_same_and_a_signal_to_them_a
 
 
 def test_held_out_utterances_are_never_trained_on(data):
-    rows = read_rows(data)
+    rows = usable_rows(data)
     training, watched = split_rows(rows)
     assert len(watched) == 4 and len(training) == len(rows) - 4 and not set(training) & set(watched)
 
@@ -279,7 +279,7 @@ def test_checkpoint_that_cannot_be_continued(data, tmp_path, stage):
 
 
 def test_a_mel_that_is_not_a_number_skips_its_steps(own_data, tmp_path):
-    for row in manifest.read(own_data.manifest):
+    for row in read_rows(own_data.manifest):
         save_npy(own_data.mels_dir / row.mel, np.full((row.n_frames, 80), np.nan, np.float16))
     with pytest.raises(UserError, match=f"not finite for {SKIPS_TO_GIVE_UP} steps in a row"):
         run(own_data, tmp_path, 100)

@@ -26,8 +26,8 @@ from synthesizer.text import (
 from synthesizer.text.word_times import WordTimes, symbol_ends
 from tests.test_synthesizer_train import ROOT, UNSEEN, run, write_data
 from utils.corpora import find_speakers, list_utterances
-from utils.data import rows as manifest
 from utils.data.paths import SynthesizerData
+from utils.data.rows import read_rows, write_rows
 from utils.errors import UserError
 from utils.models import checkpoint
 
@@ -226,8 +226,8 @@ def test_sounds_in_braces_need_their_symbols():
 @pytest.fixture(scope="module")
 def german(tmp_path_factory):
     data = write_data(tmp_path_factory.mktemp("german"), ROOT / "samples")
-    rows = [row._replace(text="Schöne Grüße, Straße 5!") for row in manifest.read(data.manifest)]
-    manifest.write(data.manifest, rows)
+    rows = [row._replace(text="Schöne Grüße, Straße 5!") for row in read_rows(data.manifest)]
+    write_rows(data.manifest, rows)
     return data
 
 
@@ -289,7 +289,7 @@ def test_an_aligner_that_writes_figures_out_gives_times_too(tmp_path, samples):
     (folder / "alignment.txt").write_text(f'a "{",".join(utterance.words)}" "{",".join(map(str, utterance.ends))}"\n')
     preprocess_audio(tmp_path, tmp_path / "out", ["own"], n_processes=1)
     data = SynthesizerData(tmp_path / "out")
-    assert "to mister elton, than" in " ".join(row.text for row in manifest.read(data.manifest))
+    assert "to mister elton, than" in " ".join(row.text for row in read_rows(data.manifest))
     assert "MISTER" in data.alignments.read_text().upper()
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from tests.leftovers import left_by_a_kill
 from tests.vocoder_data import FORMAT, write_speech, write_synthesizer
-from utils.data import rows as manifest
+from utils.data.rows import read_rows
 from utils.errors import UserError
 from vocoder.preprocess import cut_batches, preprocess
 
@@ -43,8 +43,8 @@ def content(folder):
 
 
 def test_there_is_a_mel_of_the_right_length_for_every_row(uninterrupted, speech):
-    rows = manifest.read(uninterrupted / "synthesized.txt")
-    assert rows == manifest.read(speech.manifest)
+    rows = read_rows(uninterrupted / "synthesized.txt")
+    assert rows == read_rows(speech.manifest)
     assert {path.name for path in (uninterrupted / "mels_gta").glob("*.npy")} == {row.mel for row in rows}
     for row in rows:
         mel = np.load(uninterrupted / "mels_gta" / row.mel)
@@ -52,7 +52,7 @@ def test_there_is_a_mel_of_the_right_length_for_every_row(uninterrupted, speech)
 
 
 def test_batches_hold_everything_once_and_fit_the_memory(speech):
-    rows = manifest.read(speech.manifest)
+    rows = read_rows(speech.manifest)
     for batch_size, max_frames in ((3, 10**6), (100, 250), (1, 1)):
         batches = cut_batches(rows, batch_size, max_frames)
         assert sorted(row for batch in batches for row in batch) == sorted(rows)
@@ -120,12 +120,12 @@ def test_skipping_what_was_made_from_something_else_is_refused(uninterrupted, sp
 
 def test_rows_whose_files_are_gone_are_counted_and_left_out(samples, synthesizer, tmp_path, capsys):
     data = write_speech(samples, tmp_path / "in", 4)
-    rows = manifest.read(data.manifest)
+    rows = read_rows(data.manifest)
     (data.mels_dir / rows[1].mel).unlink()
     (data.embeds_dir / rows[2].embed).unlink()
     preprocess(synthesizer, data.root, tmp_path / "out", cpu=True)
     assert "2 of 4 rows are left out" in capsys.readouterr().out
-    assert manifest.read(tmp_path / "out" / "synthesized.txt") == [rows[0], rows[3]]
+    assert read_rows(tmp_path / "out" / "synthesized.txt") == [rows[0], rows[3]]
 
 
 def test_mistakes_cost_one_line(speech, synthesizer, tmp_path):

@@ -17,8 +17,8 @@ import torch
 import vocoder.train
 from tests.vocoder_data import FORMAT, write_speech
 from utils.data import audio
-from utils.data import rows as manifest
 from utils.data.paths import VocoderData, save_npy
+from utils.data.rows import Row, read_rows, write_rows
 from utils.errors import UserError
 from utils.training.average import Average
 from vocoder.dataset import CropDataset, CropPlan, collate, even_windows, find_sources
@@ -62,7 +62,7 @@ def test_quiet_crops_are_drawn_less_and_the_rest_as_often_as_any_other(tmp_path,
     """A quarter of the frames is noise of -60 dB: of those windows a quarter stays."""
     n_frames = 80
     level = np.where(np.arange(n_frames) < n_frames // 4, 0.001, 0.1).repeat(HOP)
-    row = manifest.Row("audio-a.npy", "mel-a.npy", "embed-a.npy", n_frames * HOP, n_frames, "text")
+    row = Row("audio-a.npy", "mel-a.npy", "embed-a.npy", n_frames * HOP, n_frames, "text")
     save_npy(tmp_path / row.audio, audio.to_int16(level * np.random.default_rng(0).choice([-1.0, 1.0], len(level))))
     save_npy(tmp_path / row.mel, np.broadcast_to(np.arange(n_frames)[:, None] / 20, (n_frames, 80)).astype(np.float16))
     sources = sources_of(speech)._replace(rows=[row], audio_dir=tmp_path, mel_dir=tmp_path)
@@ -109,7 +109,7 @@ def test_samples_belong_to_their_frame(tmp_path, speech):
     """Audio whose loudness and mels whose value tell the frame number: they must meet in every crop."""
     n_frames = 12
     frame = np.arange(n_frames)
-    row = manifest.Row("audio-a.npy", "mel-a.npy", "embed-a.npy", n_frames * HOP, n_frames, "text")
+    row = Row("audio-a.npy", "mel-a.npy", "embed-a.npy", n_frames * HOP, n_frames, "text")
     save_npy(tmp_path / row.audio, np.repeat(1000 * (1 + frame), HOP).astype(np.int16))
     save_npy(tmp_path / row.mel, np.repeat(frame[:, None] / 4, 80, axis=1).astype(np.float16))
     sources = sources_of(speech)._replace(rows=[row], audio_dir=tmp_path, mel_dir=tmp_path)
@@ -146,21 +146,21 @@ def test_crops_are_cut_from_the_preemphasised_wave(speech):
 
 def test_inconsistent_rows_are_left_out_counted_and_named(samples, tmp_path, capsys):
     data = write_speech(samples, tmp_path, 6)
-    rows = manifest.read(data.manifest)
+    rows = read_rows(data.manifest)
     (data.audio_dir / rows[0].audio).unlink()
     save_npy(data.mels_dir / rows[1].mel, np.zeros((7, 80), np.float16))
     (data.mels_dir / rows[2].mel).write_bytes(b"no array")
     short = rows[3]._replace(audio="audio-short.npy", n_samples=800, n_frames=4)
     save_npy(data.audio_dir / short.audio, np.zeros(800, np.int16))
     save_npy(data.mels_dir / short.mel, np.zeros((4, 80), np.float16))
-    manifest.write(data.manifest, [*rows[:3], short, *rows[4:]])
+    write_rows(data.manifest, [*rows[:3], short, *rows[4:]])
     sources = sources_of(data)
     told = capsys.readouterr().out
     assert [row.name for row in sources.rows] == ["4", "5"]
     assert "1 of 6 rows" in told and rows[0].audio in told
     assert "2 of 5 utterances are left out because their files disagree" in told and rows[1].mel in told
     assert "1 of 5 utterances are left out because they are shorter" in told
-    manifest.write(data.manifest, [short])
+    write_rows(data.manifest, [short])
     with pytest.raises(UserError, match="no utterance is usable"):
         sources_of(data)
 

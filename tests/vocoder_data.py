@@ -10,10 +10,9 @@ import torch
 from synthesizer.model import Tacotron, TacotronConfig
 from synthesizer.text import SYMBOLS
 from utils.data import audio
-from utils.data import rows as manifest
 from utils.data.audio import MelFormat
 from utils.data.paths import SynthesizerData, save_npy, save_text
-from utils.data.rows import Row
+from utils.data.rows import Row, write_rows
 from utils.models import checkpoint
 from vocoder.model import WaveRNN, WaveRNNConfig
 
@@ -40,7 +39,7 @@ def write_speech(samples: Path, root: Path, n_utterances: int = 8) -> Synthesize
         save_npy(data.mels_dir / row.mel, mel.astype(np.float16))
         save_npy(data.embeds_dir / row.embed, np.random.default_rng(i).random(256, dtype=np.float32))
         rows.append(row)
-    manifest.write(data.manifest, rows)
+    write_rows(data.manifest, rows)
     save_text(data.parameters, json.dumps({"mel": dataclasses.asdict(FORMAT)}))
     return data
 

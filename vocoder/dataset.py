@@ -10,10 +10,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from utils.data import audio
-from utils.data import rows as manifest
 from utils.data.audio import MelFormat
 from utils.data.paths import SynthesizerData, VocoderData
-from utils.data.rows import Row
+from utils.data.rows import Row, read_rows, rows_with_files
 from utils.errors import UserError
 from utils.training.batching import rng
 from vocoder.distribution import Distribution
@@ -47,7 +46,7 @@ def find_sources(synthesizer: SynthesizerData, vocoder: VocoderData, ground_trut
         raise UserError(f"{path}: not found; make ground-truth-aligned mels with vocoder_preprocess.py, or train on true mels "
                         "with --ground_truth")  # fmt: skip
     mel_dir = synthesizer.mels_dir if ground_truth else vocoder.mels_gta_dir
-    rows = manifest.existing(manifest.read(path), mel=mel_dir, audio=synthesizer.audio_dir)
+    rows = rows_with_files(read_rows(path), mel=mel_dir, audio=synthesizer.audio_dir)
     sources = Sources([], synthesizer.audio_dir, mel_dir)
     problems, n_short = [], 0
     for row in rows:

@@ -17,9 +17,8 @@ from tqdm import tqdm
 
 from synthesizer.inference import Synthesizer
 from utils.config import check_at_least, override, parse_overrides
-from utils.data import rows as manifest
-from utils.data.paths import SynthesizerData, VocoderData, remove_leftovers, save_npy, save_text
-from utils.data.rows import Row
+from utils.data.paths import SynthesizerData, VocoderData, remove_leftovers, save_npy, save_text, sha256
+from utils.data.rows import Row, format_row, read_mel_format, read_rows, rows_with_content, rows_with_files, write_rows
 from utils.errors import UserError
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
@@ -54,8 +53,8 @@ def preprocess(
     """
     (settings,) = override(parse_overrides(hparams), GtaSettings())
     source, out = SynthesizerData(in_dir), VocoderData(out_dir)
-    rows = manifest.existing(manifest.read(source.manifest), mel=source.mels_dir, embed=source.embeds_dir)
-    rows = manifest.with_content(rows, source.manifest)
+    rows = rows_with_files(read_rows(source.manifest), mel=source.mels_dir, embed=source.embeds_dir)
+    rows = rows_with_content(rows, source.manifest)
     synthesizer = Synthesizer(synthesizer_path, "cpu" if cpu else None, precision=settings.precision)
     settings = dataclasses.replace(settings, precision=synthesizer.precision)  # auto is not the same everywhere
     _check_formats(synthesizer, synthesizer_path, source)
@@ -66,15 +65,15 @@ def preprocess(
                 _make(synthesizer, batch, source, out, seed=number)
             bar.update(len(batch))
     _check(out, rows)
-    manifest.write(out.manifest, rows)
+    write_rows(out.manifest, rows)
     print(f"{len(rows)} ground-truth-aligned mels in {out.mels_gta_dir}, listed in {out.manifest}")
 
 
 def _fingerprint(synthesizer_path: Path, rows: list[Row], batch_size: int, settings: GtaSettings) -> dict[str, Any]:
     """Everything that the mels depend on."""
-    listed = "\n".join(map(manifest.format_row, rows))
+    listed = "\n".join(map(format_row, rows))
     return {
-        "synthesizer": hashlib.sha256(Path(synthesizer_path).read_bytes()).hexdigest(),
+        "synthesizer": sha256(synthesizer_path),
         "utterances": hashlib.sha256(listed.encode()).hexdigest(),
         "batch_size": batch_size,
         **dataclasses.asdict(settings),
@@ -153,7 +152,7 @@ def _load(path: Path) -> np.ndarray:
 
 
 def _check_formats(synthesizer: Synthesizer, path: Path, source: SynthesizerData) -> None:
-    of_data, of_model = manifest.read_mel_format(source), synthesizer.mel_format
+    of_data, of_model = read_mel_format(source), synthesizer.mel_format
     if of_data != of_model:
         raise UserError(f"{path}: the synthesizer was trained on other mels than {source.root} holds. "
                         f"synthesizer: {of_model}; data: {of_data}")  # fmt: skip

@@ -9,9 +9,9 @@ import torch
 
 from utils.boards import plot
 from utils.config import check_at_least, parse_overrides
-from utils.data import rows as manifest
 from utils.data.audio import MelFormat, mel_spectrogram
 from utils.data.paths import SynthesizerData, VocoderData
+from utils.data.rows import read_mel_format
 from utils.errors import UserError
 from utils.training.average import Average
 from utils.training.batching import batches, held_out
@@ -74,7 +74,7 @@ def train(
     with Run("vocoder", RunOptions(**options), own_content) as run:
         config, settings = run.configure(parse_overrides(hparams), WaveRNNConfig(), VocoderTraining())
         data = SynthesizerData(synthesizer_dir)
-        mel_format = manifest.read_mel_format(data)
+        mel_format = read_mel_format(data)
         check_sizes(config, mel_format)
         crop, rest = divmod(settings.seq_len, mel_format.hop_length)
         if rest or not crop:

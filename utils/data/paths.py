@@ -1,5 +1,6 @@
 """The names of everything on disk, and how a file is written so that only a finished one is ever seen."""
 
+import hashlib
 import os
 import platform
 import re
@@ -140,6 +141,17 @@ def save_text(path: Path, text: str) -> None:
     """Write UTF-8 text with plain newlines, atomically."""
     with write_atomically(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
+def sha256(path: Path) -> str:
+    """Digest of a file's content, which tells one checkpoint from another whatever it is called."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def one_field(text: str) -> str:
+    """Text as one column of a tab-separated line: every run of white space, newlines included, becomes a space."""
+    return " ".join(text.split())
 
 
 def temporary_path(path: Path, process: int) -> Path:

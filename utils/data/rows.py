@@ -38,7 +38,7 @@ def parse_row(line: str) -> Row:
     return Row(audio, mel, embed, int(n_samples), int(n_frames), text)
 
 
-def read(path: Path) -> list[Row]:
+def read_rows(path: Path) -> list[Row]:
     """All rows. Raises UserError when the file is missing or empty or a line does not parse."""
     path = Path(path)
     if not path.is_file():
@@ -58,7 +58,7 @@ def read(path: Path) -> list[Row]:
     return rows
 
 
-def write(path: Path, rows: Sequence[Row]) -> None:
+def write_rows(path: Path, rows: Sequence[Row]) -> None:
     """Write all rows, atomically."""
     save_text(path, "".join(format_row(row) + "\n" for row in rows))
 
@@ -73,8 +73,8 @@ def read_mel_format(data: SynthesizerData) -> MelFormat:
         raise UserError(f"{data.parameters}: does not tell the mel format; preprocess again") from error
 
 
-def existing(rows: Sequence[Row], **folders: Path) -> list[Row]:
-    """The rows whose files exist, e.g. existing(rows, mel=mels_dir, embed=embeds_dir). What is gone is told in one line.
+def rows_with_files(rows: Sequence[Row], **folders: Path) -> list[Row]:
+    """The rows whose files exist, e.g. rows_with_files(rows, mel=mels_dir, embed=embeds_dir). What is gone is told in one line.
 
     Raises UserError when no row is left. A folder is listed once: millions of rows cost no look-up each.
     """
@@ -95,7 +95,7 @@ def existing(rows: Sequence[Row], **folders: Path) -> list[Row]:
     return kept
 
 
-def with_content(rows: Sequence[Row], path: Path) -> list[Row]:
+def rows_with_content(rows: Sequence[Row], path: Path) -> list[Row]:
     """The rows that have something to say and frames to say it in. What is left out is told in one line.
 
     Raises UserError, naming the manifest, when no row is left.

@@ -1,23 +1,24 @@
-"""What a process that works through tasks does with each of them."""
+"""What every process that works through tasks does with each of them. Imports nothing heavy."""
 
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
-import numpy as np
-
 
 def call(work: tuple[Callable[[Any], Any], Any]) -> Any:
-    """(function, task) -> function(task)."""
+    """(function, task) -> function(task), on one thread: numpy's products differ in their last bits with the threads."""
+    from threadpoolctl import threadpool_limits
+
     _keep_freed_memory()
     function, task = work
-    return function(task)
+    with threadpool_limits(1, user_api="blas"):
+        return function(task)
 
 
 @lru_cache
 def _keep_freed_memory() -> None:
-    """Page faults to get back what was just freed take a tenth of the time of preprocessing: have glibc keep some of it.
-
-    It returns free memory to the kernel beyond twice the largest block freed so far, of up to 32 MB.
-    """
-    np.empty(31 << 20, dtype=np.uint8)  # freed at once; never touched, so it takes no memory itself
+    try:
+        from utils.cpu.memory import keep_some_freed_memory
+    except ImportError:  # without utils/cpu preprocessing is slower
+        return
+    keep_some_freed_memory()

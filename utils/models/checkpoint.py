@@ -1,6 +1,5 @@
 """Checkpoints: plain containers, written so that only a finished one is ever seen, read without running code from them."""
 
-import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,12 +23,6 @@ def save(path: Path, content: dict[str, Any]) -> None:
     """Write beside `path`, flush to disk, rename: a crash leaves the previous checkpoint whole."""
     with write_atomically(path) as temporary:
         torch.save(content, temporary)
-
-
-def sha256(path: Path) -> str:
-    """Tells one file of weights from another, whatever it is called."""
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def load(path: Path, stage: str, device: str | torch.device = "cpu", published: bool = False) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """What a run computes on: device, ranks, precision, and the state of its random numbers."""
 
 import atexit
-import ctypes
 import gc
 import os
 
@@ -11,7 +10,6 @@ import torch.distributed.nn.functional  # before there is a group: imported late
 
 from utils.errors import UserError
 
-M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of malloc.h
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -43,16 +41,12 @@ def leave_ranks() -> None:
 
 
 def keep_freed_memory() -> None:
-    """Make the C library keep what tensors free, on a CPU with glibc; elsewhere nothing.
-
-    By default it returns large blocks to the system, which clears each page again at its next use: a fifth of a training step.
-    """
+    """Keep the memory of freed tensors for the next step."""
     try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (AttributeError, OSError, TypeError):
+        from utils.cpu.memory import keep_all_freed_memory
+    except ImportError:  # without utils/cpu a step is slower
         return
-    mallopt(M_MMAP_MAX, 0)
-    mallopt(M_TRIM_THRESHOLD, -1)
+    keep_all_freed_memory()
 
 
 def computes_bf16(device: torch.device) -> bool:

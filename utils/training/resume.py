@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from utils.config import override
+from utils.data.paths import sha256
 from utils.errors import UserError
 from utils.models import checkpoint
 from utils.models.device import set_rng_state
@@ -93,7 +94,7 @@ class StartingPoint:
         if self.resumes:
             return self.content.get("init_from")
         with checkpoint.restoring(self.path, self.stage):
-            return {"file": self.path.name, "sha256": checkpoint.sha256(self.path), "step": int(self.content["step"])}
+            return {"file": self.path.name, "sha256": sha256(self.path), "step": int(self.content["step"])}
 
     def load_into(
         self,
