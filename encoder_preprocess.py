@@ -2,13 +2,14 @@
 
 from pathlib import Path
 
+from encoder.config import PreprocessSettings
 from utils import cli
 
 
 def main() -> None:
     parser = cli.parser(
-        "Turn speech corpora into mel spectrograms for the speaker encoder: volume, removal of pauses, 40 mel bands "
-        "every 10 ms. Writes one folder per speaker and one log per corpus; bad audio files are skipped and listed."
+        "Turn speech corpora into mel spectrograms for the speaker encoder: adjust the volume, cut pauses, compute 40 mel "
+        "bands every 10 ms. Writes one folder per speaker and one log per corpus; bad audio files are skipped and listed."
     )
     parser.add_argument(
         "datasets_root",
@@ -18,21 +19,20 @@ def main() -> None:
     )
     parser.add_argument("-o", "--out_dir", type=Path, help="folder to write to (default: <datasets_root>/SV2TTS/encoder)")
     parser.add_argument(
-        "-d",
-        "--datasets",
+        *("-d", "--datasets"),
         type=cli.names,
         metavar="NAME,NAME",
         help="corpora to use, separated by commas: LibriSpeech/<subset>, librispeech_other (train-other-500), "
-        "librispeech_clean (train-clean-100 and -360), LibriTTS/<subset>, libritts_clean, voxceleb1 (anglophone speakers), "
-        "voxceleb1/all (those of all nationalities), voxceleb2, vctk, M-AILABS/<locale>, any folder whose sub-folders are "
-        "speakers, or a manifest: a file of lines audio|speaker, with or without |text "
-        "(default: librispeech_other,voxceleb1,voxceleb2, as far as they are there)",
+        "librispeech_clean (train-clean-100 and -360), LibriTTS/<subset>, libritts_clean, voxceleb1 (speakers from "
+        "English-speaking countries), voxceleb1/all (all speakers), voxceleb2, vctk, M-AILABS/<locale>, any folder with a "
+        "sub-folder for each speaker, or a manifest: a file of lines audio|speaker, with or without |text "
+        "(default: librispeech_other,voxceleb1,voxceleb2, those that are present)",
     )
     parser.add_argument(
-        "-s",
-        "--skip_existing",
+        *("-s", "--skip_existing"),
         action="store_true",
-        help="keep speakers that are finished; use it to continue after an interruption",
+        help="keep the speakers that are finished, to continue after an interruption; -s as in Real-Time-Voice-Cloning "
+        "(in the trainers it is --save_every)",
     )
     parser.add_argument(
         "--no_trim",
@@ -40,23 +40,18 @@ def main() -> None:
         help="keep pauses instead of cutting them with voice activity detection (webrtcvad is then not needed)",
     )
     parser.add_argument(
-        "-n",
-        "--n_processes",
+        *("-n", "--n_processes"),
         type=cli.whole_number(at_least=1),
         metavar="N",
-        help="speakers worked on at once, each by a process of its own (default: one per CPU core)",
+        help="number of worker processes; each takes one speaker at a time (default: one per CPU core)",
     )
     cli.add_scheduler(parser)
     parser.add_argument(
         "--ignore_space",
         action="store_true",
-        help="start even where the disk seems too small for what will be written (told before the work begins)",
+        help="start even if the disk seems too small for the output (its size is estimated before the work begins)",
     )
-    cli.add_hparams(
-        parser,
-        "volume_dbfs (-30 dB of full scale; quieter audio is raised to this level), min_frames (160 of 10 ms; utterances "
-        "with less speech are skipped: they could not fill a training crop), trim_silences (true; false is --no_trim)",
-    )
+    cli.add_hparams(parser, PreprocessSettings)
     args = parser.parse_args()
 
     from encoder.preprocess import preprocess

@@ -1,4 +1,4 @@
-"""Preprocessed speakers: an index that stays small, batches of distinct speakers, crops read from disk as they are needed."""
+"""Preprocessed speakers: a small index in memory, batches of distinct speakers, crops read from disk when they are needed."""
 
 import math
 import os
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from utils.data.audio import ENCODER_N_MELS
+from utils.data.mel_format import ENCODER_N_MELS
 from utils.data.paths import EncoderData
 from utils.errors import UserError
 from utils.training.batching import held_out, rng
@@ -22,7 +22,7 @@ FRAME_BYTES = 4 * ENCODER_N_MELS
 
 
 class SpeakerIndex(NamedTuple):
-    """Where the utterances of S speakers lie. Speaker s has utterances first[s] ... first[s + 1] - 1 of the other two."""
+    """The N utterances of S speakers. Those of speaker s are at first[s] to first[s + 1] - 1 in starts and lengths."""
 
     root: Path
     names: list[str]  # S, sorted
@@ -34,25 +34,25 @@ class SpeakerIndex(NamedTuple):
         return int(self.first[speaker + 1] - self.first[speaker])
 
     def path(self, speaker: int) -> Path:
-        """Of the file that holds the speaker's mels, float32 (frames, 40)."""
+        """The file with the speaker's mels, float32 (frames, 40)."""
         return EncoderData(self.root).speaker_dir(self.names[speaker]) / EncoderData.MELS
 
     def mels(self, speaker: int) -> np.ndarray:
-        """float32 (frames, 40), mapped from disk."""
+        """float32 (frames, 40), memory-mapped."""
         try:
             return np.load(self.path(speaker), mmap_mode="r")
         except (OSError, ValueError, EOFError) as error:
             raise _damaged(self.path(speaker)) from error
 
     def utterance(self, speaker: int, number: int) -> np.ndarray:
-        """float32 (T, 40) of the speaker's utterance `number`."""
+        """The speaker's utterance `number`, float32 (T, 40)."""
         position = self.first[speaker] + number
         start = self.starts[position]
         return np.array(self.mels(speaker)[start : start + self.lengths[position]])
 
 
 class CropSpec(NamedTuple):
-    """One speaker's part of a batch: which utterances, and the first frame of the crop in each."""
+    """One speaker's part of a batch: utterances, and the first frame of the crop in each."""
 
     speaker: int
     utterances: np.ndarray  # (U,)
@@ -64,10 +64,9 @@ class Batch(NamedTuple):
 
 
 def read_index(root: Path, min_frames: int) -> SpeakerIndex:
-    """Index all finished speakers below `root`, without utterances shorter than min_frames.
+    """Index all finished speakers in `root`, without utterances shorter than min_frames.
 
-    UserError where there are none, or where a file is damaged. Speakers that preprocessing has not finished are left out
-    and counted in one line.
+    Unfinished speakers are left out, and their number is printed. UserError if no speaker is left or a file is damaged.
     """
     data = EncoderData(Path(root))
     if not data.root.is_dir():
@@ -85,7 +84,7 @@ def read_index(root: Path, min_frames: int) -> SpeakerIndex:
             starts.append(rows[:, 0])
             lengths.append(rows[:, 1].astype(np.int32))
     if n_unfinished:
-        print(f"{n_unfinished} speakers in {root} are not finished and left out; encoder_preprocess.py -s continues them")
+        print(f"{n_unfinished} speakers in {root} are unfinished and left out; encoder_preprocess.py -s finishes them")
     if not names:
         raise UserError(
             f"{root}: no speaker with an utterance of {min_frames} frames or more; looked for "
@@ -110,9 +109,9 @@ def _read_utterances(path: Path, mels: Path) -> np.ndarray:
 
 
 def split_speakers(index: SpeakerIndex, fraction: float) -> tuple[np.ndarray, np.ndarray]:
-    """(speakers to train on, held out): positions in the index. The choice depends on the names alone.
+    """(speakers to train on, held-out speakers): positions in the index, chosen by the speakers' names alone.
 
-    Held out are about `fraction` and no fewer, HELD_OUT_AT_LEAST at least, and half of the speakers at most.
+    At least `fraction` of the speakers and HELD_OUT_AT_LEAST are held out, but never more than half.
     """
     at_least = max(HELD_OUT_AT_LEAST, math.ceil(fraction * len(index.names)))
     chosen = held_out(index.names, fraction, at_least)
@@ -121,9 +120,9 @@ def split_speakers(index: SpeakerIndex, fraction: float) -> tuple[np.ndarray, np
 
 
 class SpeakerBatches:
-    """plan(step) -> one CropSpec per speaker: distinct speakers over all ranks, each one's utterances distinct if possible.
+    """plan(step) -> one CropSpec per speaker: speakers distinct across all ranks, utterances distinct if there are enough.
 
-    A pure function of seed, rank and step; all ranks together draw what one rank with their number of speakers would.
+    A pure function of seed, rank and step; all ranks together draw what a single rank would for the whole batch.
     Every window of `n_frames` frames of an utterance is equally likely.
     """
 
@@ -138,7 +137,7 @@ class SpeakerBatches:
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
-        """n_speakers is per rank; with fewer at hand, all that there are. UserError under two."""
+        """n_speakers is per rank; all speakers are used if there are fewer. UserError with fewer than two."""
         self.index, self.speakers = index, np.asarray(speakers)
         self.n_utterances, self.n_frames, self.seed, self.rank = n_utterances, n_frames, seed, rank
         self.n_speakers = min(n_speakers, len(self.speakers) // world_size)
@@ -146,7 +145,7 @@ class SpeakerBatches:
         if self.n_drawn < 2:
             raise UserError(
                 f"{index.root}: {len(self.speakers)} speakers to train on (2 more are held out); "
-                f"telling speakers apart takes at least {max(2, world_size)}"
+                f"at least {max(2, world_size)} are needed"
             )
 
     def __call__(self, step: int) -> list[CropSpec]:
@@ -156,7 +155,7 @@ class SpeakerBatches:
 
     def _crops(self, speaker: int, generator: np.random.Generator) -> CropSpec:
         n_available = self.index.n_utterances(speaker)
-        n_rounds = -(-self.n_utterances // n_available)  # more than one where the speaker has too few utterances
+        n_rounds = -(-self.n_utterances // n_available)  # more than one if the speaker has too few utterances
         orders = [generator.permutation(n_available) for _ in range(n_rounds)]
         utterances = np.concatenate(orders)[: self.n_utterances]  # (U,)
         lengths = self.index.lengths[self.index.first[speaker] + utterances]
@@ -165,9 +164,9 @@ class SpeakerBatches:
 
 
 class SpeakerDataset(Dataset):
-    """dataset[CropSpec] -> float32 (U, T, 40): one read from disk per crop, of its bytes alone.
+    """dataset[CropSpec] -> float32 (U, T, 40), reading only the bytes of each crop.
 
-    The speakers of a batch are read side by side, as a disk answers many questions at once in hardly more time than one.
+    The speakers of a batch are read in parallel: a disk answers many requests in hardly more time than one.
     """
 
     def __init__(self, index: SpeakerIndex, n_frames: int) -> None:
@@ -190,19 +189,19 @@ class SpeakerDataset(Dataset):
         return crops
 
     def __getitems__(self, specs: list[CropSpec]) -> list[np.ndarray]:
-        """What a DataLoader calls for a batch."""
+        """Called by DataLoader for a whole batch."""
         with ThreadPoolExecutor(READS_AT_ONCE) as pool:
             return list(pool.map(self.__getitem__, specs))
 
 
 def _expect_random_reads(descriptor: int) -> None:
-    """Without this the system reads ahead, several times what a crop holds."""
+    """Stop the system from reading ahead, which would read several times the size of a crop."""
     if hasattr(os, "posix_fadvise"):
         os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_RANDOM)
 
 
 def _header_bytes(file: IO[bytes]) -> int:
-    """Length of what stands before the numbers in a .npy file that _MelWriter wrote."""
+    """Length of the header of a .npy file that _MelWriter wrote."""
     version = np.lib.format.read_magic(file)
     if version != (1, 0):
         raise ValueError(f"format {version}")

@@ -1,4 +1,4 @@
-"""`python -m encoder.download`: fetch the default encoder, published by others (see NOTICE), once."""
+"""`python -m encoder.download`: fetch the default encoder, which others published (see NOTICE)."""
 
 import subprocess
 import sys
@@ -10,17 +10,19 @@ from utils import cli
 from utils.config import DEFAULT_MODELS
 from utils.errors import UserError
 
-# The wheel that holds the weights; pip takes no other file than the one with this checksum.
+# The wheel with the weights; pip accepts only the file with this checksum.
 REQUIREMENT = "resemblyzer==0.1.4 --hash=sha256:8f12eb2f1a9982d32e8db7856de754709b59c93a77bcf0ff536584b619a9dd1f"
 MEMBER = "resemblyzer/pretrained.pt"
-PIP = ("-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--require-hashes", "--no-input", "--quiet",
-       "--disable-pip-version-check", "--retries=1", "--timeout=15")  # fmt: skip
+PIP = (
+    *("-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--require-hashes"),
+    *("--no-input", "--quiet", "--disable-pip-version-check", "--retries=1", "--timeout=15"),
+)
 
 
 def fetch(path: Path, requirement: str = REQUIREMENT) -> bool:
-    """Write the weights to `path`; False, and nothing done, where a file is there already.
+    """Write the weights to `path`; if it exists, change nothing and return False.
 
-    UserError, and no file, when the package index is not reached or what it gives is not the expected file.
+    UserError if the package index cannot be reached or sends another file; nothing is written then.
     """
     from utils.data.paths import write_atomically
 
@@ -41,26 +43,25 @@ def _download(requirement: str, folder: Path, path: Path) -> Path:
         [sys.executable, *PIP, "--requirement", str(requirements), "--dest", str(folder)], capture_output=True, text=True
     )
     if done.returncode:
-        raise UserError(f"{path}: was not fetched: {_reason(done.stderr)}; `make weights` tries again, and until then "
-                            "the scripts take any other encoder that is named")  # fmt: skip
+        hint = "`make weights` tries again; until then, name another encoder"
+        raise UserError(f"{path}: was not fetched: {_reason(done.stderr)}; {hint}")
     return next(folder.glob("*.whl"))
 
 
 def _reason(errors: str) -> str:
-    """What pip's many lines come down to."""
+    """The gist of pip's output."""
     if "DO NOT MATCH THE HASHES" in errors:
-        return "what the package index gave has another checksum than the file that is known"
+        return "the package index sent a file with another checksum than expected"
     if "No matching distribution" in errors:
         return "the package index was not reached, or lacks the file"
     lines = [line.removeprefix("ERROR: ") for line in errors.splitlines() if line.strip()]
-    return f"pip failed ({lines[-1][:150] if lines else 'without a word'})"
+    return f"pip failed ({lines[-1][:150] if lines else 'without a message'})"
 
 
 def main() -> None:
     parser = cli.parser(
-        "Fetch the default encoder, which the demo and synthesizer_preprocess_embeds.py take unless another is named: the "
-        "weights that Resemble AI published with Resemblyzer 0.1.4, 17 MB, from the package index that pip uses. They are "
-        "fetched once; a file that is there already is never replaced."
+        "Fetch the default encoder of the demo and synthesizer_preprocess_embeds.py: the weights that Resemble AI published "
+        "with Resemblyzer 0.1.4, 17 MB, from the package index that pip uses. An existing file is never replaced."
     )
     parser.prog = "python -m encoder.download"
     parser.add_argument(

@@ -1,5 +1,4 @@
-"""Speaker embeddings of audio. The functions work on one encoder held for the whole program; `SpeakerEmbedder` is the same
-without that."""
+"""Speaker embeddings of audio: `SpeakerEmbedder`, and functions that share one of them."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -7,20 +6,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from encoder.model import MEL_FORMAT, EncoderConfig, SpeakerEncoder
-from encoder.partials import (
-    PARTIAL_FRAMES,
-    Slices,
-    compute_partial_slices,
-    embed_partials,
-    mean_embedding,
-    partials_of_wave,
-)
+from encoder.config import MEL_FORMAT, PARTIAL_FRAMES, VOLUME_DBFS, EncoderConfig
+from encoder.model import SpeakerEncoder
+from encoder.partials import Slices, compute_partial_slices, embed_partials, mean_embedding, partials_of_wave
 from encoder.published import own_content
 from utils.data import audio, vad
 from utils.errors import UserError
 from utils.models import checkpoint
 from utils.models.device import computes_bf16
+from utils.models.holder import Holder
 
 __all__ = [
     "SpeakerEmbedder",
@@ -33,8 +27,6 @@ __all__ = [
     "preprocess_wav",
 ]
 
-VOLUME_DBFS = -30.0
-
 
 def preprocess_wav(
     path_or_wav: str | Path | np.ndarray,
@@ -42,9 +34,9 @@ def preprocess_wav(
     normalize: bool = True,
     trim_silence: bool = True,
 ) -> np.ndarray:
-    """Any audio file, or a float wave at source_sr Hz (None: 16 kHz) -> float32 (n,) at 16 kHz as the encoder wants it.
+    """An audio file, or a float wave at source_sr Hz (None: 16 kHz) -> float32 (n,) at 16 kHz, ready for the encoder.
 
-    Quiet audio is raised to -30 dBFS and pauses are cut. UserError where there is no speech in it, or no audio.
+    Quiet audio is raised to -30 dBFS and pauses are cut. UserError if it holds no speech or is not audio.
     """
     is_file = isinstance(path_or_wav, str | Path)
     wav = audio.load(Path(path_or_wav)) if is_file else np.asarray(path_or_wav)
@@ -60,12 +52,12 @@ def preprocess_wav(
 
 
 class SpeakerEmbedder:
-    """An encoder loaded from a checkpoint: of this project, of the repository published before it, or Resemblyzer's."""
+    """An encoder from a checkpoint: of this project, of Real-Time-Voice-Cloning, or Resemblyzer's."""
 
     def __init__(self, path: str | Path, device: str | torch.device | None = None, precision: str = "fp32") -> None:
-        """device None is the GPU if there is one. precision "bf16" is twice as fast on hardware that computes it, with a cosine
-        of over 0.999 to what else would come out; "auto" is that where the hardware does. UserError where the file is missing,
-        damaged or no encoder.
+        """device None is the GPU if there is one. precision "bf16" is about twice as fast on hardware that computes it and
+        gives nearly the same embeddings (cosine over 0.999); "auto" uses it on such hardware. UserError if the file is missing,
+        damaged or not an encoder.
         """
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.in_bf16 = precision == "bf16" or (precision == "auto" and computes_bf16(self.device))
@@ -83,13 +75,13 @@ class SpeakerEmbedder:
         return mean_embedding(embeddings), embeddings
 
     def embed_whole(self, wav: np.ndarray) -> np.ndarray:
-        """Preprocessed float wave (n,) -> (E,), in one pass instead of by partials; worse the longer it is."""
+        """Preprocessed float wave (n,) -> (E,), in one pass instead of by partials; the longer the wave, the worse."""
         _check_not_empty(wav)
         (embedding,) = self._embed_partials([audio.encoder_mel(wav)[None]])
         return embedding[0]
 
     def embed_batch(self, wavs: Iterable[np.ndarray]) -> np.ndarray:
-        """Preprocessed float waves (n_i,) -> (number of waves, E). Takes them one by one and fills batches of partials."""
+        """Preprocessed float waves (n_i,) -> (number of waves, E). Reads the waves one by one, as batches fill."""
         embeddings = [mean_embedding(each) for each in self._embed_partials(map(_wave_partials, wavs))]
         return np.stack(embeddings) if embeddings else np.zeros((0, self.embedding_size), dtype=np.float32)
 
@@ -98,7 +90,7 @@ class SpeakerEmbedder:
             return list(embed_partials(self.model, utterances))
 
     def embed_speaker(self, wavs: Sequence[np.ndarray]) -> np.ndarray:
-        """Several preprocessed utterances of one speaker -> (E,): the mean of their embeddings, of length 1."""
+        """Preprocessed utterances of one speaker -> (E,): the mean of their embeddings, scaled to length 1."""
         if not len(wavs):
             raise UserError("no utterance of the speaker was given; at least one is needed")
         return mean_embedding(self.embed_batch(wavs))
@@ -111,7 +103,7 @@ def _wave_partials(wav: np.ndarray) -> np.ndarray:
 
 def _check_not_empty(wav: np.ndarray) -> None:
     if not len(wav):
-        raise UserError("there is no audio to embed: the wave is empty (silent before its pauses were cut?)")
+        raise UserError("there is no audio to embed: the wave is empty (was it all silence before pauses were cut?)")
 
 
 def _load(path: Path) -> SpeakerEncoder:
@@ -127,18 +119,18 @@ def _load(path: Path) -> SpeakerEncoder:
     return model
 
 
-# ---- the published functions, on one encoder for the whole program
+# ---- the functions of Real-Time-Voice-Cloning, which share one encoder
 
-_held: dict[str, SpeakerEmbedder] = {}
+_holder: Holder[SpeakerEmbedder] = Holder("encoder")
 
 
 def load_model(path: str | Path, device: str | torch.device | None = None) -> None:
     """Load the encoder that the functions below use, onto `device` (None: the GPU if there is one)."""
-    _held["encoder"] = SpeakerEmbedder(path, device)
+    _holder.model = SpeakerEmbedder(path, device)
 
 
 def is_loaded() -> bool:
-    return "encoder" in _held
+    return _holder.is_loaded
 
 
 def embed_utterance(
@@ -149,29 +141,23 @@ def embed_utterance(
     min_pad_coverage: float = 0.75,
     overlap: float = 0.5,
 ) -> np.ndarray | tuple[np.ndarray, np.ndarray | None, list[slice] | None]:
-    """What preprocess_wav returns, float (n,) -> (E,) of length 1: mean over partials of 1.6 s, zero-padded if shorter.
+    """Wave (n,) from preprocess_wav -> (E,) of length 1: the mean over partials of 1.6 s, zero-padded if it is shorter.
 
-    With return_partials also the partials' embeddings (P, E) and their places in the wave; both None without partials.
+    With return_partials also the embeddings of the partials (P, E) and their slices of the wave; both None without partials.
     """
     if not using_partials:
-        embedding = _loaded().embed_whole(wav)
+        embedding = _holder.model.embed_whole(wav)
         return (embedding, None, None) if return_partials else embedding
     slices = compute_partial_slices(len(wav), partial_utterance_n_frames, min_pad_coverage, overlap)
-    embedding, partials = _loaded().embed_utterance(wav, slices)
+    embedding, partials = _holder.model.embed_utterance(wav, slices)
     return (embedding, partials, slices.wave) if return_partials else embedding
 
 
 def embed_batch(wavs: Iterable[np.ndarray]) -> np.ndarray:
-    """What preprocess_wav returns, for many -> (number of waves, E), the same as one by one but faster."""
-    return _loaded().embed_batch(wavs)
+    """Waves from preprocess_wav -> (number of waves, E), the same as one by one but faster."""
+    return _holder.model.embed_batch(wavs)
 
 
 def embed_speaker(wavs: Sequence[np.ndarray]) -> np.ndarray:
-    """Several preprocessed utterances of one speaker -> (E,) of length 1."""
-    return _loaded().embed_speaker(wavs)
-
-
-def _loaded() -> SpeakerEmbedder:
-    if not is_loaded():
-        raise UserError("no encoder is loaded; call load_model(path) first")
-    return _held["encoder"]
+    """Utterances of one speaker, from preprocess_wav -> (E,) of length 1."""
+    return _holder.model.embed_speaker(wavs)

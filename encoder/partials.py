@@ -1,4 +1,4 @@
-"""An utterance is embedded as the mean of overlapping partials of the length that the encoder was trained on."""
+"""Embeds an utterance as the mean of its overlapping partials, each as long as the crops in training."""
 
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
@@ -7,17 +7,18 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from encoder.config import PARTIAL_FRAMES
 from encoder.model import SpeakerEncoder
-from utils.data.audio import ENCODER_HOP, encoder_mel
+from utils.data.audio import encoder_mel
+from utils.data.mel_format import ENCODER_HOP
 
-PARTIAL_FRAMES = 160  # 1.6 s
 PARTIALS_PER_BATCH = 256
 
 
 class Slices(NamedTuple):
-    """Where the partials of one utterance lie."""
+    """The partials of one utterance."""
 
-    wave: list[slice]  # in samples; the last may end past the wave, which is to be zero-padded up to there
+    wave: list[slice]  # in samples; the last may end past the wave, which is then padded with zeros
     mel: list[slice]  # in frames
 
 
@@ -27,7 +28,7 @@ def compute_partial_slices(
     min_pad_coverage: float = 0.75,
     overlap: float = 0.5,
 ) -> Slices:
-    """Partials of a wave of n_samples at 16 kHz, partial_utterance_n_frames (of 10 ms) long, each beginning inside the wave.
+    """Cut a wave of n_samples at 16 kHz into partials of partial_utterance_n_frames (of 10 ms).
 
     The last one is dropped if the wave fills less than min_pad_coverage of it, unless it is the only one.
     """
@@ -36,7 +37,7 @@ def compute_partial_slices(
     n_frames = n_samples // ENCODER_HOP + 1
     step = max(round(partial_utterance_n_frames * (1 - overlap)), 1)
     starts = list(range(0, max(1, n_frames - partial_utterance_n_frames + step + 1), step))
-    covered = n_samples / ENCODER_HOP - starts[-1]  # frames of the last partial that hold signal
+    covered = n_samples / ENCODER_HOP - starts[-1]  # frames of the last partial inside the wave
     if covered < min_pad_coverage * partial_utterance_n_frames and len(starts) > 1:
         starts.pop()
     mel = [slice(start, start + partial_utterance_n_frames) for start in starts]
@@ -60,13 +61,13 @@ def partials_of_wave(wav: np.ndarray, slices: Slices) -> np.ndarray:
 
 @torch.inference_mode()
 def embed_partials(model: SpeakerEncoder, utterances: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-    """For each utterance's partials (P, T, 40) the embeddings of these (P, E).
+    """The partials (P, T, 40) of each utterance -> their embeddings (P, E).
 
-    Partials of several utterances share a batch, and utterances are taken one by one as batches fill.
+    Partials of several utterances share a batch; utterances are read one by one, as batches fill.
     """
     device = next(model.parameters()).device
     waiting: list[np.ndarray] = []
-    finished = np.zeros((0, model.config.embedding_size), dtype=np.float32)  # embeddings not yet handed out
+    finished = np.zeros((0, model.config.embedding_size), dtype=np.float32)  # embeddings not yet yielded
     n_each: list[int] = []
     for partials in utterances:
         waiting.append(partials)
@@ -86,7 +87,7 @@ def embed_partials(model: SpeakerEncoder, utterances: Iterable[np.ndarray]) -> I
 
 
 def mean_embedding(embeddings: np.ndarray) -> np.ndarray:
-    """(n, E) -> (E,): the mean, scaled to length 1."""
+    """(N, E) -> (E,): the mean, scaled to length 1."""
     mean = torch.from_numpy(np.ascontiguousarray(embeddings)).mean(dim=0)
     return functional.normalize(mean, dim=0).numpy()
 

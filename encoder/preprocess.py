@@ -1,16 +1,17 @@
-"""Corpora -> one pair of files per speaker: all mels end to end, and where each utterance lies in them."""
+"""Corpora -> two files per speaker: the mels of all utterances end to end, and a table of where each one starts."""
 
 import os
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from encoder.config import PreprocessSettings
 from utils import corpora
-from utils.config import check_at_least, override, parse_overrides
+from utils.config import override, parse_overrides
 from utils.corpora import Speaker
 from utils.data import audio, cluster, vad
 from utils.data.parallel import run_tasks
@@ -20,20 +21,6 @@ from utils.errors import UserError
 
 DEFAULT_CORPORA = ["librispeech_other", "voxceleb1", "voxceleb2"]
 COLUMNS = "name\tstart\tn_frames\tsource"
-
-
-@dataclass(frozen=True)
-class PreprocessSettings:
-    """What changes the mels; written into every file, and compared when an earlier run is continued."""
-
-    volume_dbfs: float = -30.0  # quieter utterances are raised to this level, dB of full scale
-    trim_silences: bool = True
-    min_frames: int = 160  # of 10 ms; shorter utterances are skipped
-
-    def __post_init__(self) -> None:
-        check_at_least(self, 1, "min_frames")
-        if self.volume_dbfs > 0:
-            raise ValueError(f"volume_dbfs must be at most 0, full scale, not {self.volume_dbfs:g}")
 
 
 class SpeakerResult(NamedTuple):
@@ -59,15 +46,14 @@ def preprocess(
 ) -> None:
     """Write each speaker's mels, utterances and skipped files, and a log per corpus.
 
-    datasets None does those of DEFAULT_CORPORA that are there; with a scheduler (tcp://host:port) the workers of a Dask
-    cluster do the work, each of which must see the same folders. UserError where nothing is found or nothing is usable,
-    where skip_existing meets speakers that were made with other settings, and, unless ignore_space, where the output will
-    not fit on its disk.
+    datasets None takes those of DEFAULT_CORPORA that are present. With a scheduler (tcp://host:port), the workers of a Dask
+    cluster do the work; they must see the same folders. UserError if nothing is found or usable, if skip_existing meets
+    speakers that were made with other settings, and, unless ignore_space, if the output will not fit on the disk.
     """
     (settings,) = override(parse_overrides(hparams), PreprocessSettings(trim_silences=trim))
     data = EncoderData(Path(out_dir or default_out_dir(datasets_root, "encoder")))
     speakers = corpora.find_speakers(datasets_root, datasets or _present_defaults(datasets_root))
-    if scheduler:  # its workers have other current folders
+    if scheduler:  # its workers have another working directory
         datasets_root, data = Path(datasets_root).absolute(), EncoderData(data.root.absolute())
         speakers = [speaker.absolute() for speaker in speakers]
         cluster.check(scheduler, preprocess_speaker, datasets_root, data.root)
@@ -80,14 +66,16 @@ def preprocess(
 
     task = partial(preprocess_speaker, datasets_root=Path(datasets_root), data=data, settings=settings)
     try:
-        for _ in run_tasks(task, todo, n_processes, "Speakers", "audio h", weigh=lambda result: result.hours,
-                           scheduler=scheduler):  # fmt: skip
+        results = run_tasks(
+            task, todo, n_processes, "Speakers", "audio h", weigh=lambda result: result.hours, scheduler=scheduler
+        )
+        for _ in results:
             pass
     except OSError as error:
         place = error.filename or data.root
-        raise UserError(f"{place}: {error.strerror or error}; mend this, then continue with --skip_existing") from error
+        raise UserError(f"{place}: {error.strerror or error}; fix this, then continue with --skip_existing") from error
     if scheduler:
-        remove_leftovers(data.root)  # of workers that died
+        remove_leftovers(data.root)  # from workers that died
     by_corpus: dict[str, list[Speaker]] = {}
     for speaker in speakers:
         by_corpus.setdefault(speaker.corpus, []).append(speaker)
@@ -105,7 +93,7 @@ def _present_defaults(datasets_root: Path) -> list[str]:
             f"LibriSpeech subsets there: {', '.join(found) or 'none'} (choose with -d LibriSpeech/<subset>)"
         )
     if absent:
-        print(f"not in {datasets_root}, done without: {', '.join(absent)}")
+        print(f"not in {datasets_root}, continuing without: {', '.join(absent)}")
     return present
 
 
@@ -113,7 +101,7 @@ def _present_defaults(datasets_root: Path) -> list[str]:
 
 
 def preprocess_speaker(speaker: Speaker, datasets_root: Path, data: EncoderData, settings: PreprocessSettings) -> SpeakerResult:
-    """Write one speaker's files; utterances.tsv goes first and comes last, so that its presence means finished."""
+    """Write one speaker's files. utterances.tsv is deleted first and written last, so that it marks a finished speaker."""
     folder = data.speaker_dir(speaker.id)
     folder.mkdir(parents=True, exist_ok=True)
     for stale in (data.UTTERANCES, data.SKIPPED):
@@ -142,12 +130,12 @@ def preprocess_speaker(speaker: Speaker, datasets_root: Path, data: EncoderData,
 
 
 def _printable(name: str) -> str:
-    """A file's name may hold anything; in a table it must be one field of UTF-8."""
+    """A file's name may hold anything; in the table it must be one field of UTF-8."""
     return " ".join(name.split()).encode("utf-8", "backslashreplace").decode()
 
 
 def utterance_mel(path: Path, settings: PreprocessSettings) -> np.ndarray:
-    """Audio file -> float32 (T, 40). AudioError, naming the file, where it cannot be used."""
+    """Audio file -> float32 (T, 40). AudioError, with the file's name, if it cannot be used."""
     wav = audio.normalize_volume(audio.load(path), settings.volume_dbfs, increase_only=True)
     if settings.trim_silences:
         wav = vad.trim_silences(wav)
@@ -160,7 +148,7 @@ def utterance_mel(path: Path, settings: PreprocessSettings) -> np.ndarray:
 
 
 class _MelWriter:
-    """Appends mels to one .npy file, atomically, holding only one of them in memory."""
+    """Writes mels to one .npy file, atomically, with only one of them in memory."""
 
     def __init__(self, path: Path) -> None:
         self._atomic = write_atomically(path)
@@ -176,7 +164,7 @@ class _MelWriter:
         self._n_frames += len(mel)
 
     def _write_header(self) -> None:
-        """numpy pads a header so that it keeps its length while the first axis grows."""
+        """It can be rewritten at the end, as numpy leaves room in a header for the first axis to grow."""
         self._file.seek(0)
         shape = (self._n_frames, audio.ENCODER_N_MELS)
         np.lib.format.write_array_header_1_0(self._file, {"descr": "<f4", "fortran_order": False, "shape": shape})
@@ -202,8 +190,8 @@ def _is_finished(data: EncoderData, speaker: Speaker, settings: PreprocessSettin
         made_with = file.readline().rstrip("\n")
     if made_with != _parameters(settings):
         raise UserError(
-            f"{path} was made with {made_with[2:]}, asked for is {_parameters(settings)[2:]}: "
-            "take the same settings, or leave --skip_existing out to make everything again"
+            f"{path} was made with {made_with[2:]}, not with {_parameters(settings)[2:]}: "
+            "use the same settings, or leave out --skip_existing to make everything again"
         )
     return True
 
@@ -219,7 +207,7 @@ def _skipped(data: EncoderData, speaker: Speaker) -> list[str]:
 
 
 def _write_log(data: EncoderData, corpus: str, speakers: list[Speaker], settings: PreprocessSettings) -> None:
-    """From what is on disk alone, so that it does not tell in how many runs the corpus was done."""
+    """Made from the files on disk, so that it is the same however many runs it took."""
     n_each = {speaker.name: [*_lengths(data, speaker)] for speaker in speakers}
     seconds = np.array([n for lengths in n_each.values() for n in lengths]) * audio.ENCODER_HOP / audio.SAMPLE_RATE
     skipped = [line for speaker in speakers for line in _skipped(data, speaker)]

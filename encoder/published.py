@@ -1,18 +1,15 @@
-"""Weights published before this project, turned into its own; nothing else knows of their names."""
+"""Reads the checkpoints of Real-Time-Voice-Cloning and Resemblyzer; nothing else knows their names."""
 
 from dataclasses import asdict
 from typing import Any
 
 from torch import Tensor
 
-from encoder.model import MEL_FORMAT, EncoderConfig
+from encoder.config import MEL_FORMAT, EncoderConfig
 
 
 def own_content(content: dict[str, Any]) -> dict[str, Any]:
-    """The content of any encoder's file -> that of a checkpoint of this project, as far as the file has it.
-
-    KeyError if the weights are not an encoder's.
-    """
+    """The content of any encoder's file, as a checkpoint of this project holds it. KeyError if it is not an encoder."""
     if "format" in content:
         return content
     config, state = from_published(content.get("model_state", content))
@@ -20,10 +17,7 @@ def own_content(content: dict[str, Any]) -> dict[str, Any]:
 
 
 def from_published(state: dict[str, Tensor]) -> tuple[EncoderConfig, dict[str, Tensor]]:
-    """Configuration and EncoderWithLoss state of the model_state of encoders published elsewhere.
-
-    KeyError if it lacks a parameter of theirs.
-    """
+    """A published model_state -> configuration and state of EncoderWithLoss. KeyError if a parameter is missing."""
     config = EncoderConfig(
         n_mels=state["lstm.weight_ih_l0"].shape[1],
         hidden_size=state["lstm.weight_ih_l0"].shape[0] // 4,

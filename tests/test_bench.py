@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 import benchmarks.encoder
-import encoder.model
+import encoder.config
 import synthesizer.model
 import vocoder.model
 from benchmarks import bench, preprocessing, timing
 
 ROOT = Path(__file__).parent.parent
 SMALL = {
-    (encoder.model, "EncoderConfig"): {"hidden_size": 8, "n_layers": 1},
+    (encoder.config, "EncoderConfig"): {"hidden_size": 8, "n_layers": 1},
     (synthesizer.model, "TacotronConfig"): {
         **{"embedding_size": 8, "encoder_prenet": (8, 8), "encoder_size": 8, "encoder_kernels": 2, "decoder_prenet": (8, 8)},
         **{"attention_size": 8, "attention_filters": 2, "decoder_size": 8, "postnet_size": 8, "postnet_kernels": 2},

@@ -123,10 +123,11 @@ def test_the_default_encoder_gives_the_numbers_of_a_plain_implementation(weights
 
 def test_the_default_encoder_tells_the_voices_of_the_samples_apart(weights, preprocessed):
     from encoder.dataset import read_index
-    from encoder.verification import choose_utterances, embed_utterances, verify
+    from encoder.evaluate import choose_utterances, embed_utterances, verify
 
     index = read_index(preprocessed, 160)
     chosen = choose_utterances(index, range(len(index.names)), 8)
     embedder = inference.SpeakerEmbedder(WEIGHTS, "cpu")
-    result = verify(embed_utterances(embedder.model, index, chosen, 160))
+    speakers = np.array([speaker for speaker, _ in chosen])
+    result = verify(embed_utterances(embedder.model, index, chosen, 160), speakers)
     assert result.eer < 0.02 and result.same_cosine > result.different_cosine + 0.2

@@ -1,9 +1,8 @@
-"""Speaker encoder: published numbers, batches, error rates, preprocessing and training as a user runs them."""
+"""Speaker encoder: published numbers, batches, preprocessing and training as a user runs them."""
 
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 import time
@@ -14,19 +13,21 @@ import pytest
 import torch
 
 from encoder import inference
+from encoder.config import EncoderConfig
 from encoder.dataset import SpeakerBatches, SpeakerDataset, SpeakerIndex, collate, read_index, split_speakers
 from encoder.ge2e import GE2ELoss
-from encoder.model import EncoderConfig, EncoderWithLoss, SpeakerEncoder
+from encoder.model import EncoderWithLoss, SpeakerEncoder
 from encoder.partials import compute_partial_slices
 from encoder.preprocess import preprocess
 from encoder.published import from_published
 from encoder.train import train
-from encoder.visualize import project
 from tests import plain_ge2e
 from tests.leftovers import left_by_a_kill
 from tests.published_state import published_state
+from utils.boards import plot
 from utils.data import audio
 from utils.errors import UserError
+from utils.models.device import computes_bf16
 
 ROOT = Path(__file__).parent.parent
 TINY = "hidden_size=16,n_layers=2,embedding_size=8,speakers_per_batch=6,utterances_per_speaker=3,partial_frames=80"
@@ -100,26 +101,61 @@ def test_ge2e_loss_and_gradients_are_the_published_ones(expected):
     assert loss_module.weight.grad.item() == pytest.approx(0.01 * before)
 
 
+@pytest.mark.parametrize("n_utterances", [2, 5])
+def test_ge2e_loss_and_gradients_follow_the_formula_of_the_paper(n_utterances):
+    raw = torch.randn(4, n_utterances, 16)
+    loss_module = GE2ELoss()
+    weight, bias = (torch.tensor(value, requires_grad=True) for value in (10.0, -5.0))
+    embeddings, same = ((raw / raw.norm(dim=2, keepdim=True)).requires_grad_() for _ in range(2))
+    loss, plain = loss_module(embeddings), plain_ge2e.loss(same, weight, bias)
+    loss.backward()
+    plain.backward()
+    torch.testing.assert_close(loss, plain)
+    for found, expected in ((embeddings, same), (loss_module.weight, weight), (loss_module.bias, bias)):
+        torch.testing.assert_close(found.grad, expected.grad, atol=1e-6, rtol=1e-5)
+
+
+def test_the_ge2e_gradient_is_finite_for_a_silent_utterance():
+    """ReLU can make an embedding all zeros."""
+    embeddings = torch.zeros(3, 2, 8, requires_grad=True)
+    GE2ELoss()(embeddings).backward()
+    assert torch.isfinite(embeddings.grad).all()
+
+
 @pytest.mark.parametrize("projection_size", [0, 16])
-def test_padding_does_not_change_an_embedding(projection_size):
-    model = SpeakerEncoder(EncoderConfig(hidden_size=32, projection_size=projection_size))
-    lengths = torch.tensor([7, 30, 1, 19])
-    mels = torch.rand(4, 30, 40)
-    together = model(mels, lengths)
-    for mel, length, embedding in zip(mels, lengths, together, strict=True):
-        torch.testing.assert_close(model(mel[None, :length])[0], embedding, atol=1e-5, rtol=0)
+def test_an_embedding_does_not_depend_on_the_batch(projection_size):
+    model = SpeakerEncoder(EncoderConfig(hidden_size=32, projection_size=projection_size, embedding_size=8))
+    mels = torch.rand(3, 20, 40)
+    together = model(mels)
+    assert together.shape == (3, 8)
+    for mel, embedding in zip(mels, together, strict=True):
+        torch.testing.assert_close(model(mel[None])[0], embedding, atol=1e-5, rtol=0)
 
 
 def test_a_wave_is_embedded_alone_as_among_others(tmp_path):
     torch.save({"model_state": published_state("encoder")}, tmp_path / "encoder.pt")
     embedder = inference.SpeakerEmbedder(tmp_path / "encoder.pt", "cpu")
     draw = np.random.default_rng(0)
-    waves = [0.1 * draw.standard_normal(n).astype(np.float32) for n in (100, 25600, 480000, 48000, 30000)]
+    waves = [0.1 * draw.standard_normal(n).astype(np.float32) for n in (100, 25600, 240000, 48000, 30000)]
     together = embedder.embed_batch(iter(waves))
     for wave, embedding in zip(waves, together, strict=True):
         np.testing.assert_allclose(embedder.embed_utterance(wave)[0], embedding, atol=1e-5)
     np.testing.assert_allclose(embedder.embed_speaker(waves[:1]), together[0], atol=1e-5)
     assert embedder.embed_batch([]).shape == (0, 256)
+
+
+def test_two_embedders_share_nothing(tmp_path):
+    wave = 0.1 * np.random.default_rng(0).standard_normal(30000).astype(np.float32)
+    embedders, alone = [], []
+    for seed in (1, 2):
+        torch.save({"model_state": published_state("encoder", seed)}, tmp_path / f"{seed}.pt")
+        embedders.append(inference.SpeakerEmbedder(tmp_path / f"{seed}.pt", "cpu"))
+        alone.append(embedders[-1].embed_utterance(wave)[0])
+    inference.load_model(tmp_path / "2.pt", "cpu")
+    for embedder, embedding in zip(embedders, alone, strict=True):
+        np.testing.assert_array_equal(embedder.embed_utterance(wave)[0], embedding)
+    np.testing.assert_array_equal(inference.embed_utterance(wave), alone[1])
+    assert not np.allclose(*alone)
 
 
 def test_bad_input_of_inference(tmp_path):
@@ -195,13 +231,13 @@ def test_crops_are_what_lies_in_the_files(preprocessed):
 
 @pytest.mark.parametrize("n", [1, 2, 9])
 def test_few_embeddings_are_projected_by_principal_components(n):
-    points, method = project(np.random.default_rng(0).random((n, 5)))
+    points, method = plot.project(np.random.default_rng(0).random((n, 5)))
     assert points.shape == (n, 2) and np.isfinite(points).all() and method == "PCA"
 
 
 def test_embeddings_are_projected_by_umap(monkeypatch):
     monkeypatch.setenv("NUMBA_DISABLE_JIT", "1")  # compiling takes longer than 24 points do
-    script = "import numpy, encoder.visualize as v; p, m = v.project(numpy.eye(24, dtype='f4')); print(p.shape, m)"
+    script = "import numpy; from utils.boards import plot; p, m = plot.project(numpy.eye(24, dtype='f4')); print(p.shape, m)"
     code, output = run("-c", script)
     assert code == 0 and output.endswith("(24, 2) UMAP\n"), output
 
@@ -224,13 +260,12 @@ def test_preprocessing_as_a_user_runs_it(samples, preprocessed, tmp_path):
     assert "speakers: 10" in log and "utterances: 80" in log and str(tmp_path) not in log
 
 
-@pytest.mark.parametrize("moment", ["first file begun", "2 speakers", "6 speakers", "all speakers"])
+@pytest.mark.parametrize("moment", ["first file begun", "6 speakers"])
 def test_a_killed_preprocessing_continues_to_the_same_bytes(samples, preprocessed, tmp_path, moment):
     def reached():
         if moment == "first file begun":
             return any(tmp_path.rglob("*.tmp"))
-        n_wanted = 10 if moment == "all speakers" else int(moment[0])
-        return len([*tmp_path.rglob("utterances.tsv")]) >= n_wanted
+        return len([*tmp_path.rglob("utterances.tsv")]) >= 6
 
     command = ("encoder_preprocess.py", samples, "-o", tmp_path, "-d", SUBSET, "-n", 1)
     process = start(*command)
@@ -281,14 +316,19 @@ def test_nothing_usable_is_an_error_in_one_line(hostile, samples, tmp_path):
     with pytest.raises(UserError, match="not one usable utterance"):
         preprocess(hostile, None, ["LibriSpeech/dev"], n_processes=1, hparams="min_frames=5000")
     assert (hostile / "SV2TTS" / "encoder" / "Log_LibriSpeech_dev.txt").is_file()
-    for arguments, message, code in [
-        ((samples, "-d", "voxceleb2"), "VoxCeleb2: no such folder", 1),
-        ((samples,), "test-clean, train-clean-100", 1),
-        ((tmp_path / "absent",), "no such folder", 1),
-        ((samples, "-d", SUBSET, "-o", hostile / "LibriSpeech/dev/1/2/text.wav", "-n", 1), "Not a directory", 1),
-        ((samples, "--hparams", "min_frame=3"), "nearest: min_frames", 2),
+    taken = hostile / "LibriSpeech/dev/1/2/text.wav"
+    for root, out, datasets, message in [
+        (samples, tmp_path / "out", ["voxceleb2"], "VoxCeleb2: no such folder"),
+        (samples, tmp_path / "out", None, "test-clean, train-clean-100"),
+        (tmp_path / "absent", tmp_path / "out", None, "no such folder"),
     ]:
-        got, output = run("encoder_preprocess.py", *arguments)
+        with pytest.raises(UserError, match=message):
+            preprocess(root, out, datasets, n_processes=1)
+    for arguments, message, code in [
+        (("-d", SUBSET, "-o", taken, "-n", 1), "Not a directory", 1),
+        (("--hparams", "min_frame=3"), "nearest: min_frames", 2),
+    ]:
+        got, output = run("encoder_preprocess.py", samples, *arguments)
         assert got == code and "Traceback" not in output
         assert re.fullmatch(f"error: .*{message}.*", output.splitlines()[-1]), output
 
@@ -312,7 +352,7 @@ def test_stereo_and_m4a_of_voxceleb(samples, tmp_path, capsys):
         for packet in [*stream.encode(frame), *stream.encode(None)]:
             container.mux(packet)
     preprocess(tmp_path, n_processes=1)  # the default corpora, as far as they are there
-    assert "done without: LibriSpeech/train-other-500" in capsys.readouterr().out
+    assert "continuing without: LibriSpeech/train-other-500" in capsys.readouterr().out
     index = read_index(tmp_path / "SV2TTS" / "encoder", 160)
     assert index.names == ["VoxCeleb1_id1", "VoxCeleb2_id2"]
     assert abs(index.lengths - len(wav) / 160).max() < 0.2 * len(wav) / 160
@@ -367,7 +407,7 @@ def test_resumed_training_is_the_same_bit_for_bit(preprocessed, uninterrupted, t
     assert_same_training(tmp_path / "run" / "encoder.pt", uninterrupted / "encoder.pt")
 
 
-def test_the_loss_s_scale_and_offset_learn_slowly(preprocessed, tmp_path):
+def test_scale_and_offset_of_the_loss_learn_slowly(preprocessed, tmp_path):
     moments = []
     for run_id, factor in (("slow", 0.01), ("fast", 1.0)):
         settings = f"{TINY},clip=1e9,similarity_gradient={factor}"
@@ -375,24 +415,22 @@ def test_the_loss_s_scale_and_offset_learn_slowly(preprocessed, tmp_path):
         state = weights(tmp_path / run_id / "encoder.pt")["optimizer_state"]["state"]
         moments.append([state[key]["exp_avg"] for key in sorted(state)])
     for number, (slow, fast) in enumerate(zip(*moments, strict=True)):
-        factor = 0.01 if number >= len(moments[0]) - 2 else 1  # the last two parameters are the loss's
+        factor = 0.01 if number >= len(moments[0]) - 2 else 1  # the last two parameters belong to the loss
         torch.testing.assert_close(slow, factor * fast, rtol=1e-4, atol=0)
 
 
-def test_a_resumed_run_takes_the_learning_rate_that_it_is_told(preprocessed, tmp_path):
+def test_a_resumed_run_takes_a_new_learning_rate(preprocessed, tmp_path):
     for n_steps, rate in ((1, ""), (2, ",learning_rate=0.5")):
         train(preprocessed, options(tmp_path, max_steps=n_steps, eval_every=0), TINY + rate, umap_every=0)
     assert weights(tmp_path / "run" / "encoder.pt")["optimizer_state"]["param_groups"][0]["lr"] == 0.5
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_killed_training_continues_the_same_bit_for_bit(preprocessed, uninterrupted, tmp_path, number):
+def test_killed_training_continues_the_same_bit_for_bit(preprocessed, uninterrupted, tmp_path):
     command = ["encoder_train.py", "run", preprocessed, "-m", tmp_path, "--cpu", "--no_visdom", "-s", 4, "-u", 0]
     process = start(*command, "--eval_every", 4, "--hparams", TINY)  # without end
     wait_for(lambda: (tmp_path / "run" / "encoder.pt").exists(), process)
-    process.send_signal(number)
-    output, _ = process.communicate(timeout=60)
-    assert process.returncode == (143 if number == signal.SIGTERM else -9), output
+    process.kill()
+    process.communicate(timeout=60)
     reached = weights(tmp_path / "run" / "encoder.pt")["step"]
     goal, reference = 12, uninterrupted
     if reached + 2 > goal:  # a fast machine: further than the reference
@@ -437,21 +475,7 @@ def test_two_ranks_train_as_one_with_the_whole_batch(preprocessed, tmp_path):
     assert losses[0] == pytest.approx(losses[1], abs=1e-5)
 
 
-@pytest.mark.parametrize("n_utterances", [2, 5])
-def test_the_loss_and_its_gradient_are_those_of_the_paper_s_formula(n_utterances):
-    generator = torch.Generator().manual_seed(0)
-    raw = torch.randn(4, n_utterances, 16, generator=generator)
-    ours = GE2ELoss()
-    weight, bias = (torch.tensor(start, requires_grad=True) for start in (10.0, -5.0))
-    embeddings, same = ((raw / raw.norm(dim=2, keepdim=True)).requires_grad_() for _ in range(2))
-    loss, plain = ours(embeddings), plain_ge2e.loss(same, weight, bias)
-    (2 * loss).backward()
-    (2 * plain).backward()
-    assert torch.allclose(loss, plain, atol=1e-6)
-    for gradient, expected in ((embeddings.grad, same.grad), (ours.weight.grad, weight.grad), (ours.bias.grad, bias.grad)):
-        assert torch.allclose(gradient, expected, atol=1e-6)
-
-
+@pytest.mark.skipif(not computes_bf16(torch.device("cpu")), reason="torch's LSTM lacks bfloat16 on this CPU")
 def test_embeddings_in_bf16_are_nearly_the_same(samples, tmp_path):
     path = tmp_path / "encoder.pt"
     torch.save({"model_state": published_state("encoder")}, path)

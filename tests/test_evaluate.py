@@ -1,9 +1,9 @@
-"""`python -m encoder.evaluate` on folders and trial lists of real speech."""
+"""Error rates by hand and by theory, and `python -m encoder.evaluate` on folders and trial lists of real speech."""
 
 import itertools
 import json
+import math
 import re
-import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -13,31 +13,120 @@ import pytest
 import torch
 
 from encoder import inference
-from encoder.dataset import read_index
+from encoder.dataset import SpeakerIndex, read_index, split_speakers
+from encoder.evaluate import choose_speakers, choose_utterances, equal_error_rate, main, verify, verify_pairs
 from encoder.train import train
-from encoder.verification import choose_speakers, choose_utterances, equal_error_rate
-from tests import plain_encoder
+from tests import plain_encoder, plain_ge2e
 from tests.published_state import published_state
+from utils import cli
 from utils.data import audio
+from utils.errors import UserError
 
 ROOT = Path(__file__).parent.parent
 TINY = "hidden_size=16,n_layers=1,embedding_size=8,speakers_per_batch=4,utterances_per_speaker=2,partial_frames=80"
 
 
+# ---- error rates
+
+
+@pytest.mark.parametrize(
+    ("same", "different", "eer"),
+    [
+        ([0.9, 0.8], [0.1, 0.2], 0.0),
+        ([0.1, 0.2], [0.9, 0.8], 1.0),
+        ([0.5, 0.5], [0.5, 0.5], 0.5),
+        ([0.9, 0.3], [0.4, 0.1], 0.5),  # between 0.3 and 0.4 one of two is wrong on both sides
+        ([0.9, 0.8, 0.7, 0.2], [0.6, 0.3, 0.1, 0.0], 0.25),  # at 0.5: 0.2 is rejected, 0.6 accepted
+        ([0.9, 0.6], [0.7, 0.1, 0.1, 0.1], 0.25),  # false acceptances stay 1/4 while 0.6 is passed
+    ],
+)
+def test_equal_error_rate_by_hand(same, different, eer):
+    scores = np.array(same + different)
+    assert equal_error_rate(scores, np.arange(len(scores)) < len(same)) == pytest.approx(eer)
+
+
+def test_equal_error_rate_of_the_published_embeddings(expected):
+    embeddings = torch.from_numpy(expected["ge2e_embeds"])
+    own = np.repeat(np.eye(4, dtype=bool), 5, axis=0)
+    assert equal_error_rate(plain_ge2e.similarities(embeddings).numpy().ravel(), own.ravel()) == pytest.approx(0.6)
+
+
+def test_equal_error_rate_of_two_bell_curves():
+    """Scores N(d, 1) against N(0, 1): both errors are Phi(-d / 2) at the threshold d / 2."""
+    draw = np.random.default_rng(0)
+    is_same = np.arange(100_000) < 50_000
+    for distance in (0.0, 1.0, 3.0):
+        scores = draw.standard_normal(len(is_same)) + distance * is_same
+        assert equal_error_rate(scores, is_same) == pytest.approx(math.erfc(distance / 2**1.5) / 2, abs=0.006)
+
+
+def test_verification_of_separate_and_of_random_speakers():
+    draw = np.random.default_rng(0)
+    speakers = np.repeat(np.arange(12), 8)
+    apart = np.eye(12)[speakers]
+    result = verify(apart, speakers)
+    assert (result.eer, result.same_cosine, result.different_cosine) == (0, 1, 0)
+    noise = draw.standard_normal((96, 64))
+    noise /= np.linalg.norm(noise, axis=1, keepdims=True)
+    result = verify(noise, speakers)
+    assert 0.4 < result.eer < 0.6 and result.eer_low < result.eer < result.eer_high
+    assert "eer_low" not in verify(apart[:16], speakers[:16]).figures()  # two speakers: no interval
+
+
+def test_the_interval_is_as_wide_as_the_scatter_of_the_error_rate():
+    """500 independent trials with an error rate near 0.16: the bootstrap's interval matches the scatter of new draws."""
+    draw = np.random.default_rng(0)
+    numbers, is_same = np.arange(500), np.arange(500) < 250
+    found = [verify_pairs(draw.standard_normal(500) + 2 * is_same, is_same, numbers, numbers) for _ in range(60)]
+    rates = np.array([each.eer for each in found])
+    widths = np.array([each.eer_high - each.eer_low for each in found])
+    assert widths.mean() == pytest.approx(2 * 1.96 * rates.std(), rel=0.35)
+    assert np.mean([each.eer_low <= math.erfc(2**-0.5) / 2 <= each.eer_high for each in found]) > 0.85
+
+
+# ---- who is evaluated
+
+
+def make_index(n_speakers, n_utterances):
+    names = [f"speaker{i}" for i in range(n_speakers)]
+    lengths = np.full(n_speakers * n_utterances, 160, dtype=np.int32)
+    return SpeakerIndex(Path("unused"), names, np.arange(n_speakers + 1) * n_utterances, np.cumsum(lengths), lengths)
+
+
+@pytest.mark.parametrize(("n_speakers", "at_least"), [(4, 2), (10, 2), (40, 2), (41, 3), (1000, 50), (1211, 61)])
+def test_at_least_two_speakers_and_the_fraction_are_held_out(n_speakers, at_least):
+    trained, held_out = split_speakers(make_index(n_speakers, 1), 0.05)
+    assert at_least <= len(held_out) <= max(at_least, 0.07 * n_speakers) and len(trained) + len(held_out) == n_speakers
+    assert not set(trained) & set(held_out)
+
+
+def test_evaluated_speakers_are_spread_over_the_corpora_and_their_utterances_always_the_same():
+    assert choose_speakers(range(7, 407), 5) == [7, 107, 207, 306, 406]
+    assert choose_speakers([3, 5], 100) == [3, 5]
+    index = make_index(30, 20)
+    chosen = choose_utterances(index, [4, 9], 10)
+    assert [speaker for speaker, _ in chosen] == [4] * 10 + [9] * 10 and len(set(chosen)) == 20
+    assert chosen == choose_utterances(index, [4, 9], 10) and len(choose_utterances(index, [4], 100)) == 20
+    with pytest.raises(UserError, match="too many pairs"):
+        choose_utterances(make_index(2, 3000), [0, 1], 3000)
+
+
+# ---- the command
+
+
 def evaluate(*arguments):
-    """Run it in this process; returns its exit code."""
-    before, sys.argv = sys.argv, ["evaluate", *map(str, arguments)]
-    try:
-        runpy.run_module("encoder.evaluate", run_name="__main__")
-    except SystemExit as left:
-        return left.code or 0
-    finally:
-        sys.argv = before
+    """Run the command in this process; returns its exit code."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["evaluate", *map(str, arguments)])
+        try:
+            cli.run(main)
+        except SystemExit as left:
+            return left.code or 0
     return 0
 
 
 def rows(output):
-    """The printed table: a dictionary for each model."""
+    """The rows of the printed table, by column."""
     lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in output.splitlines() if line.startswith("|")]
     return [dict(zip(lines[0], line, strict=True)) for line in lines[2:]]
 
@@ -68,7 +157,7 @@ def test_a_folder_gives_the_figures_that_training_reports(preprocessed, tmp_path
     assert "bootstrap over 5 held-out speakers" in output
 
 
-def test_several_models_stand_below_each_other(preprocessed, models, capsys):
+def test_several_models_have_a_row_each(preprocessed, models, capsys):
     assert evaluate(*models, preprocessed, "--max_speakers", 4, "--max_utterances", 2, "--cpu") == 0
     output = capsys.readouterr().out
     found = rows(output)
@@ -95,11 +184,9 @@ def trial_list(samples, tmp_path):
 
 def test_a_trial_list_is_scored_as_its_files_one_by_one(trial_list, models, capsys, monkeypatch):
     path, root, files = trial_list
-    from encoder import trials
-
     prepared = []
     original = inference.preprocess_wav
-    monkeypatch.setattr(trials, "preprocess_wav", lambda path: prepared.append(path) or original(path))
+    monkeypatch.setattr(inference, "preprocess_wav", lambda path: prepared.append(path) or original(path))
     assert evaluate(*models, path, "--audio_root", root, "--cpu") == 0
     output = capsys.readouterr().out
     assert sorted(prepared) == sorted(root / name for name in files)  # each once, for two models
@@ -130,7 +217,7 @@ def test_missing_and_unusable_files_are_counted_named_and_left_out(trial_list, m
     assert (row["speakers"], row["utterances"], row["same pairs"], row["different pairs"]) == ("2", "4", "2", "4")
 
 
-def test_where_paths_do_not_tell_the_speakers_trials_are_drawn(trial_list, models, capsys):
+def test_trials_are_drawn_if_the_paths_do_not_name_the_speakers(trial_list, models, capsys):
     path, root, _ = trial_list
     path.write_text(path.read_text().replace("1 ", "0 ", 1))  # one label contradicts the folders
     assert evaluate(models[0], path, "--audio_root", root, "--cpu") == 0
@@ -140,7 +227,7 @@ def test_where_paths_do_not_tell_the_speakers_trials_are_drawn(trial_list, model
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         ("1 a.wav b.wav\n2 a.wav c.wav\n", "trials.txt, line 2: '2 a.wav c.wav' is not"),
         ("1 a.wav\n", "trials.txt, line 1"),
@@ -149,31 +236,31 @@ def test_where_paths_do_not_tell_the_speakers_trials_are_drawn(trial_list, model
         ("1 a.wav b.wav\n0 a.wav c.wav\n", "holds none of the 3 files of .*trials.txt, such as a.wav; .*--audio_root"),
     ],
 )
-def test_a_bad_trial_list_is_one_line(content, told, models, tmp_path, capsys):
+def test_a_bad_trial_list_is_one_line(content, message, models, tmp_path, capsys):
     (tmp_path / "trials.txt").write_text(content)
     assert evaluate(models[0], tmp_path / "trials.txt") == 1
     (error,) = capsys.readouterr().err.splitlines()
-    assert error.startswith("error: ") and re.search(told, error)
+    assert error.startswith("error: ") and re.search(message, error)
 
 
 def test_other_mistakes_are_one_line(models, preprocessed, tmp_path, capsys):
     (tmp_path / "binary.txt").write_bytes(b"\xff\xfe\x00\x80" * 100)
     (tmp_path / "empty").mkdir()
-    for arguments, code, told in (
+    for arguments, code, message in (
         ((models[0], tmp_path / "absent"), 1, "absent: no such folder or trial list"),
         ((tmp_path / "absent.pt", preprocessed), 1, "absent.pt: no such encoder checkpoint"),
-        ((models[0], tmp_path / "binary.txt"), 1, "binary.txt: is no text"),
+        ((models[0], tmp_path / "binary.txt"), 1, "binary.txt: is not text"),
         ((models[0], tmp_path / "empty"), 1, "no speaker with"),
         ((models[0], preprocessed, "--partial_frames", 10**6), 1, "no speaker with"),
-        ((models[0], preprocessed, "--audio_root", tmp_path), 2, "--audio_root belongs to a trial list"),
-        ((models[0], tmp_path / "binary.txt", "--held_out", 0.1), 2, "--held_out belongs to a preprocessed folder"),
+        ((models[0], preprocessed, "--audio_root", tmp_path), 2, "--audio_root is for a trial list"),
+        ((models[0], tmp_path / "binary.txt", "--held_out", 0.1), 2, "--held_out is for a preprocessed folder"),
         ((models[0], preprocessed, "--held_out", 1.5), 2, "not a number from 0 to under 1"),
         ((models[0], preprocessed, "--max_speakers", 1), 2, "at least 2"),
         ((models[0],), 2, "required"),
     ):
         assert evaluate(*arguments, "--cpu") == code
-        told_to_user = capsys.readouterr().err
-        assert told in told_to_user and "Traceback" not in told_to_user
+        errors = capsys.readouterr().err
+        assert message in errors and "Traceback" not in errors
 
 
 def test_help_answers_without_torch():

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from encoder.model import EncoderConfig, EncoderWithLoss, SpeakerEncoder
+from encoder.config import EncoderConfig
+from encoder.model import EncoderWithLoss, SpeakerEncoder
 from tests.test_training import TinyConfig, metrics
 from utils.training.run import Run, RunOptions
 from utils.training.stepping import STEPS_BEHIND

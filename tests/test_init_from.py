@@ -13,8 +13,9 @@ import torch
 import encoder.published
 import synthesizer.published
 import vocoder.published
+from encoder.config import MEL_FORMAT, EncoderConfig
 from encoder.inference import SpeakerEmbedder
-from encoder.model import MEL_FORMAT, EncoderConfig, EncoderWithLoss
+from encoder.model import EncoderWithLoss
 from tests.published_state import published_state
 from tests.vocoder_data import TINY as TINY_VOCODER
 from tests.vocoder_data import TINY_SYNTHESIZER, write_speech, write_synthesizer, write_vocoder

@@ -11,7 +11,8 @@ import pytest
 import soundfile
 import torch
 
-from encoder.model import MEL_FORMAT, EncoderConfig, EncoderWithLoss
+from encoder.config import MEL_FORMAT, EncoderConfig
+from encoder.model import EncoderWithLoss
 from synthesizer.model import TacotronConfig
 from utils import cli
 from utils.data import audio

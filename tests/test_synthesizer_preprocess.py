@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 import torch
 
+from encoder.config import MEL_FORMAT, EncoderConfig
 from encoder.inference import SpeakerEmbedder, preprocess_wav
-from encoder.model import MEL_FORMAT, EncoderConfig, EncoderWithLoss
+from encoder.model import EncoderWithLoss
 from synthesizer.corpus.denoise import denoise
 from synthesizer.corpus.segment import KEPT_SILENCE, disagreement, noise_spans, split
 from synthesizer.preprocess import preprocess_audio, preprocess_embeds

@@ -8,6 +8,8 @@ import numpy as np
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+MIN_UMAP_POINTS = 24  # UMAP looks at the 15 nearest points of each, which must not be nearly all of them
+
 
 def mels(spectrograms: dict[str, np.ndarray], hop_seconds: float) -> "Figure":
     """Mel spectrograms (T, n_mels) by title, one above the other on one time axis and one colour scale."""
@@ -40,11 +42,12 @@ def alignment(attention: np.ndarray, text: str, title: str, frames_per_step: int
     return figure
 
 
-def projection(points: np.ndarray, labels: Sequence[str], title: str) -> "Figure":
-    """Points (N, 2), one colour and marker for each label."""
+def embeddings(vectors: np.ndarray, labels: Sequence[str], title: str) -> "Figure":
+    """Vectors (N, E) in two dimensions, with a colour and marker for each label."""
     from matplotlib import colormaps
     from matplotlib.figure import Figure
 
+    points, method = project(vectors)
     figure = Figure(figsize=(8, 7), layout="constrained")
     axis = figure.subplots()
     names = sorted(set(labels))
@@ -54,10 +57,33 @@ def projection(points: np.ndarray, labels: Sequence[str], title: str) -> "Figure
         x, y = points[labels == name].T
         colour = colours(index if len(names) <= 10 else index / len(names))
         axis.scatter(x, y, s=25, color=colour, marker="os^Dv"[index % 5], label=name)
-    axis.set(title=title, xticks=[], yticks=[])
+    axis.set(title=f"{title} ({method})", xticks=[], yticks=[])
     if len(names) <= 20:
         axis.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8)
     return figure
+
+
+def project(vectors: np.ndarray) -> tuple[np.ndarray, str]:
+    """(N, E) -> (N, 2) by UMAP, or by principal components if N is small, and the name of the method."""
+    if len(vectors) < MIN_UMAP_POINTS:
+        return _principal_components(vectors), "PCA"
+    try:
+        import umap
+    except ImportError:
+        return _principal_components(vectors), "PCA; umap-learn is not installed"
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it warns that a fixed seed means one thread, which is what we want
+        return umap.UMAP(n_epochs=200, random_state=0, metric="cosine", n_jobs=1).fit_transform(vectors), "UMAP"
+
+
+def _principal_components(vectors: np.ndarray) -> np.ndarray:
+    """(N, E) -> (N, 2): the two directions of largest variance."""
+    left, scale, _ = np.linalg.svd(vectors - vectors.mean(axis=0), full_matrices=False)
+    points = np.zeros((len(vectors), 2), dtype=vectors.dtype)
+    points[:, : min(2, len(scale))] = left[:, :2] * scale[:2]
+    return points
 
 
 def waves(named: dict[str, np.ndarray], sample_rate: int) -> "Figure":
