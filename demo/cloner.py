@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -18,20 +18,13 @@ from encoder.inference import SpeakerEmbedder, preprocess_wav
 from synthesizer.inference import Synthesizer
 from utils.config import override, parse_overrides
 from utils.data import audio
-from utils.data.mel_format import MelFormat
 from utils.errors import UserError
 from vocoder.inference import Vocoder
 
+if TYPE_CHECKING:
+    from vocoder.inference import AnyVocoder
+
 SHORTEST_REFERENCE = 0.5  # seconds
-
-
-class AnyVocoder(Protocol):
-    """What the demo needs of a vocoder, of this project or any other."""
-
-    mel_format: MelFormat
-
-    def infer_waveform(self, mel: np.ndarray) -> np.ndarray:
-        """(n_mels, T) in [-max_abs, max_abs] of the mel format -> float32 wave, about (T * hop_length,), in [-1, 1]"""
 
 
 class Cloner:
@@ -41,20 +34,18 @@ class Cloner:
         self,
         embedder: SpeakerEmbedder,
         synthesizer: Synthesizer,
-        vocoder: AnyVocoder | None,
+        vocoder: "AnyVocoder | None",
         settings: CloningSettings = CloningSettings(),  # noqa: B008 (frozen)
-        vocoder_options: dict[str, Any] | None = None,
         seed: int | None = None,
         verbose: bool = False,
     ) -> None:
-        """vocoder None: Griffin-Lim. vocoder_options: further arguments of its infer_waveform.
+        """Any vocoder with the methods of AnyVocoder will do; None is Griffin-Lim.
 
         Tries the models out on tiny inputs. Raises UserError if synthesizer and vocoder differ in their mel format, or if a
         model does not give finite numbers.
         """
         self.embedder, self.synthesizer, self.vocoder = embedder, synthesizer, vocoder
         self.settings, self.seed, self.verbose = settings, seed, verbose
-        self._vocoder_options = vocoder_options or {}
         self.sample_rate = synthesizer.sample_rate
         if vocoder and vocoder.mel_format != synthesizer.mel_format:
             raise UserError(
@@ -79,8 +70,7 @@ class Cloner:
         device = torch.device("cpu" if cpu or not torch.cuda.is_available() else "cuda")
         embedder, synthesizer = SpeakerEmbedder(encoder_path, device), Synthesizer(synthesizer_path, device)
         vocoder = Vocoder(vocoder_path, device) if vocoder_path else None
-        options = {"target": settings.target, "overlap": settings.overlap, "seed": seed}
-        cloner = cls(embedder, synthesizer, vocoder, settings, options, seed, verbose)
+        cloner = cls(embedder, synthesizer, vocoder, settings, seed, verbose)
         print(f"Encoder, synthesizer and {'vocoder' if vocoder else 'Griffin-Lim'} work, on {device}.")
         return cloner
 
@@ -147,7 +137,8 @@ class Cloner:
     def sound(self, mel: np.ndarray) -> np.ndarray:
         """(n_mels, T) -> float32 (n,), by the vocoder or Griffin-Lim"""
         if self.vocoder:
-            return self.vocoder.infer_waveform(mel, **self._vocoder_options)
+            options = {"target": self.settings.target, "overlap": self.settings.overlap, "seed": self.seed}
+            return self.vocoder.infer_waveform(mel, **options)
         return self.synthesizer.griffin_lim(mel, n_iter=self.settings.griffin_lim_iterations)
 
 
