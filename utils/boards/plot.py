@@ -1,4 +1,4 @@
-"""Pictures of training, as matplotlib Figures made without pyplot, so that they may be drawn on any thread."""
+"""Pictures of training, as matplotlib Figures made without pyplot, so that any thread may draw them."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -41,7 +41,7 @@ def alignment(attention: np.ndarray, text: str, title: str, frames_per_step: int
 
 
 def projection(points: np.ndarray, labels: Sequence[str], title: str) -> "Figure":
-    """Points (N, 2), one colour and marker for each label."""
+    """Points (N, 2), with a colour and marker for each label."""
     from matplotlib import colormaps
     from matplotlib.figure import Figure
 
@@ -74,7 +74,7 @@ def waves(named: dict[str, np.ndarray], sample_rate: int) -> "Figure":
 
 
 def curves(points: dict[str, list[tuple[int, float]]]) -> "Figure":
-    """Each measure (step, value)... in a field of its own, three in a row."""
+    """A plot of (step, value)... for each measure, three in a row."""
     from matplotlib.figure import Figure
 
     n_rows = -(-len(points) // 3)
@@ -84,6 +84,6 @@ def curves(points: dict[str, list[tuple[int, float]]]) -> "Figure":
         axis.plot(*zip(*values, strict=True), linewidth=1, marker="." if len(values) < 30 else None)
         axis.set_title(name.replace("_", " "), fontsize=10)
         axis.grid(alpha=0.3)
-    for axis in list(axes):  # those that are left
+    for axis in list(axes):  # unused ones
         axis.set_axis_off()
     return figure
