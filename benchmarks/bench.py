@@ -1,6 +1,6 @@
 """Throughput of every stage at the published sizes, on this machine: `make bench`, or `python -m benchmarks.bench NAME...`.
 
-Each figure is measured in a process of its own, so that its peak memory is its own; medians over a few repetitions.
+Each benchmark runs in a process of its own, to measure its peak memory. Times are medians over a few repetitions.
 """
 
 import json

@@ -1,7 +1,7 @@
-"""How good is the cloned speech? `python -m benchmarks.judged JUDGE OUT` lets models speak and has a judge listen.
+"""How good is the cloned speech? `python -m benchmarks.judged JUDGE OUT` makes the models speak and a judge rate the speech.
 
-JUDGE is a folder with judge.py and the environment that it runs in (venv/), references/ (<voice>_<n>.flac) and sentences.tsv
-(<length>_<n>, tab, text); judge.py writes a CSV of word error rates, similarities and opinion scores.
+JUDGE is a folder with judge.py and its environment (venv/), references/ (<voice>_<n>.flac) and sentences.tsv
+(<length>_<n>, tab, text). judge.py writes a CSV of word error rates, similarities and opinion scores.
 """
 
 import argparse
@@ -20,16 +20,17 @@ from tqdm import tqdm
 
 from benchmarks import judged_report
 from benchmarks.judged_report import Item
+from demo.config import CloningSettings
 from utils import cli
 from utils.config import DEFAULT_MODELS
 from utils.errors import UserError
 
-REAL = ("allison",)  # voices of people, unless told otherwise
+REAL = ("allison",)  # voices of people, by default
 
 
 @dataclasses.dataclass(frozen=True)
 class Judge:
-    """The judge's folder. UserError, in one line, where something of it is missing."""
+    """The judge's folder. Raises UserError if something in it is missing."""
 
     root: Path
 
@@ -38,39 +39,40 @@ class Judge:
             if not (self.root / name).exists():
                 raise UserError(f"{self.root / name}: is missing; name the judge's folder")
         if not self._python.exists():
-            raise UserError(f"{self._python}: is missing; run setup.sh in a copy of {self.root} that can be written to, "
-                                "and name that copy")  # fmt: skip
+            raise UserError(f"{self._python}: is missing; run setup.sh in a writable copy of {self.root} and name that copy")
 
     @property
     def _python(self) -> Path:
         return self.root.absolute() / "venv" / "bin" / "python"
 
     def sentences(self, prefixes: Sequence[str]) -> dict[str, str]:
-        """Text by name, of those whose name begins with one of the prefixes."""
+        """Text by name, for the names that begin with one of the prefixes."""
         lines = (self.root / "sentences.tsv").read_text(encoding="utf-8").splitlines()
         named = dict(line.split("\t", 1) for line in lines if line.strip())
         return {name: named[name] for name in _chosen(named, prefixes, "sentence")}
 
     def voices(self, prefixes: Sequence[str]) -> dict[str, list[Path]]:
-        """Recordings by voice, in order: the first is cloned, the others are what the clones are compared with."""
+        """Recordings by voice, in order: the first is cloned, the clones are compared with the others."""
         found = defaultdict(list)
         for path in sorted((self.root / "references").iterdir()):
             found[path.stem.rpartition("_")[0]].append(path)
         return {name: found[name] for name in _chosen(found, prefixes, "voice")}
 
     def listen(self, references: list[Path], wavs: list[Path], result: Path, threads: int, bar: tqdm) -> None:
-        """Write judge.py's CSV about the wavs to `result`, and what it says on its way beside it."""
+        """Write judge.py's CSV about the wavs to `result`, and its log beside it."""
         command = [self._python, "judge.py", "--refs", *references, "--wavs", *wavs, "--texts", "sentences.tsv"]
         command += ["--csv", temporary := result.with_suffix(".partial"), "--threads", str(threads)]
         absolute = [str(part.absolute()) if isinstance(part, Path) else part for part in command]
         environment = os.environ | {"OMP_NUM_THREADS": str(threads), "PYTHONUNBUFFERED": "1"}
         log = result.with_suffix(".log")
-        with log.open("w") as errors, subprocess.Popen(
-            absolute, cwd=self.root, env=environment, stdout=subprocess.PIPE, stderr=errors, text=True
-        ) as process:  # fmt: skip
-            for line in process.stdout:
+        pipes = {"stdout": subprocess.PIPE, "text": True}
+        with (
+            log.open("w") as errors,
+            subprocess.Popen(absolute, cwd=self.root, env=environment, stderr=errors, **pipes) as judge,
+        ):
+            for line in judge.stdout:
                 bar.update(" dmos " in line)
-        if process.returncode or not temporary.exists():
+        if judge.returncode or not temporary.exists():
             last = (log.read_text().strip().splitlines() or ["it said nothing"])[-1]
             raise UserError(f"{self.root / 'judge.py'}: failed ({last[:200]}); see {log}")
         temporary.replace(result)
@@ -79,12 +81,12 @@ class Judge:
 def _chosen(names: dict[str, Any], prefixes: Sequence[str], kind: str) -> list[str]:
     for prefix in prefixes:
         if not any(name.startswith(prefix) for name in names):
-            raise UserError(f"{prefix}: no {kind} of the judge's is called so; there are {', '.join(names)}", exit_code=2)
+            raise UserError(f"{prefix}: the judge has no such {kind}; it has {', '.join(names)}", exit_code=2)
     return [name for name in names if not prefixes or name.startswith(tuple(prefixes))]
 
 
 class Studio:
-    """Speaks, by the demo's own way, what is not there yet: beside each wave stands what it was made of and how it went."""
+    """Speaks with the demo's Cloner whatever is missing. A JSON file beside each wave says what it was made from and how."""
 
     def __init__(self, out: Path, args: argparse.Namespace) -> None:
         from utils.data.paths import sha256
@@ -104,14 +106,13 @@ class Studio:
     def _cloner(self) -> Any:
         from demo.cloner import Cloner
 
-        return Cloner(
-            self._args.encoder, self._args.synthesizer, self._vocoder, self._args.hparams, self._args.seed, self._args.cpu
-        )
+        a = self._args
+        return Cloner.load(a.encoder, a.synthesizer, self._vocoder, a.hparams, a.seed, a.cpu)
 
     def clone(self, reference: Path, text: str, path: Path) -> None:
         """The text in the voice of the reference."""
         made_of = self._made_of | {"reference": self._hash(reference), "text": text}
-        if not _is_made_of(path, made_of):
+        if not _is_current(path, made_of):
             from benchmarks.faults import faults
 
             spoken = self._cloner.clone([reference], [text])
@@ -119,14 +120,14 @@ class Studio:
             _keep(path, spoken.wav, made_of, {"seconds": seconds, "took": spoken.took, "faults": faults(spoken)})
 
     def copy(self, recording: Path, path: Path) -> None:
-        """The recording's own mel made sound again: the best that speech by this vocoder can be."""
+        """Copy-synthesis: the recording's own mel turned into sound, the best that this vocoder can do."""
         made_of = self._made_of | {"reference": self._hash(recording)}
-        if not _is_made_of(path, made_of):
+        if not _is_current(path, made_of):
             mel = self._cloner.synthesizer.make_spectrogram(recording)
             _keep(path, self._cloner.sound(mel), made_of, {})
 
 
-def _is_made_of(path: Path, made_of: dict[str, Any]) -> bool:
+def _is_current(path: Path, made_of: dict[str, Any]) -> bool:
     about = path.with_suffix(".json")
     return path.exists() and about.exists() and json.loads(about.read_text())["made_of"] == made_of
 
@@ -140,21 +141,21 @@ def _keep(path: Path, wav: Any, made_of: dict[str, Any], measured: dict[str, Any
 
 
 def speak(studio: Studio, voices: dict[str, list[Path]], sentences: dict[str, str]) -> None:
-    """Write OUT/<voice>/<sentence>.wav and OUT/<voice>/copy_<n>.wav, those that are not there yet."""
+    """Write OUT/<voice>/<sentence>.wav and OUT/<voice>/copy_<n>.wav, unless they exist."""
     studio.out.mkdir(parents=True, exist_ok=True)
     total = sum(len(sentences) + len(clips) for clips in voices.values())
     with tqdm(total=total, desc="speaking", unit="file") as bar, (studio.out / "log.txt").open("a") as log:
         for voice, clips in voices.items():
             for name, text in sentences.items():
-                with _told_to(log, bar, f"{voice} {name}"):
+                with _logging_to(log, bar, f"{voice} {name}"):
                     studio.clone(clips[0], text, studio.out / voice / f"{name}.wav")
             for n, clip in enumerate(clips):
-                with _told_to(log, bar, f"{voice} copy {n}"):
+                with _logging_to(log, bar, f"{voice} copy {n}"):
                     studio.copy(clip, studio.out / voice / f"copy_{n}.wav")
 
 
 @contextlib.contextmanager
-def _told_to(log: Any, bar: tqdm, what: str) -> Iterator[None]:
+def _logging_to(log: Any, bar: tqdm, what: str) -> Iterator[None]:
     bar.set_postfix_str(what)
     with contextlib.redirect_stdout(log):
         yield
@@ -162,7 +163,7 @@ def _told_to(log: Any, bar: tqdm, what: str) -> Iterator[None]:
 
 
 def listen(judge: Judge, out: Path, voices: dict[str, list[Path]], names: list[str], threads: int) -> None:
-    """Write OUT/<voice>/judged.csv, of those voices whose files are newer or others than it says."""
+    """Write OUT/<voice>/judged.csv, for voices whose files are newer than it or are not those in it."""
     total = sum(len(names) + 2 * len(clips) for clips in voices.values())
     with tqdm(total=total, desc="judging", unit="file") as bar:
         for voice, clips in voices.items():
@@ -182,11 +183,11 @@ def _is_about(result: Path, wavs: list[Path]) -> bool:
 
 
 def items(out: Path, voices: dict[str, list[Path]], sentences: dict[str, str], real: Sequence[str]) -> list[Item]:
-    """What is known of every file, from the judge's tables and from beside the waves."""
+    """All that is known about every file, from the judge's tables and the JSON beside the waves."""
     found = []
     for voice, clips in voices.items():
         rows = {row["file"]: row for row in judged_report.read_csv(out / voice / "judged.csv")}
-        compared = len(clips) > 1  # a clip that clones are compared with would be compared with itself
+        compared = len(clips) > 1  # else a clip would be compared with itself
         common = {"voice": voice, "is_real": voice.startswith(tuple(real))}
         for name, text in sentences.items():
             about = json.loads((out / voice / f"{name}.json").read_text())
@@ -201,10 +202,10 @@ def items(out: Path, voices: dict[str, list[Path]], sentences: dict[str, str], r
 
 def parse_arguments() -> argparse.Namespace:
     parser = cli.parser(
-        "Have the models speak every sentence of a judge in every voice of its references, and the judge listen: word error "
-        "rate, similarity to the voice by two encoders, DNSMOS and Distill-MOS, real-time factor, and the speech without a "
-        "stop miss, a repeat or a long gap, by voice, by length and in total. Each voice is cloned from its first recording "
-        "and compared with its others. What is there already is kept, unless the models or the settings are others now."
+        "Speak every sentence of a judge in every voice of its references, and have the judge rate it: word error "
+        "rate, similarity to the voice by two encoders, DNSMOS and Distill-MOS, real-time factor, and the share of speech "
+        "without a stop miss, a repeat or a long gap; by voice, by length and in total. Each voice is cloned from its first "
+        "recording and compared with its others. Existing speech is kept unless the models or the settings have changed."
     )
     parser.prog = "python -m benchmarks.judged"
     add = parser.add_argument
@@ -213,18 +214,17 @@ def parse_arguments() -> argparse.Namespace:
     for stage in ("encoder", "synthesizer", "vocoder"):
         default = DEFAULT_MODELS / f"{stage}.pt"
         add(f"-{stage[0]}", f"--{stage}", type=Path, default=default, metavar="FILE", help=f"{stage} to judge")
-    add("--griffin_lim", action="store_true", help="speak without a vocoder: judges the synthesizer alone, and faster")
-    add("--voices", type=cli.names, metavar="A,B", help="only the voices whose names begin so (default: all)")
-    add("--sentences", type=cli.names, metavar="A,B", help="only the sentences whose names begin so, as in "
-        "short,medium_01 (default: all)")  # fmt: skip
-    add("--real", type=cli.names, metavar="A,B", help="voices that are recordings of people, whose figures are told "
-        "apart (default: allison)")  # fmt: skip
-    add("--threads", type=cli.whole_number(at_least=1), default=2, metavar="N", help="threads that speak, and that judge")
-    add("--card", type=Path, metavar="FILE", help="model card, in Markdown, to write the tables into, between "
-        "<!-- judged: begin --> and <!-- judged: end -->")  # fmt: skip
-    add("--seed", type=cli.SEED, default=0, metavar="N", help="number that the readings follow from")
-    add("--cpu", action="store_true", help="speak on the CPU even if there is a GPU")
-    cli.add_hparams(parser, "those of demo_cli.py")
+    add("--griffin_lim", action="store_true", help="use no vocoder: judges the synthesizer alone, and is faster")
+    prefixes = {"type": cli.names, "metavar": "A,B"}
+    add("--voices", **prefixes, help="only voices whose names begin with one of these (default: all)")
+    add("--sentences", **prefixes, help="only sentences whose names begin with one of these: short,medium_01 (default: all)")
+    add("--real", **prefixes, help="voices of people, which have figures of their own (default: allison)")
+    add("--threads", type=cli.whole_number(at_least=1), default=2, metavar="N", help="threads for speaking and for judging")
+    card_help = "Markdown file to write the tables into, between <!-- judged: begin --> and <!-- judged: end -->"
+    add("--card", type=Path, metavar="FILE", help=card_help)
+    add("--seed", type=cli.SEED, default=0, metavar="N", help="seed of the speech")
+    add("--cpu", action="store_true", help="use the CPU even if there is a GPU")
+    cli.add_hparams(parser, CloningSettings)
     return parser.parse_args()
 
 
@@ -233,8 +233,8 @@ def main() -> None:
     judge = Judge(args.judge)
     sentences, voices = judge.sentences(args.sentences or ()), judge.voices(args.voices or ())
     if args.card:
-        judged_report.filled(args.card, "")  # whether that can be done is told now
-    os.environ["OMP_NUM_THREADS"] = str(args.threads)  # read when torch is imported, which is later
+        judged_report.filled(args.card, "")  # fails now rather than at the end
+    os.environ["OMP_NUM_THREADS"] = str(args.threads)  # torch is not imported yet
     studio = Studio(args.out, args)
     speak(studio, voices, sentences)
     listen(judge, args.out, voices, list(sentences), args.threads)

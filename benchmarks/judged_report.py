@@ -1,4 +1,4 @@
-"""Figures of judged speech, beside what is wanted of them: tables for people (Markdown), CSV and JSON."""
+"""Figures of judged speech and their targets, as Markdown tables, CSV and JSON."""
 
 import csv
 import dataclasses
@@ -15,23 +15,23 @@ import numpy as np
 from utils.data.paths import save_text, sha256
 from utils.errors import UserError
 
-MARKS = ("<!-- judged: begin -->", "<!-- judged: end -->")  # of the place in a model card that the tables are written to
+MARKS = ("<!-- judged: begin -->", "<!-- judged: end -->")  # around the tables in a model card
 FAULTS = ("stop", "repeat", "gap")
 
 
 @dataclasses.dataclass(frozen=True)
 class Item:
-    """One file that the judge heard."""
+    """One file that the judge rated."""
 
-    kind: str  # clone: text spoken; copy: a recording's own mel made sound again; recording: what was cloned
+    kind: str  # clone: spoken text; copy: copy-synthesis of a recording; recording: what was cloned
     voice: str
     is_real: bool  # a person's voice, not a synthetic one
     name: str
-    sim: float | None  # cosine to other recordings of the voice, by the published encoder; None where there are none
-    sim2: float | None  # by an encoder of other make
+    sim: float | None  # cosine to other recordings of the voice, by the published encoder; None if there are none
+    sim2: float | None  # by another encoder
     dnsmos: float
     distill_mos: float
-    wer: float | None = None  # of the words, for clones
+    wer: float | None = None  # word error rate, for clones
     heard: str = ""
     text: str = ""
     seconds: float | None = None
@@ -40,7 +40,7 @@ class Item:
 
     @classmethod
     def judged(cls, row: dict[str, str], **known: Any) -> "Item":
-        """From a row of the judge's CSV and what else is known."""
+        """From a row of the judge's CSV and the remaining fields."""
         figures = {"sim": "sim", "sim2": "sim2", "dnsmos": "ovrl", "distill_mos": "dmos"}
         wer = float(row["wer"]) if row["wer"] else None
         return cls(**known, wer=wer, heard=row["hyp"] or "", **{ours: float(row[its]) for ours, its in figures.items()})
@@ -63,8 +63,8 @@ def read_csv(path: Path) -> list[dict[str, str]]:
 
 
 def figures(items: Sequence[Item]) -> dict[str, float | None]:
-    """Word error rate of all words together, shares and means of the files; None for what no file tells. In this order they
-    are the columns of the tables."""
+    """Word error rate over all words, shares and means over the files; None for what is unknown. The order is that of the
+    columns in the tables."""
     clones = [item for item in items if item.wer is not None]
     timed = [item for item in items if item.took is not None]
     n_words = sum(item.n_words for item in clones)
@@ -84,7 +84,7 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 @dataclasses.dataclass(frozen=True)
 class Target:
-    """A figure of some of the files, what it must be at least, and what is aimed at."""
+    """A figure of some of the files, the least it must reach, and the aim."""
 
     name: str
     figure: str
@@ -94,8 +94,8 @@ class Target:
 
     def line(self, items: Sequence[Item]) -> dict[str, Any]:
         value = figures([item for item in items if self.is_meant(item)])[self.figure]
-        return {"measure": self.name, "figure": self.figure, "at_least": self.at_least, "aim": self.aim,
-                "measured": value, "verdict": self._verdict(value)}  # fmt: skip
+        known = {"measure": self.name, "figure": self.figure, "at_least": self.at_least, "aim": self.aim}
+        return {**known, "measured": value, "verdict": self._verdict(value)}
 
     def _verdict(self, value: float | None) -> str:
         if value is None:
@@ -128,24 +128,35 @@ TARGETS = (
 
 # ---- tables
 
-TITLES = {"files": "files", "wer": "word error rate", "sim": "sim", "sim2": "sim2", "dnsmos": "DNSMOS",
-          "distill_mos": "Distill-MOS", "without_fault": "without fault", "real_time_factor": "real-time factor"}  # fmt: skip
+TITLES = {
+    "files": "files",
+    "wer": "word error rate",
+    "sim": "sim",
+    "sim2": "sim2",
+    "dnsmos": "DNSMOS",
+    "distill_mos": "Distill-MOS",
+    "without_fault": "without fault",
+    "real_time_factor": "real-time factor",
+}
 
 
 def groups(items: Sequence[Item]) -> dict[str, dict[str, dict[str, float | None]]]:
-    """Figures by table and row: clones by voice, by length and in total; and what the vocoder alone, and nothing, costs."""
+    """Figures by table and row: clones by voice, by length and in total; and copy-synthesis and recordings for comparison."""
     clones = [item for item in items if item.kind == "clone"]
-    by_voice = {f"{voice}{' (real)' * is_real}": [item for item in clones if item.voice == voice]
-                for voice, is_real in dict.fromkeys((item.voice, item.is_real) for item in clones)}  # fmt: skip
+    by_voice = {
+        f"{voice}{' (real)' * is_real}": [item for item in clones if item.voice == voice]
+        for voice, is_real in dict.fromkeys((item.voice, item.is_real) for item in clones)
+    }
     by_length = {
         length: [item for item in clones if item.length == length] for length in dict.fromkeys(i.length for i in clones)
     }
-    overall = {f"{kind} voices": [item for item in clones if item.is_real == is_real]
-               for kind, is_real in (("synthetic", False), ("real", True))} | {"all": clones}  # fmt: skip
+    kinds = (("synthetic", False), ("real", True))
+    overall = {f"{kind} voices": [item for item in clones if item.is_real == is_real] for kind, is_real in kinds}
+    overall["all"] = clones
     ceilings = {
         f"{title}, {kind} voices": [item for item in items if item.kind == what and item.is_real == is_real]
         for what, title in (("copy", "copy-synthesis"), ("recording", "the recordings"))
-        for kind, is_real in (("synthetic", False), ("real", True))
+        for kind, is_real in kinds
     }
     tables = {"voice": by_voice, "length": by_length, "in total": overall, "without a synthesizer": ceilings}
     return {title: {name: figures(chosen) for name, chosen in rows.items() if chosen} for title, rows in tables.items()}
@@ -176,7 +187,7 @@ def _shown(figure: str, value: float | None) -> str:
 
 
 def models(paths: dict[str, Path]) -> str:
-    """A table of {stage: file}: how large, trained to which step, and which file exactly."""
+    """A table of the models' sizes, steps and checksums, from {stage: file}."""
     import torch
 
     from utils.models import checkpoint
@@ -193,7 +204,7 @@ def models(paths: dict[str, Path]) -> str:
 
 
 def filled(card: Path, text: str) -> str:
-    """What the card holds, with the text between its two marks. UserError where it has none."""
+    """The card's content with the text between its two marks. UserError if it has no marks."""
     parts = re.split(f"({'|'.join(map(re.escape, MARKS))})", card.read_text(encoding="utf-8"))
     if tuple(parts[1::2]) != MARKS:
         raise UserError(f"{card}: has no place for the results; write {MARKS[0]} and {MARKS[1]}, each on a line of its own")
@@ -201,8 +212,8 @@ def filled(card: Path, text: str) -> str:
 
 
 def write(out: Path, items: Sequence[Item], files: dict[str, Path], card: Path | None) -> None:
-    """results.md, which is printed too, results.csv (a row for each file heard) and results.json into the folder, and the
-    tables into the card, if there is one. files: the models'."""
+    """Write results.md, results.csv (a row per file) and results.json, and the tables into the card, if there is one. `files`
+    are the models by stage. Prints results.md."""
     text = f"{models(files)}\n{markdown(items)}"
     save_text(out / "results.md", text)
     if card:

@@ -1,4 +1,4 @@
-"""How benchmarks time: medians, warmed up, alternating where two things are compared."""
+"""Timing for benchmarks: medians after a warm-up call, taking turns where things are compared."""
 
 import contextlib
 import statistics
@@ -16,13 +16,12 @@ SAMPLES = Path(__file__).parent.parent / "samples"
 
 
 def repeat(work: Callable[[], object], times: int = 5) -> float:
-    """Median seconds of `work`, after one call that does not count."""
+    """Median seconds of `work`, after a warm-up call."""
     return alternate(work, times=times)[0]
 
 
 def alternate(*works: Callable[[], object], times: int = 5) -> list[float]:
-    """Median seconds of each, after one call that does not count; they take turns, so that what else the machine does slows
-    all of them alike."""
+    """Median seconds of each, after a warm-up call. They take turns, so that other load on the machine slows all alike."""
     if device().type == "cpu":
         keep_freed_memory()  # as trainers do
     for work in works:
@@ -32,7 +31,7 @@ def alternate(*works: Callable[[], object], times: int = 5) -> list[float]:
 
 
 def core_seconds(work: Callable[[], object], times: int = 3) -> float:
-    """Median seconds of processor time, all threads together: what else the machine does hardly counts."""
+    """Median CPU seconds of all threads together; other load on the machine hardly matters."""
     taken = []
     for _ in range(times):
         start = time.process_time()

@@ -1,4 +1,4 @@
-"""The three models as one: recordings of a voice and texts -> speech."""
+"""The three models together: recordings of a voice and texts -> speech."""
 
 import contextlib
 import io
@@ -6,47 +6,57 @@ import itertools
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
+from demo.config import CloningSettings
 from demo.spoken import Spoken, save_picture
-from encoder import inference as encoder
+from encoder.inference import SpeakerEmbedder, preprocess_wav
 from synthesizer.inference import Synthesizer
-from utils.config import check_at_least, override, parse_overrides
+from utils.config import override, parse_overrides
 from utils.data import audio
 from utils.errors import UserError
-from vocoder import inference as vocoder
+from vocoder.inference import Vocoder
+
+if TYPE_CHECKING:
+    from vocoder.inference import AnyVocoder
 
 SHORTEST_REFERENCE = 0.5  # seconds
 
 
-@dataclass(frozen=True)
-class CloningSettings:
-    """What --hparams can change."""
-
-    pause: float = 0.3  # seconds between two texts
-    target: int = vocoder.TARGET  # samples of a piece; the vocoder makes the pieces of an utterance side by side
-    overlap: int = vocoder.OVERLAP  # samples that a piece shares with the next
-    griffin_lim_iterations: int = 60
-
-    def __post_init__(self) -> None:
-        check_at_least(self, 1, "target", "griffin_lim_iterations")
-        check_at_least(self, 0, "pause", "overlap")
-
-
 class Cloner:
-    """Loads encoder, synthesizer and vocoder (None: Griffin-Lim) and tries them out with tiny inputs.
-
-    Raises UserError when a file cannot be used, when synthesizer and vocoder differ in their mel format, or when a model
-    does not give finite numbers.
-    """
+    """Speaks texts in the voices of recordings. `Cloner.load` makes one from files."""
 
     def __init__(
         self,
+        embedder: SpeakerEmbedder,
+        synthesizer: Synthesizer,
+        vocoder: "AnyVocoder | None",
+        settings: CloningSettings = CloningSettings(),  # noqa: B008 (frozen)
+        seed: int | None = None,
+        verbose: bool = False,
+    ) -> None:
+        """Any vocoder with the methods of AnyVocoder will do; None is Griffin-Lim.
+
+        Tries the models out on tiny inputs. Raises UserError if synthesizer and vocoder differ in their mel format, or if a
+        model does not give finite numbers.
+        """
+        self.embedder, self.synthesizer, self.vocoder = embedder, synthesizer, vocoder
+        self.settings, self.seed, self.verbose = settings, seed, verbose
+        self.sample_rate = synthesizer.sample_rate
+        if vocoder and vocoder.mel_format != synthesizer.mel_format:
+            raise UserError(
+                "the vocoder reads other mels than the synthesizer makes; use models trained on the same format. "
+                f"vocoder: {vocoder.mel_format}; synthesizer: {synthesizer.mel_format}"
+            )
+        self._try_out()
+
+    @classmethod
+    def load(
+        cls,
         encoder_path: Path,
         synthesizer_path: Path,
         vocoder_path: Path | None,
@@ -54,35 +64,33 @@ class Cloner:
         seed: int | None = None,
         cpu: bool = False,
         verbose: bool = False,
-    ) -> None:
-        (self.settings,) = override(parse_overrides(hparams), CloningSettings())
+    ) -> "Cloner":
+        """Load the models from files (vocoder_path None: Griffin-Lim). Raises UserError if one cannot be used."""
+        (settings,) = override(parse_overrides(hparams), CloningSettings())
         device = torch.device("cpu" if cpu or not torch.cuda.is_available() else "cuda")
-        self.seed, self.uses_vocoder, self.verbose = seed, vocoder_path is not None, verbose
-        encoder.load_model(encoder_path, device=device)
-        self.synthesizer = Synthesizer(synthesizer_path, device)
-        self.sample_rate = self.synthesizer.sample_rate
-        if vocoder_path:
-            vocoder.load_model(vocoder_path, device=device)
-            vocoder.check_mel_format(self.synthesizer.mel_format)
-        self._try_out()
-        print(f"Encoder, synthesizer and {'vocoder' if self.uses_vocoder else 'Griffin-Lim'} work, on {device}.")
+        embedder, synthesizer = SpeakerEmbedder(encoder_path, device), Synthesizer(synthesizer_path, device)
+        vocoder = Vocoder(vocoder_path, device) if vocoder_path else None
+        cloner = cls(embedder, synthesizer, vocoder, settings, seed, verbose)
+        print(f"Encoder, synthesizer and {'vocoder' if vocoder else 'Griffin-Lim'} work, on {device}.")
+        return cloner
 
     def _try_out(self) -> None:
-        """Speak a letter: what is compiled when it is first used is then compiled, and not part of anybody's time."""
+        """Speak a letter. Whatever is compiled at first use is compiled now, so that timings leave it out."""
         noise = np.random.default_rng(0).normal(0, 0.1, audio.SAMPLE_RATE).astype(np.float32)
-        with contextlib.redirect_stdout(io.StringIO()):  # whether a letter comes to an end is no news
-            (mel,) = self.synthesizer.synthesize_spectrograms(["a"], encoder.embed_utterance(noise), seed=0)
+        voice = self.embedder.embed_speaker([noise])
+        with contextlib.redirect_stdout(io.StringIO()):  # a letter that does not end by itself is no news
+            (mel,) = self.synthesizer.synthesize_spectrograms(["a"], voice, seed=0)
         if not (np.isfinite(mel).all() and np.isfinite(self.sound(mel[:, :10])).all()):
             raise UserError("a model gives numbers that are not finite; train it longer, or use another file")
 
     def clone(self, references: list[Path], texts: list[str]) -> Spoken:
         """Speak the texts one after another in the voice of the references.
 
-        Prints how long each part took against the length of the audio, what is not read, and with `verbose` the text as it is
-        read. Raises UserError for a reference that cannot be used, and where none of the texts can.
+        Prints how long each part took, and which characters are not read; with `verbose` also how each text is read. Raises
+        UserError for a reference that cannot be used, and if none of the texts can be read.
         """
         texts, readings = self._read(texts)
-        voice, voice_seconds = _timed(lambda: encoder.embed_speaker([_speech(path) for path in references]))
+        voice, voice_seconds = _timed(lambda: self.embedder.embed_speaker([_speech(path) for path in references]))
         (mels, alignments), mel_seconds = _timed(
             lambda: self.synthesizer.synthesize_spectrograms(texts, [voice] * len(texts), True, seed=self.seed)
         )
@@ -107,7 +115,7 @@ class Cloner:
         return spoken
 
     def _read(self, texts: list[str]) -> tuple[list[str], list[str]]:
-        """The texts that can be read, and how the model reads them; tells what is to be known of that."""
+        """The texts that can be read, and how the model reads them. Prints what is skipped or not read."""
         readable, readings, problems = [], [], []
         for text in texts:
             try:
@@ -127,15 +135,15 @@ class Cloner:
         return readable, [reading.text for reading in readings]
 
     def sound(self, mel: np.ndarray) -> np.ndarray:
-        """(n_mels, T) -> float32 (n,), by the vocoder, or Griffin-Lim where there is none."""
-        if self.uses_vocoder:
-            return vocoder.infer_waveform(mel, target=self.settings.target, overlap=self.settings.overlap, seed=self.seed)
+        """(n_mels, T) -> float32 (n,), by the vocoder or Griffin-Lim"""
+        if self.vocoder:
+            options = {"target": self.settings.target, "overlap": self.settings.overlap, "seed": self.seed}
+            return self.vocoder.infer_waveform(mel, **options)
         return self.synthesizer.griffin_lim(mel, n_iter=self.settings.griffin_lim_iterations)
 
 
 def deliver(spoken: Spoken, output: Path | None, picture: Path | None, play: bool) -> None:
-    """Write the wave, to the first free demo_output_NN.wav unless a file was named, and the picture if its file is named;
-    play the wave where that is possible."""
+    """Write the wave (output None: to the first free demo_output_NN.wav) and the picture, if asked for; play the wave."""
     free = (path for n in itertools.count(1) if not (path := Path(f"demo_output_{n:02d}.wav")).exists())
     path = output or next(free)
     audio.write_wav(path, spoken.wav, spoken.sample_rate)
@@ -148,11 +156,11 @@ def deliver(spoken: Spoken, output: Path | None, picture: Path | None, play: boo
 
 
 def converse(cloner: Cloner, play: bool) -> None:
-    """Ask for a recording and a sentence, again and again; a mistake costs a line, the end of input ends the loop."""
+    """Ask for a recording and a sentence until the input ends. A mistake costs one line."""
     try:
         while True:
             recording = _ask("Recording of the voice to clone (a file; Ctrl-D to leave): ").strip("'\"")
-            text = _ask("What shall it say: ")
+            text = _ask("What to say: ")
             try:
                 deliver(cloner.clone([Path(os.path.expanduser(recording))], [text]), None, None, play)
             except (UserError, OSError) as error:
@@ -162,7 +170,7 @@ def converse(cloner: Cloner, play: bool) -> None:
 
 
 def _ask(question: str) -> str:
-    """Until there is an answer. EOFError at the end of input."""
+    """Ask until there is an answer. EOFError at the end of the input."""
     while not (answer := input(question).strip()):
         pass
     return answer
@@ -173,7 +181,7 @@ def _speech(path: Path) -> np.ndarray:
     if len(wav) < SHORTEST_REFERENCE * audio.SAMPLE_RATE:
         raise UserError(f"{path}: is {len(wav) / audio.SAMPLE_RATE:.2f} s long; at least {SHORTEST_REFERENCE} s are needed")
     try:
-        return encoder.preprocess_wav(wav)
+        return preprocess_wav(wav)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
 

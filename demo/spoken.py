@@ -1,4 +1,4 @@
-"""What the demo has said, and a picture of it."""
+"""The demo's result: speech, and a picture of it."""
 
 import itertools
 from pathlib import Path
@@ -11,7 +11,7 @@ from utils.data.paths import write_atomically
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-MOST_SYMBOLS = 150  # that are written beside an alignment; of longer texts they could not be read
+MOST_SYMBOLS = 150  # written beside an alignment; more would be too small to read
 
 
 class Spoken(NamedTuple):
@@ -20,12 +20,12 @@ class Spoken(NamedTuple):
     wav: np.ndarray  # float32 (n,), at sample_rate
     sample_rate: int  # Hz
     texts: list[str]  # as they were read; sounds in braces are one symbol each
-    mels: list[np.ndarray]  # (n_mels, T) of each
-    alignments: list[np.ndarray]  # (decoder steps, symbols and one that ends the text) of each
-    unfinished: list[int]  # texts that were cut, as the model did not end by itself
-    hop_length: int  # samples between two frames of a mel
+    mels: list[np.ndarray]  # (n_mels, T) each
+    alignments: list[np.ndarray]  # (decoder steps, symbols + 1 for the end of the text) each
+    unfinished: list[int]  # indices of texts that were cut, as the model did not stop by itself
+    hop_length: int  # samples
     pause: float  # seconds between two texts
-    took: float  # seconds for all of it
+    took: float  # seconds to make all of it
 
     @property
     def real_time_factor(self) -> float:
@@ -33,7 +33,7 @@ class Spoken(NamedTuple):
 
 
 def save_picture(path: Path, spoken: Spoken) -> None:
-    """Mel and alignment above each other on one time axis, as a PNG."""
+    """Draw the mel above the alignment, on one time axis, into a PNG file."""
     figure = draw(spoken)
     with write_atomically(path) as temporary:
         figure.savefig(temporary, format="png", dpi=100)

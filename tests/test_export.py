@@ -96,7 +96,7 @@ def test_weights_that_half_precision_lacks_are_refused(trained, tmp_path, value,
 def test_too_large_files_and_a_pair_that_does_not_fit_are_refused(trained, tmp_path):
     with pytest.raises(UserError, match=r"run/vocoder.pt: 0\.\d MB in half precision, over the limit of 0.01 MB"):
         export(trained, tmp_path / "default", limit=0.01)
-    with pytest.raises(UserError, match=r"would be replaced by its own small copy"):
+    with pytest.raises(UserError, match=r"would be replaced by its own export"):
         export(trained, trained["vocoder"].parent)
     write_synthesizer(trained["synthesizer"], MelFormat(fmin=90))
     with pytest.raises(UserError, match="reads other mels than .*fmin"):

@@ -235,5 +235,5 @@ def test_a_mistake_is_one_line(place, mistake, told):
 
 
 def test_a_voice_or_sentence_that_is_not_there(place):
-    with pytest.raises(UserError, match="eve: no voice of the judge's is called so; there are ann, bob"):
+    with pytest.raises(UserError, match="eve: the judge has no such voice; it has ann, bob"):
         run("--voices", "ann,eve")

@@ -1,4 +1,4 @@
-"""A user's mistakes, tried through the scripts: one clear line, an exit code that says so, and never a traceback."""
+"""A user's mistakes give one clear line and an exit code, never a traceback."""
 
 import dataclasses
 import os
@@ -15,6 +15,7 @@ from encoder.config import MEL_FORMAT, EncoderConfig
 from encoder.model import EncoderWithLoss
 from synthesizer.model import TacotronConfig
 from utils import cli
+from utils.config import override, parse_overrides
 from utils.data import audio
 from utils.data.audio import MelFormat
 from utils.data.paths import write_atomically
@@ -29,6 +30,15 @@ SCRIPTS = TRAINERS | {
     "synthesizer_preprocess_audio.py": [],
     "synthesizer_preprocess_embeds.py": [],
     "vocoder_preprocess.py": [],
+}
+KNOWN_SETTING = {
+    "encoder_train.py": "n_layers",
+    "synthesizer_train.py": "eval_shown",
+    "vocoder_train.py": "batch_size",
+    "encoder_preprocess.py": "min_frames",
+    "synthesizer_preprocess_audio.py": "max_mel_frames",
+    "synthesizer_preprocess_embeds.py": "group_size",
+    "vocoder_preprocess.py": "max_frames",
 }
 
 
@@ -50,26 +60,33 @@ def script(name: str, *arguments: str) -> int:
     [("a", "'a' is not name=value"), ("no_such_setting=1", "no setting is called"), ("{known}=many", "not of type")],
 )
 def test_settings_are_checked_by_every_script(name, hparams, told, tmp_path, capsys, monkeypatch):
-    known = {
-        "encoder_train.py": "n_layers", "synthesizer_train.py": "eval_shown", "vocoder_train.py": "batch_size",
-        "encoder_preprocess.py": "min_frames", "synthesizer_preprocess_audio.py": "max_mel_frames",
-        "synthesizer_preprocess_embeds.py": "group_size", "vocoder_preprocess.py": "max_frames",
-    }[name]  # fmt: skip
     monkeypatch.chdir(tmp_path)
-    assert script(name, *(["run"] if name in TRAINERS else []), "nowhere", "--hparams", hparams.format(known=known)) == 2
+    hparams = hparams.format(known=KNOWN_SETTING[name])
+    assert script(name, *(["run"] if name in TRAINERS else []), "nowhere", "--hparams", hparams) == 2
     errors = capsys.readouterr().err.splitlines()
     assert len(errors) == 1 and errors[0].startswith("error: --hparams: ") and told in errors[0]
     assert not list(tmp_path.iterdir())
 
 
+SHARED_BY_TRAINERS = [
+    ["--save_every", "-1"],
+    ["--backup_every", "-1"],
+    ["--eval_every", "-1"],
+    ["--n_workers", "-1"],
+    ["--seed", "-1"],
+    ["--seed", str(2**32)],
+    ["--max_steps", "1e3"],
+    ["--precision", "fp8"],
+]
+
+
 @pytest.mark.parametrize(
     ("name", "options"),
     [
-        *((name, [option, value]) for name in TRAINERS for option, value in [
-            ("--max_steps", "0"), ("--save_every", "-1"), ("--backup_every", "-1"), ("--eval_every", "-1"),
-            ("--n_workers", "-1"), ("--seed", "-1"), ("--seed", str(2**32)), ("--max_steps", "1e3"), ("--precision", "fp8"),
-        ]),
-        *((name, ["-n", n]) for name in SCRIPTS if "preprocess" in name and "vocoder" not in name for n in ("0", "-1", "two")),
+        *(("encoder_train.py", options) for options in SHARED_BY_TRAINERS),
+        *((name, ["--max_steps", "0"]) for name in TRAINERS),
+        *((name, ["-n", "0"]) for name in SCRIPTS if "preprocess" in name and "vocoder" not in name),
+        ("encoder_preprocess.py", ["-n", "two"]),
         ("encoder_train.py", ["--vis_every", "0"]),
         ("encoder_train.py", ["--umap_every", "-1"]),
         ("vocoder_train.py", ["--generate_every", "-1"]),
@@ -81,7 +98,7 @@ def test_settings_are_checked_by_every_script(name, hparams, told, tmp_path, cap
         ("demo_cli.py", ["--seed", "-1"]),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else value,
-)  # fmt: skip
+)
 def test_values_that_cannot_be_are_errors_of_usage(name, options, capsys):
     positional = [] if name == "demo_cli.py" else ["run", "nowhere"] if name in TRAINERS else ["nowhere"]
     assert script(name, *positional, *options) == 2
@@ -110,7 +127,7 @@ def test_values_that_cannot_be_are_errors_of_usage(name, options, capsys):
 )
 def test_sizes_that_cannot_be_are_refused_by_name(config, hparams):
     with pytest.raises(UserError, match=hparams.partition("=")[0]) as caught:
-        cli.override(cli.parse_overrides(hparams), config)
+        override(parse_overrides(hparams), config)
     assert caught.value.exit_code == 2
 
 

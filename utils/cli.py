@@ -1,4 +1,4 @@
-"""Command lines: help that documents, errors in one line. Imports nothing heavy."""
+"""Command lines: help that documents every option, errors in one line. Imports nothing heavy."""
 
 import argparse
 import os
@@ -12,16 +12,16 @@ from utils.config import Described, describe
 from utils.errors import UserError
 
 ENVIRONMENT = {
-    # Waiting threads should soon sleep: on a busy CPU, OpenMP's long spinning makes a training step many times slower.
+    # On a busy CPU, OpenMP threads that spin while they wait make a training step many times slower.
     "OMP_WAIT_POLICY": "PASSIVE",
     "GOMP_SPINCOUNT": "3000",
-    # numpy's own products are small here; shared between threads they take several times as long.
+    # numpy's matrices are small here; sharing them among threads takes several times as long.
     "OPENBLAS_NUM_THREADS": "1",
 }
 
 
 class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
-    """Shows the default of every option that has one, and none for flags and options that are simply absent."""
+    """Shows the default of every option that has one."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
         if not action.option_strings or action.default in (None, "", argparse.SUPPRESS) or action.default is False:
@@ -39,14 +39,14 @@ class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
 
 
 def parser(description: str) -> argparse.ArgumentParser:
-    """A parser whose `-h` tells every default. Paths are best read with `type=Path`."""
+    """A parser whose `-h` shows defaults. Use `type=Path` for paths."""
     return argparse.ArgumentParser(description=description, formatter_class=_HelpFormatter)
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run a script's main: a UserError becomes one line and its exit code, Ctrl-C becomes 130.
+    """Run a script's main. A UserError becomes one line and its exit code, Ctrl-C becomes 130.
 
-    Sets ENVIRONMENT where it is not set already; torch and numpy, imported inside main, read it then.
+    Sets the variables of ENVIRONMENT that are not set yet, before main imports torch and numpy, which read them.
     """
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
@@ -55,12 +55,12 @@ def run(main: Callable[[], None]) -> None:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
-    except BrokenPipeError:  # the reader of our output (head, less) left
+    except BrokenPipeError:  # whoever read our output (head, less) has left
         sys.exit(1)
-    except OSError as error:  # disk full, no permission, a file where a folder is needed
+    except OSError as error:  # disk full, no permission, a file in place of a folder
         place = f"{error.filename}: " if error.filename else ""
         reason = error.strerror or error
-        print(f"error: {place}{reason}; check the path, its permissions and the space on the disk", file=sys.stderr)
+        print(f"error: {place}{reason}; check the path, its permissions and the free space", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
@@ -68,7 +68,7 @@ def run(main: Callable[[], None]) -> None:
 
 
 def whole_number(at_least: int, at_most: int | None = None) -> Callable[[str], int]:
-    """A `type=` for add_argument: an int in these bounds; anything else is an error of usage."""
+    """A `type=` for add_argument: an int within these bounds."""
 
     def convert(text: str) -> int:
         try:
@@ -84,26 +84,29 @@ def whole_number(at_least: int, at_most: int | None = None) -> Callable[[str], i
 
 
 def names(text: str) -> list[str]:
-    """A `type=` for add_argument: "a,b" -> ["a", "b"], one at least."""
+    """A `type=` for add_argument: "a,b" -> ["a", "b"], at least one."""
     found = [name.strip() for name in text.split(",") if name.strip()]
     if not found:
-        raise argparse.ArgumentTypeError(f"{text!r} holds no name; write one, or several parted by commas")
+        raise argparse.ArgumentTypeError(f"{text!r} holds no name; write one, or several separated by commas")
     return found
 
 
 COUNT = whole_number(at_least=0)
-SEED = whole_number(at_least=0, at_most=2**32 - 1)  # what every generator of random numbers takes
+SEED = whole_number(at_least=0, at_most=2**32 - 1)  # what random number generators take
 
 
 def add_hparams(to: argparse.ArgumentParser, *configs: Any) -> None:
-    """Add --hparams, which changes the fields of these dataclasses (or instances); the help lists each with its default."""
+    """Add --hparams, which changes fields of these dataclasses; the help lists them one a line, with their defaults.
+
+    An instance in place of a dataclass shows its own values as the defaults.
+    """
     to.add_argument("--hparams", default="", metavar="A=1,B=2", help="settings to change by name, as listed below")
     if isinstance(configs[0], str):  # to go once every script names its dataclasses
         to.epilog = configs[0]
         return
-    known = {each.name: each for config in reversed(configs) for each in describe(config)}
-    names = dict.fromkeys(each.name for config in configs for each in describe(config))
-    lines = [f"  {known[name].name}={known[name].default}  {_explained(known[name])}" for name in names]
+    described = {each.name: each for config in reversed(configs) for each in describe(config)}
+    in_order = dict.fromkeys(each.name for config in configs for each in describe(config))
+    lines = [f"  {name}={described[name].default}  {_explained(described[name])}" for name in in_order]
     to.epilog = "\n".join(["settings for --hparams, with their defaults:", *lines])
 
 
@@ -112,48 +115,75 @@ def _explained(each: Described) -> str:
 
 
 def add_scheduler(to: argparse.ArgumentParser) -> None:
-    """Add --scheduler, of those scripts whose work several hosts can share."""
-    to.add_argument("--scheduler", metavar="tcp://HOST:PORT",
-                    help="have the work done by the workers of this Dask scheduler, on this host and others that have the same "
-                    "disk under the same path, instead of by processes here; --n_processes then changes nothing "
-                    "(docs/performance.md tells how to start them)")  # fmt: skip
+    """Add --scheduler, for scripts whose work several hosts can share."""
+    to.add_argument(
+        "--scheduler",
+        metavar="tcp://HOST:PORT",
+        help="Dask scheduler whose workers do the work, instead of processes on this machine; all hosts must see the same disk "
+        "under the same path, and --n_processes has no effect (docs/performance.md says how to start one)",
+    )
 
 
 def add_training_arguments(to: argparse.ArgumentParser, stage: str, parts: str, save_every: int, backup_every: int) -> None:
-    """The arguments that the three trainers share; `run_options` collects them. `parts` of the model, by name, for the help."""
-    to.add_argument("run_id", help="name of the run: everything it writes goes to <models_dir>/<run_id>, and giving the "
-                    "same name again continues it exactly where it stopped")  # fmt: skip
-    to.add_argument("-m", "--models_dir", type=Path, default=Path("saved_models"), help="folder of all runs")
-    to.add_argument("-s", "--save_every", type=COUNT, default=save_every, metavar="STEPS",
-                    help=f"steps between two writings of {stage}.pt; 0 writes it only when the run ends")  # fmt: skip
-    to.add_argument("-b", "--backup_every", type=COUNT, default=backup_every, metavar="STEPS",
-                    help="steps between two copies kept for good in backups/; 0 keeps none")  # fmt: skip
-    to.add_argument("--eval_every", type=COUNT, default=500, metavar="STEPS",
-                    help="steps between two evaluations on held-out data; 0 never evaluates")  # fmt: skip
-    to.add_argument("--max_steps", type=whole_number(at_least=1), metavar="STEPS",
-                    help="train until this step, counted from the start of the run; without it, until interrupted")  # fmt: skip
-    to.add_argument("-f", "--force_restart", action="store_true",
-                    help=f"start from step 0; the previous {stage}.pt is kept beside under another name")  # fmt: skip
-    to.add_argument("--init_from", type=Path, metavar="FILE",
-                    help=f"weights to start a new run from, instead of random ones: any {stage}.pt, of this project or "
-                    "published before it. The model's settings are the file's; optimizer and step are new. A run that "
-                    "continues ignores it")  # fmt: skip
-    to.add_argument("--freeze", type=names, metavar="PART,PART",
-                    help="parts of the model that training leaves as they are, weights and running statistics, by name: "
-                    f"{parts}; or anything inside them, with dots. The rest learns. For use with --init_from, where little "
-                    "data would spoil what the file has learnt from much (docs/fine-tuning.md). A run that continues keeps its "
-                    "choice until it is given again; 'nothing' trains all")  # fmt: skip
-    to.add_argument("--seed", type=SEED, default=0,
-                    help="number that weights, batches and dropout follow from; the same number repeats a run")  # fmt: skip
-    to.add_argument("--precision", choices=["auto", "fp32", "bf16", "fp16"], default="auto",
-                    help="arithmetic of the forward and backward pass; auto is bf16 on GPUs that have it, else fp16 on a "
-                    "GPU and fp32 on a CPU")  # fmt: skip
-    to.add_argument("--cpu", action="store_true", help="train on the CPU even if there is a GPU")
-    to.add_argument("--n_workers", type=COUNT, metavar="N",
-                    help="processes that prepare batches ahead (default: 4 on a GPU; on a CPU 0, in the loop)")  # fmt: skip
-    to.add_argument("--no_visdom", action="store_true", help="do not look for a Visdom server")
-    to.add_argument("--visdom_server", default="http://localhost", metavar="URL",
-                    help="Visdom server to draw on, with :port if it is not 8097")  # fmt: skip
+    """Add the arguments that the trainers share; `run_options` collects them. parts: names for --freeze, for the help."""
+    add = to.add_argument
+    add(
+        "run_id",
+        help="name of the run; its files go to <models_dir>/<run_id>. An existing run resumes exactly where it stopped",
+    )
+    add("-m", "--models_dir", type=Path, default=Path("saved_models"), help="folder of all runs")
+    _add_cadence(to, stage, save_every, backup_every)
+    add("-f", "--force_restart", action="store_true", help=f"start from step 0; the previous {stage}.pt is renamed and kept")
+    add(
+        "--init_from",
+        type=Path,
+        metavar="FILE",
+        help=f"{stage}.pt to start a new run from, of this project or published before it. Its model settings are kept; "
+        "optimizer and step are new. Ignored when a run resumes",
+    )
+    add(
+        "--freeze",
+        type=names,
+        metavar="PART,PART",
+        help=f"parts of the model that are not trained: {parts}, or any module inside them by its dotted name. Use it with "
+        "--init_from when there is little data (docs/fine-tuning.md). A resumed run keeps its choice; 'nothing' trains all",
+    )
+    add("--seed", type=SEED, default=0, help="seed of weights, batches and dropout; the same seed repeats a run")
+    add(
+        "--precision",
+        choices=["auto", "fp32", "bf16", "fp16"],
+        default="auto",
+        help="precision of the forward and backward pass; auto is bf16 on GPUs that support it, else fp16 on a GPU and fp32 "
+        "on a CPU",
+    )
+    add("--cpu", action="store_true", help="train on the CPU even if there is a GPU")
+    add(
+        "--n_workers",
+        type=COUNT,
+        metavar="N",
+        help="processes that load batches; 0 loads them in the training process (default: 4 on a GPU, 0 on a CPU)",
+    )
+    add("--no_visdom", action="store_true", help="do not look for a Visdom server")
+    add("--visdom_server", default="http://localhost", metavar="URL", help="Visdom server, with :port unless it is 8097")
+
+
+def _add_cadence(to: argparse.ArgumentParser, stage: str, save_every: int, backup_every: int) -> None:
+    """The arguments that count steps."""
+    steps = {"metavar": "STEPS"}
+    every = steps | {"type": COUNT}
+    to.add_argument(
+        "-s", "--save_every", default=save_every, **every, help=f"save {stage}.pt every so many steps; 0: only at the end"
+    )
+    to.add_argument(
+        "-b", "--backup_every", default=backup_every, **every, help="copy it into backups/ every so many steps; 0: never"
+    )
+    to.add_argument("--eval_every", default=500, **every, help="evaluate on held-out data every so many steps; 0: never")
+    to.add_argument(
+        "--max_steps",
+        type=whole_number(at_least=1),
+        **steps,
+        help="last step, counted from the start of the run (default: train until interrupted)",
+    )
 
 
 RUN_ARGUMENTS = (

@@ -1,4 +1,4 @@
-"""Settings: dataclasses, checked, and changed by name with `--hparams`. Imports nothing heavy."""
+"""Settings: dataclasses whose fields `--hparams` changes by name. Imports nothing heavy."""
 
 import dataclasses
 import difflib
@@ -9,37 +9,39 @@ from typing import Any
 
 from utils.errors import UserError
 
-DEFAULT_MODELS = Path("saved_models/default")  # what the scripts take where no model is named
+DEFAULT_MODELS = Path("saved_models/default")  # the models that scripts use unless told otherwise
 
 
 def setting(default: Any, meaning: str, unit: str = "") -> Any:
-    """A field of a settings dataclass: its default, what it changes, and its unit. `-h` and docs/settings.md are made of it."""
+    """A field of a settings dataclass: its default, its meaning and its unit, which `-h` and docs/settings.md show."""
     return dataclasses.field(default=default, metadata={"meaning": meaning, "unit": unit})
 
 
 class Described(typing.NamedTuple):
-    """A setting as a reader sees it."""
+    """A setting as shown to the user."""
 
     name: str
-    default: str  # as --hparams takes it
+    default: str  # as written after --hparams
     unit: str
     meaning: str
 
 
 def describe(config: Any) -> list[Described]:
-    """All settings of a dataclass (or an instance, whose values are then the defaults), in order."""
+    """The settings of a dataclass, in order. Given an instance, its values are the defaults."""
     values = config() if isinstance(config, type) else config
     return [
-        Described(f.name, _written(getattr(values, f.name)), f.metadata.get("unit", ""), f.metadata.get("meaning", ""))
+        Described(f.name, _as_text(getattr(values, f.name)), f.metadata.get("unit", ""), f.metadata.get("meaning", ""))
         for f in dataclasses.fields(values)
     ]
 
 
-def _written(value: Any) -> str:
+def _as_text(value: Any) -> str:
     """The inverse of _converted."""
     if isinstance(value, tuple):
-        return ":".join(map(_written, value))
-    return str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)
+        return ":".join(map(_as_text, value))
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def parse_overrides(text: str) -> dict[str, str]:
@@ -54,7 +56,7 @@ def parse_overrides(text: str) -> dict[str, str]:
 
 
 def check_at_least(config: Any, minimum: float, *names: str) -> None:
-    """For the __post_init__ of a dataclass: ValueError, naming the field, where one of these is (or holds) less."""
+    """For the __post_init__ of a dataclass: ValueError if one of these fields, or a number in it, is less than the minimum."""
     for name in names:
         value = getattr(config, name)
         if min(value if isinstance(value, tuple) else (value,), default=minimum) < minimum:
@@ -62,9 +64,9 @@ def check_at_least(config: Any, minimum: float, *names: str) -> None:
 
 
 def override(overrides: dict[str, str], *configs: Any) -> tuple[Any, ...]:
-    """Copies of the dataclass instances with the named fields replaced; a name changes every config that has it.
+    """Copies of the dataclass instances with the named fields replaced, in every instance that has them.
 
-    Raises UserError (exit 2) for a name that none of them has, with the nearest names, and for a value of the wrong type.
+    Raises UserError (exit 2) for an unknown name, with the nearest known ones, and for a value of the wrong type.
     """
     known = {field.name for config in configs for field in dataclasses.fields(config)}
     for name in overrides:

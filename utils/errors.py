@@ -1,11 +1,11 @@
-"""The one error that is meant for the user."""
+"""The error that is meant for the user."""
 
 
 class UserError(Exception):
-    """A mistake the user can mend, in one line: the file, what is wrong, what to do. Never shown as a traceback."""
+    """A mistake that the user can fix. One line says which file, what is wrong and what to do; no traceback is shown."""
 
     def __init__(self, message: str, exit_code: int = 1) -> None:
-        super().__init__(message, exit_code)  # both, so that it survives being pickled by a worker process
+        super().__init__(message, exit_code)  # both, as a worker process pickles and rebuilds it
         self.message = message
         self.exit_code = exit_code
 

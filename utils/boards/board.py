@@ -1,7 +1,7 @@
-"""Where numbers, pictures and sounds of a run go: metrics.jsonl, TensorBoard, Visdom, PNG and WAV files, from one call.
+"""A run's numbers, pictures and sounds, sent by one call to metrics.jsonl, TensorBoard, Visdom, PNG and WAV files.
 
-Only metrics.jsonl is written at once. The rest is drawn and sent on one background thread with a bounded queue, so that a
-board never stops or slows the training: what does not fit the queue is dropped, what fails repeatedly is given up.
+Only metrics.jsonl is written at once. The rest is drawn and sent by a background thread with a bounded queue, so that a board
+never stops or slows the training: updates that do not fit the queue are dropped, and dashboards that keep failing given up.
 """
 
 import json
@@ -19,15 +19,15 @@ from utils.data import audio
 from utils.data.paths import save_text, write_atomically
 
 QUEUE_LENGTH = 256
-SECONDS_TO_DRAIN = 120  # the most that the end of a run waits for its last pictures
+SECONDS_TO_DRAIN = 120  # the longest wait for the last pictures at the end of a run
 FAILURES_TO_GIVE_UP = 3
 
 
 class Board:
-    """The dashboards of one stage of a run; the stages share the run's folder, and each names its own part of everything.
+    """The dashboards of one stage. Stages may share a run's folder: file names begin with the stage.
 
-    `folder` is the run's, `every` thins scalars out for TensorBoard and Visdom; what was written of steps after `first_step`,
-    which are now trained again, is forgotten.
+    Every `every`-th step's scalars go to TensorBoard and Visdom. Lines of steps after `first_step` are removed from
+    metrics.jsonl, as these steps are trained again.
     """
 
     def __init__(self, folder: Path, stage: str, visdom_server: str | None, every: int = 10, first_step: int = 0) -> None:
@@ -35,7 +35,7 @@ class Board:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._metrics = self.folder / "metrics.jsonl"
         _forget_steps_after(first_step, self._metrics, stage)
-        self._sinks: list[Sink] | None = None  # made on the thread: their imports take seconds
+        self._sinks: list[Sink] | None = None  # made on the thread, as their imports take seconds
         self._visdom_server = visdom_server
         self._first_step = first_step
         self._dropped = 0
@@ -45,20 +45,23 @@ class Board:
         self._thread.start()
 
     def parameters(self, parameters: dict[str, Any]) -> None:
-        """The configuration of the run, as a table of text."""
+        """The run's configuration, shown as a table."""
         self._put(lambda: self._send("text", "parameters", "\n".join(f"{k}: {v}" for k, v in parameters.items())))
 
     def scalars(self, step: int, values: dict[str, float], force: bool = False) -> None:
-        """A line of metrics.jsonl for every call; every n-th step (or `force`) goes to the dashboards too."""
+        """Append a line to metrics.jsonl; every `every`-th step, or with `force`, send it to the dashboards too."""
         finite = {name: value if math.isfinite(value) else None for name, value in values.items()}
-        with self._metrics.open("a", encoding="utf-8") as file:  # opened anew, as another stage may have replaced the file
+        with self._metrics.open("a", encoding="utf-8") as file:  # reopened, as another stage may have replaced the file
             file.write(json.dumps({"stage": self.stage, "step": step, **finite}) + "\n")
         if force or step % self.every == 0:
             shown = {name: value for name, value in finite.items() if value is not None}
             self._put(lambda: self._send("scalars", step, shown))
 
     def figure(self, step: int, name: str, draw: Callable[[], Any], folder: str = "plots") -> None:
-        """`draw` returns a matplotlib Figure, on the board's thread; it becomes <folder>/<stage>-<name>-<step>.png."""
+        """Show the matplotlib Figure that `draw` returns, and save it as <folder>/<stage>-<name>-<step>.png.
+
+        `draw` is called on the board's thread.
+        """
 
         def work() -> None:
             figure = draw()
@@ -69,7 +72,7 @@ class Board:
         self._put(lambda: self._attempt(work, f"the picture {name}"))
 
     def audio(self, step: int, name: str, make: Callable[[], np.ndarray] | np.ndarray, sample_rate: int) -> None:
-        """A float wave, or a function that makes it on the board's thread; it becomes wavs/<stage>-<name>-<step>.wav."""
+        """A float wave, or a function that returns it on the board's thread, saved as wavs/<stage>-<name>-<step>.wav."""
 
         def work() -> None:
             wav = make() if callable(make) else make
@@ -79,14 +82,14 @@ class Board:
         self._put(lambda: self._attempt(work, f"the audio {name}"))
 
     def close(self) -> None:
-        """Finish what is queued, for a bounded time."""
+        """Finish the queue, for a limited time."""
         try:
             self._queue.put(None, timeout=SECONDS_TO_DRAIN)
         except queue.Full:
             self._dropped += self._queue.qsize()
         self._thread.join(SECONDS_TO_DRAIN)
         if self._dropped:
-            say(f"{self._dropped} dashboard updates were left out: drawing was slower than training")
+            say(f"{self._dropped} dashboard updates were dropped: drawing was slower than training")
 
     def _put(self, work: Callable[[], None]) -> None:
         try:
@@ -105,7 +108,7 @@ class Board:
             try:
                 getattr(sink, method)(*args)
                 sink.failures[method] = 0
-            except Exception as error:  # whatever a dashboard does must not reach the training
+            except Exception as error:  # no failure of a dashboard may stop the training
                 sink.failures[method] += 1
                 if sink.failures[method] >= FAILURES_TO_GIVE_UP:
                     self._sinks.remove(sink)
@@ -114,14 +117,14 @@ class Board:
     def _attempt(self, work: Callable[[], None], what: str) -> None:
         try:
             work()
-        except Exception as error:  # a missing library or a failing plot costs a line, once
+        except Exception as error:  # a missing library or a failing plot costs one line
             if what not in self._warned:
                 self._warned.add(what)
                 say(f"{what} could not be made ({short(error)}); training goes on without it")
 
 
 class NoBoard:
-    """The board of ranks that do not write: does nothing."""
+    """The board of the other ranks: does nothing."""
 
     def parameters(self, parameters: dict[str, Any]) -> None: ...
 
@@ -135,7 +138,7 @@ class NoBoard:
 
 
 def _forget_steps_after(first_step: int, path: Path, stage: str) -> None:
-    """Drop this stage's lines of steps that are now trained again, and what a killed process left torn."""
+    """Drop this stage's lines of later steps, which are trained again, and lines cut short when a process was killed."""
     if path.exists():
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
         kept = [line for line in lines if _stays(line, stage, first_step)]
@@ -146,6 +149,6 @@ def _forget_steps_after(first_step: int, path: Path, stage: str) -> None:
 def _stays(line: str, stage: str, first_step: int) -> bool:
     try:
         row = json.loads(line)
-    except ValueError:  # torn when a process was killed
+    except ValueError:  # cut short when a process was killed
         return False
     return row.get("stage") != stage or row.get("step", 0) <= first_step

@@ -1,4 +1,4 @@
-"""The dashboards that a board feeds: TensorBoard, Visdom, and a picture of all curves."""
+"""The dashboards behind a board: TensorBoard, Visdom, and a picture of all curves."""
 
 import collections
 import html
@@ -21,7 +21,7 @@ VISDOM_PORT = 8097
 
 
 class Sink:
-    """A dashboard: what it does not show, it ignores. Any of its methods may fail."""
+    """A dashboard. Methods for what it does not show do nothing; any method may fail."""
 
     label = ""
 
@@ -46,7 +46,7 @@ class _TensorBoard(Sink):
         super().__init__()
         from torch.utils.tensorboard import SummaryWriter
 
-        # Of what a killed run wrote past its checkpoint, the part that is now trained again is hidden.
+        # Hide what a killed run wrote after its checkpoint, as these steps are trained again.
         self.writer = SummaryWriter(folder, purge_step=first_step + 1)
 
     def text(self, name: str, text: str) -> None:
@@ -67,25 +67,25 @@ class _TensorBoard(Sink):
 
 
 class _Panel(NamedTuple):
-    """Measures that share a window of Visdom: their traces by name."""
+    """Measures that share a Visdom window: their traces by name."""
 
     title: str
     traces: dict[str, str]
 
 
-# A window for each of these, and one for every measure that none of them has.
+# Every other measure has a window of its own.
 PANELS = {
     "eer": _Panel("EER, held out", {"eer": "EER", "eer_low": "95 % interval", "eer_high": "its upper end"}),
     "cosine": _Panel("cosine, held out", {"same_cosine": "same speaker", "different_cosine": "different speakers"}),
 }
 THIN = {"line": {"dash": "dot", "width": 1, "color": "#888"}}
 STYLES = {"95 % interval": THIN, "its upper end": THIN | {"showlegend": False}}  # of traces
-FROM_ZERO = ("eer", "steps_per_second", "learning_rate", "grad_norm")  # windows whose vertical axis begins there
+FROM_ZERO = ("eer", "steps_per_second", "learning_rate", "grad_norm")  # windows whose vertical axis begins at zero
 SHOWN_WHEN_POSITIVE = ("skipped_steps",)
 
 
 class _Visdom(Sink):
-    """The run's parameters as a table, and windows of one size beside and below it: four in a row on a wide screen."""
+    """The run's parameters as a table, and windows of equal size: four in a row on a wide screen."""
 
     label = "Visdom"
     WIDTH, HEIGHT = 400, 300  # pixels of a window
@@ -96,12 +96,12 @@ class _Visdom(Sink):
         super().__init__()
         from visdom import Visdom
 
-        logging.getLogger("visdom").setLevel(logging.CRITICAL)  # its own reports of a lost server run to pages
+        logging.getLogger("visdom").setLevel(logging.CRITICAL)  # its reports of a lost server fill pages
         self.client = Visdom(server=server, port=port, env=env, raise_exceptions=True, use_incoming_socket=False)
         self.window_of = {measure: window for window, panel in PANELS.items() for measure in panel.traces}
 
     def text(self, name: str, text: str) -> None:
-        """Lines "name: value" become a table."""
+        """Show lines "name: value" as a table."""
         lines = [html.escape(line).partition(": ") for line in text.splitlines()]
         cell = "<td style='padding-left:12px;word-break:break-all'>"
         rows = "".join(f"<tr><td>{key}</td>{cell}<b>{value}</b></td></tr>" for key, _, value in lines)
@@ -120,7 +120,7 @@ class _Visdom(Sink):
     def _line_options(self, window: str, trace: str) -> dict[str, Any]:
         panel = PANELS.get(window)
         title = panel.title if panel else window.replace("_", " ")
-        heading = {"text": title, "x": 0.02, "xanchor": "left", "font": {"size": 15}}  # beside the window's buttons
+        heading = {"text": title, "x": 0.02, "xanchor": "left", "font": {"size": 15}}  # clear of the window's buttons
         vertical = {"exponentformat": "power", "rangemode": "tozero" if window in FROM_ZERO else "normal"}
         horizontal = {"title": {"text": "step", "standoff": 4, "font": {"size": 11}}}
         legend = {"x": 0.99, "xanchor": "right", "y": 0.7, "bgcolor": "rgba(255,255,255,0.7)", "font": {"size": 11}}
@@ -136,7 +136,7 @@ class _Visdom(Sink):
         canvas.draw()
         pixels = np.asarray(canvas.buffer_rgba())[:, :, :3].transpose(2, 0, 1)  # (3, height, width)
         aspect = pixels.shape[1] / pixels.shape[2]
-        width = self.WIDTH if aspect > 0.8 else 2 * self.WIDTH  # what is wide, such as a mel, takes the room of two windows
+        width = self.WIDTH if aspect > 0.8 else 2 * self.WIDTH  # wide pictures, such as mels, take two windows
         opts = {"title": f"{name}, step {step}", "width": width, "height": round(width * aspect) + self.TITLE_HEIGHT}
         self.client.image(pixels, win=name, opts=opts)
 
@@ -146,11 +146,11 @@ class _Visdom(Sink):
 
 
 class _Curves(Sink):
-    """All curves in one picture, plots/<stage>-curves.png, for those who run neither TensorBoard nor Visdom."""
+    """All curves in one picture, plots/<stage>-curves.png, for people without TensorBoard and Visdom."""
 
     label = "The picture of the curves"
-    MAX_POINTS = 2000  # kept of each curve: when there are more, every other one is dropped
-    SECONDS_BETWEEN = 60  # two drawings, at least
+    MAX_POINTS = 2000  # of each curve; beyond that, every other point is dropped
+    SECONDS_BETWEEN = 60  # the least time between two drawings
 
     def __init__(self, folder: Path, stage: str) -> None:
         super().__init__()
@@ -159,7 +159,7 @@ class _Curves(Sink):
         self._drawn = time.monotonic()
         metrics = folder / "metrics.jsonl"
         for row in map(json.loads, metrics.read_text(encoding="utf-8").splitlines() if metrics.exists() else []):
-            if row.get("stage") == stage:  # what an earlier part of the run measured
+            if row.get("stage") == stage:  # measured before the run was resumed
                 self._add(row["step"], {k: v for k, v in row.items() if k not in ("stage", "step") and v is not None})
 
     def scalars(self, step: int, values: dict[str, float]) -> None:
@@ -186,7 +186,7 @@ class _Curves(Sink):
 
 
 def make_sinks(folder: Path, stage: str, visdom_server: str | None, first_step: int) -> list[Sink]:
-    """The dashboards of a run that can be had here; what cannot is told in one line each."""
+    """The dashboards that are available here; one line for each that is not."""
     sinks: list[Sink] = [_Curves(folder, stage)]
     try:
         sinks.append(_TensorBoard(folder / "tensorboard" / stage, first_step))
@@ -215,7 +215,7 @@ def short(error: Exception) -> str:
 
 
 def say(line: str) -> None:
-    """Print to stderr without tearing a progress bar."""
+    """Print to stderr without breaking a progress bar."""
     from tqdm import tqdm
 
     tqdm.write(line, file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Pictures of training, as matplotlib Figures made without pyplot, so that they may be drawn on any thread."""
+"""Pictures of training, as matplotlib Figures made without pyplot, so that any thread may draw them."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -100,7 +100,7 @@ def waves(named: dict[str, np.ndarray], sample_rate: int) -> "Figure":
 
 
 def curves(points: dict[str, list[tuple[int, float]]]) -> "Figure":
-    """Each measure (step, value)... in a field of its own, three in a row."""
+    """A plot of (step, value)... for each measure, three in a row."""
     from matplotlib.figure import Figure
 
     n_rows = -(-len(points) // 3)
@@ -110,6 +110,6 @@ def curves(points: dict[str, list[tuple[int, float]]]) -> "Figure":
         axis.plot(*zip(*values, strict=True), linewidth=1, marker="." if len(values) < 30 else None)
         axis.set_title(name.replace("_", " "), fontsize=10)
         axis.grid(alpha=0.3)
-    for axis in list(axes):  # those that are left
+    for axis in list(axes):  # unused ones
         axis.set_axis_off()
     return figure

@@ -1,4 +1,4 @@
-"""Signal processing, the only place for it: pure functions of numpy arrays, with caches keyed by their arguments."""
+"""Signal processing: pure functions of numpy arrays, with caches keyed by their arguments."""
 
 import math
 from collections.abc import Iterator
@@ -14,12 +14,12 @@ from utils.data.mel_format import ENCODER_HOP, ENCODER_N_FFT, ENCODER_N_MELS, SA
 from utils.data.paths import write_atomically
 from utils.errors import UserError
 
-BLOCK_FRAMES = 128  # of a spectrogram, computed at a time: they stay in the cache of a core
+BLOCK_FRAMES = 128  # frames of a spectrogram computed at a time, to stay in the CPU's cache
 MAX_PEAK = 0.99  # of written audio
 
 
 class AudioError(UserError):
-    """An audio file that cannot be used; the message names it. Preprocessing skips such a file, counts it and lists it."""
+    """An audio file that cannot be used. Preprocessing skips such a file and lists it."""
 
 
 # ---- files
@@ -28,7 +28,7 @@ class AudioError(UserError):
 def load(path: Path, sample_rate: int = SAMPLE_RATE) -> np.ndarray:
     """Decode any audio file to float32 mono (n,) at `sample_rate`.
 
-    Raises AudioError when the file is missing, empty, cut short or not audio.
+    Raises AudioError if the file is missing, empty, cut short or not audio.
     """
     wav, rate = _decode(Path(path))
     if wav.size == 0:
@@ -68,18 +68,18 @@ def _decode(path: Path) -> tuple[np.ndarray, int]:
 
 
 def _missing_bytes(path: Path) -> int:
-    """How many bytes a wav file has less than it says; libsndfile reads what is there without a word."""
+    """How many bytes a wav file lacks by its own header; libsndfile reads a truncated file without an error."""
     with path.open("rb") as file:
         head = file.read(8)
-    n_told = int.from_bytes(head[4:], "little")
-    if head[:4] != b"RIFF" or n_told >= 2**32 - 256:  # written to a pipe: its length was not known
+    n_expected = 8 + int.from_bytes(head[4:], "little")
+    if head[:4] != b"RIFF" or n_expected >= 2**32 - 248:  # written to a pipe, its length was not known
         return 0
-    return max(0, 8 + n_told - path.stat().st_size)
+    return max(0, n_expected - path.stat().st_size)
 
 
 def _decode_with_ffmpeg(path: Path, first_error: str) -> tuple[np.ndarray, int]:
-    """What libsndfile does not read (m4a, webm, video) through FFmpeg, which comes inside the av wheel."""
-    if path.suffix.lower() in (".flac", ".wav"):  # libsndfile is the authority on these: what it refuses is damaged
+    """Decode what libsndfile cannot (m4a, webm, video) with the FFmpeg in the av wheel."""
+    if path.suffix.lower() in (".flac", ".wav"):  # libsndfile reads these: a file that it refuses is damaged
         raise AudioError(f"{path}: cannot be decoded ({first_error.rstrip('.')}); it is damaged or not audio")
     import av
 
@@ -97,14 +97,14 @@ def _decode_with_ffmpeg(path: Path, first_error: str) -> tuple[np.ndarray, int]:
 
 
 def write_wav(path: Path, wav: np.ndarray, sample_rate: int = SAMPLE_RATE) -> None:
-    """Write float (n,) as 16-bit PCM, atomically; a peak above 0.99 is scaled down to it, so that nothing is clipped."""
+    """Write float (n,) as 16-bit PCM, atomically. A peak above 0.99 is scaled down to 0.99, to avoid clipping."""
     peak = float(np.abs(wav).max(initial=0.0))
     with write_atomically(path) as temporary:
         scipy.io.wavfile.write(temporary, sample_rate, to_int16(wav * (MAX_PEAK / max(peak, MAX_PEAK))))
 
 
 def play(wav: np.ndarray, sample_rate: int) -> None:
-    """Play float (n,) and wait for its end; where there is no sounddevice or no device, one line says so."""
+    """Play float (n,) and wait until it ends. If that is impossible, one line says so."""
     try:
         import sounddevice
 
@@ -117,7 +117,7 @@ def play(wav: np.ndarray, sample_rate: int) -> None:
 
 
 def to_int16(wav: np.ndarray) -> np.ndarray:
-    """Float in [-1, 1] -> int16; what lies outside is clipped."""
+    """Float -> int16, clipped to [-1, 1]"""
     scaled = wav * 32767
     np.clip(scaled, -32767, 32767, out=scaled)
     return np.rint(scaled, out=scaled).astype(np.int16)
@@ -129,12 +129,12 @@ def from_int16(wav: np.ndarray) -> np.ndarray:
 
 
 def rescale(wav: np.ndarray, peak: float) -> np.ndarray:
-    """Scale to a peak amplitude; silence stays as it is."""
+    """Scale to a peak amplitude. Silence is unchanged."""
     return wav * (peak / max(float(np.abs(wav).max(initial=0.0)), 1e-8))
 
 
 def normalize_volume(wav: np.ndarray, target_dbfs: float = -30.0, increase_only: bool = True) -> np.ndarray:
-    """Scale to a root-mean-square level in dB of full scale. Silence stays as it is."""
+    """Scale to a root-mean-square level in dB of full scale. Silence is unchanged."""
     rms = math.sqrt(sum(float(np.dot(part, part)) for part in _parts(wav)) / max(len(wav), 1))
     gain_db = target_dbfs - 20 * np.log10(max(rms, 1e-10))
     if rms == 0 or (increase_only and gain_db < 0):
@@ -143,7 +143,7 @@ def normalize_volume(wav: np.ndarray, target_dbfs: float = -30.0, increase_only:
 
 
 def _parts(wav: np.ndarray) -> Iterator[np.ndarray]:
-    """(n,) in parts short enough that a sum over one in float32 keeps six digits."""
+    """(n,) in parts short enough for float32 sums to keep six digits."""
     whole = np.asarray(wav, dtype=np.result_type(wav, np.float32))
     return (whole[start : start + 65536] for start in range(0, len(whole), 65536))
 
@@ -161,11 +161,11 @@ def deemphasize(wav: np.ndarray, coefficient: float) -> np.ndarray:
 
 
 def output_filter(f: MelFormat) -> np.ndarray:
-    """Second-order sections (n, 6), for scipy.signal.sosfilt, that make speech of the pre-emphasised samples of a vocoder:
-    deemphasize, and away with what lies below the lowest mel band.
+    """Second-order sections (n, 6) for scipy.signal.sosfilt that turn a vocoder's pre-emphasised samples into speech:
+    de-emphasis, and a high-pass filter below the lowest mel band.
 
-    Of those frequencies the mel tells a vocoder nothing, and deemphasize raises them by up to 1 / (1 - preemphasis), 30 dB:
-    small errors would become a rumble as loud as the speech.
+    The mel says nothing about those frequencies, and de-emphasis raises them by up to 1 / (1 - preemphasis), 30 dB, so that
+    small errors would become a loud rumble.
     """
     sections = np.array([[1.0, 0, 0, 1, -f.preemphasis, 0]])
     if f.fmin == 0:
@@ -215,7 +215,7 @@ def griffin_lim(mel: np.ndarray, mel_format: MelFormat, n_iter: int = 60, seed: 
     inverse = _inverse_mel_filters(f.sample_rate, f.n_fft, f.n_mels, f.fmin, f.fmax)
     magnitudes = np.maximum(1e-10, 10 ** (level_db / 20) @ inverse.T)  # (T, 1 + n_fft / 2)
     wav = librosa.griffinlim(
-        magnitudes.T.astype(np.float32) ** 1.5,  # raised, as Tacotron does, to lessen artefacts
+        magnitudes.T.astype(np.float32) ** 1.5,  # sharpened as in Tacotron, to reduce artefacts
         n_iter=n_iter,
         hop_length=f.hop_length,
         win_length=f.win_length,
@@ -226,16 +226,15 @@ def griffin_lim(mel: np.ndarray, mel_format: MelFormat, n_iter: int = 60, seed: 
 
 
 def bands_to_bins(values: np.ndarray, f: MelFormat) -> np.ndarray:
-    """What is told of mel bands, (T, n_mels) -> (T, 1 + n_fft // 2), of frequencies: between the middles of two bands it goes
-    from the value of one to that of the other."""
+    """Values of mel bands (T, n_mels) -> of frequency bins (T, 1 + n_fft // 2), interpolated between the bands' centres."""
     return values @ _bin_weights(f.sample_rate, f.n_fft, f.n_mels, f.fmin, f.fmax)
 
 
 def _mel_bands(wav: np.ndarray, n_fft: int, hop: int, window_length: int, filters: np.ndarray, power: bool) -> np.ndarray:
     """(n,), filters (n_mels, 1 + n_fft // 2) -> float32 (1 + n // hop, n_mels): bands of |STFT|, or with `power` of |STFT|^2.
 
-    Frames are centred on multiples of the hop, with zeros beyond the ends, under a Hann window. They are worked on in
-    small blocks, so that an hour of audio needs no gigabytes and what one step writes the next one finds in the cache.
+    Frames are centred on multiples of the hop, with zeros beyond the ends, under a Hann window. They are computed in small
+    blocks, which need little memory and stay in the CPU's cache.
     """
     n_frames, left = 1 + len(wav) // hop, n_fft // 2
     padded = np.zeros(left + len(wav) + n_fft, dtype=np.float32)
@@ -251,19 +250,19 @@ def _mel_bands(wav: np.ndarray, n_fft: int, hop: int, window_length: int, filter
         np.abs(scipy.fft.rfft(windowed[:n], axis=1), out=magnitudes[:n])
         if power:
             np.square(magnitudes[:n], out=magnitudes[:n])
-        for of_bands, of_bins, part in parts:
-            np.matmul(magnitudes[:n, of_bins], part, out=bands[start : start + n, of_bands])
+        for group, bins, part in parts:
+            np.matmul(magnitudes[:n, bins], part, out=bands[start : start + n, group])
     return bands
 
 
 def _filter_parts(filters: np.ndarray) -> list[tuple[slice, slice, np.ndarray]]:
-    """(n_mels, bins) -> quarters of the bands, each with the bins it is of: few where mel bands are narrow. Without most of
-    the zeros, their products take half the time of a whole one."""
+    """(n_mels, bins) -> the bands in four groups, each with its bins and its part of the filters. Leaving out most of the zeros
+    halves the time of the product."""
     parts = []
-    for of_bands in (slice(i * len(filters) // 4, (i + 1) * len(filters) // 4) for i in range(4)):
-        used = np.flatnonzero(filters[of_bands].any(axis=0))
-        of_bins = slice(used[0], used[-1] + 1) if used.size else slice(0, 0)
-        parts.append((of_bands, of_bins, np.ascontiguousarray(filters[of_bands, of_bins].T)))
+    for group in (slice(i * len(filters) // 4, (i + 1) * len(filters) // 4) for i in range(4)):
+        used = np.flatnonzero(filters[group].any(axis=0))
+        bins = slice(used[0], used[-1] + 1) if used.size else slice(0, 0)
+        parts.append((group, bins, np.ascontiguousarray(filters[group, bins].T)))
     return parts
 
 
@@ -288,9 +287,9 @@ def _inverse_mel_filters(sample_rate: int, n_fft: int, n_mels: int, fmin: float,
 
 @lru_cache
 def _bin_weights(sample_rate: int, n_fft: int, n_mels: int, fmin: float, fmax: float) -> np.ndarray:
-    """(n_mels, 1 + n_fft // 2): the share of each band in each frequency."""
+    """(n_mels, 1 + n_fft // 2): the weight of each band in each frequency bin."""
     import librosa
 
-    middles = librosa.mel_frequencies(n_mels + 2, fmin=fmin, fmax=fmax)[1:-1]
+    centres = librosa.mel_frequencies(n_mels + 2, fmin=fmin, fmax=fmax)[1:-1]
     frequencies = librosa.fft_frequencies(sr=sample_rate, n_fft=n_fft)
-    return np.stack([np.interp(frequencies, middles, row) for row in np.eye(n_mels)]).astype(np.float32)
+    return np.stack([np.interp(frequencies, centres, row) for row in np.eye(n_mels)]).astype(np.float32)

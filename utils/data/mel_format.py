@@ -1,10 +1,10 @@
-"""The numbers that define a mel spectrogram. Imports nothing heavy."""
+"""The parameters of a mel spectrogram. Imports nothing heavy."""
 
 from dataclasses import asdict, dataclass
 
 from utils.config import check_at_least, setting
 
-SAMPLE_RATE = 16_000  # Hz, of everything this project trains on and writes
+SAMPLE_RATE = 16_000  # Hz, of all audio that this project trains on and writes
 ENCODER_HOP = 160  # samples, 10 ms
 ENCODER_N_FFT = 400  # samples, 25 ms
 ENCODER_N_MELS = 40
@@ -12,7 +12,7 @@ ENCODER_N_MELS = 40
 
 @dataclass(frozen=True)
 class MelFormat:
-    """The format of a synthesizer's or vocoder's mels. It travels in checkpoints and must be equal where two models meet."""
+    """The format of a synthesizer's or vocoder's mels. It is stored in checkpoints; models used together must agree on it."""
 
     sample_rate: int = setting(SAMPLE_RATE, "sample rate; only the default is supported", "Hz")
     n_fft: int = setting(800, "size of the Fourier transform", "samples")

@@ -1,4 +1,4 @@
-"""The names of everything on disk, and how a file is written so that only a finished one is ever seen."""
+"""The names of files on disk, and atomic writing: other processes only ever see finished files."""
 
 import hashlib
 import os
@@ -15,22 +15,22 @@ from pathlib import Path
 import numpy as np
 
 SV2TTS = "SV2TTS"
-STALE_AFTER = 24 * 3600  # s; a temporary file of another machine that nobody wrote to for so long has no writer any more
+STALE_AFTER = 24 * 3600  # s without a write, after which a temporary file of another machine counts as left over
 
 
 def default_out_dir(datasets_root: Path, stage: str) -> Path:
-    """Where the preprocessing of "encoder", "synthesizer" or "vocoder" writes unless told otherwise."""
+    """Where the preprocessing of "encoder", "synthesizer" or "vocoder" writes by default."""
     return Path(datasets_root) / SV2TTS / stage
 
 
 @dataclass(frozen=True)
 class EncoderData:
-    """One folder per speaker with its mels end to end, and what lies where in them."""
+    """One folder per speaker, with its mels end to end and an index of its utterances."""
 
     root: Path
     MELS = "mels.npy"  # float32 (N, 40)
-    UTTERANCES = "utterances.tsv"  # name, start, n_frames, source; written last: its presence says that the speaker is done
-    SKIPPED = "skipped.txt"  # one line per file that was left out, if any was
+    UTTERANCES = "utterances.tsv"  # name, start, n_frames, source; written last, so a speaker that has it is done
+    SKIPPED = "skipped.txt"  # a line per skipped file, if any
 
     def speaker_dir(self, speaker: str) -> Path:
         return Path(self.root) / speaker
@@ -64,7 +64,7 @@ class SynthesizerData:
 
     @property
     def parts_dir(self) -> Path:
-        """One file per finished speaker: what an interrupted preprocessing continues from."""
+        """One file per finished speaker, from which interrupted preprocessing continues."""
         return Path(self.root) / "parts"
 
     def part(self, speaker: str) -> Path:
@@ -84,7 +84,7 @@ class SynthesizerData:
 
     @property
     def embeds_encoder(self) -> Path:
-        """SHA-256 of the encoder checkpoint that the embeddings are of."""
+        """SHA-256 of the encoder checkpoint that made the embeddings."""
         return self.embeds_dir / "encoder.sha256"
 
     def audio(self, utterance: str) -> Path:
@@ -99,7 +99,7 @@ class SynthesizerData:
 
 @dataclass(frozen=True)
 class VocoderData:
-    """Ground-truth-aligned mels, under the names that the true mels have in SynthesizerData."""
+    """Ground-truth-aligned mels, named like the true mels in SynthesizerData."""
 
     root: Path
 
@@ -114,7 +114,7 @@ class VocoderData:
 
 @contextmanager
 def write_atomically(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path`, flushed to disk and renamed to it if the block ends well, removed if it does not."""
+    """Yields a temporary path beside `path`, which is flushed and renamed to `path` if the block succeeds, else removed."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_path(path, os.getpid())
@@ -125,8 +125,8 @@ def write_atomically(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     except BaseException as error:
         if isinstance(error, OSError) and error.filename == str(temporary):
-            error.filename, error.filename2 = str(path), None  # the name that the user knows
-        with suppress(OSError):  # of two errors the first one tells more
+            error.filename, error.filename2 = str(path), None  # the path that the user knows
+        with suppress(OSError):  # the first error matters more
             temporary.unlink(missing_ok=True)
         raise
 
@@ -155,22 +155,22 @@ def one_field(text: str) -> str:
 
 
 def temporary_path(path: Path, process: int) -> Path:
-    """Where a process of this machine writes `path` until it is finished; the name tells which one."""
+    """Where a process of this machine writes `path` until it is finished; its name includes the process number."""
     return path.with_name(f".{path.name}.{_machine()}.{process}.tmp")
 
 
 @lru_cache
 def _machine() -> str:
-    """Eight hexadecimal digits of this machine, and in it of this container, as each has process numbers of its own."""
+    """Eight hexadecimal digits for this machine and container, as each container numbers its own processes."""
     processes = Path("/proc/self/ns/pid")
     container = os.readlink(processes) if processes.is_symlink() else ""
     return f"{zlib.crc32(f'{platform.node()} {container}'.encode()):08x}"
 
 
 def remove_leftovers(root: Path, names: str = "*") -> None:
-    """Delete the temporary files that killed processes left anywhere under `root`, of files that match `names`.
+    """Delete temporary files that killed processes left anywhere under `root`, for files that match `names`.
 
-    What others are writing there at this moment stays, those on other machines with the same disk included.
+    Files being written at this moment stay, also those of other machines that share the disk.
     """
     for path in list(Path(root).rglob(f".{names}.tmp")):
         with suppress(FileNotFoundError):  # finished or removed meanwhile
@@ -189,9 +189,9 @@ def _is_leftover(path: Path) -> bool:
 
 def _is_running(process: int) -> bool:
     try:
-        os.kill(process, 0)  # asks, and sends nothing
+        os.kill(process, 0)  # signal 0 only asks
     except ProcessLookupError:
         return False
-    except PermissionError:  # there, and somebody else's
+    except PermissionError:  # it is another user's
         return True
     return True

@@ -1,4 +1,4 @@
-"""Checkpoints: plain containers, written so that only a finished one is ever seen, read without running code from them."""
+"""Checkpoints: plain containers, replaced atomically, and loaded without running code from them."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +20,7 @@ def stage_format(stage: str) -> str:
 
 
 def save(path: Path, content: dict[str, Any]) -> None:
-    """Write beside `path`, flush to disk, rename: a crash leaves the previous checkpoint whole."""
+    """Write atomically: a crash leaves the previous checkpoint whole."""
     with write_atomically(path) as temporary:
         torch.save(content, temporary)
 
@@ -28,8 +28,8 @@ def save(path: Path, content: dict[str, Any]) -> None:
 def load(path: Path, stage: str, device: str | torch.device = "cpu", published: bool = False) -> dict[str, Any]:
     """The content of a checkpoint of "encoder", "synthesizer" or "vocoder".
 
-    With `published`, a file that does not carry this project's format (the weights that others published) is returned as it
-    is, for the package's own_content. Raises UserError when it is missing, cut short, no checkpoint or of another stage.
+    With `published`, weights published elsewhere, which lack this project's format entry, are accepted too and returned as they
+    are, for the package's own_content. Raises UserError if the file is missing, damaged, no checkpoint or of another stage.
     """
     path = Path(path)
     if not path.is_file():
@@ -37,7 +37,7 @@ def load(path: Path, stage: str, device: str | torch.device = "cpu", published: 
         raise UserError(f"{path}: no such {stage} checkpoint; {fetched}train one with {stage}_train.py or name another file")
     try:
         content = torch.load(path, map_location=device, weights_only=True)
-    except Exception as error:  # on a file of another kind the unpickler fails in every way there is
+    except Exception as error:  # files of other kinds make the unpickler fail in many ways
         raise UserError(f"{path}: cannot be read as a checkpoint; it is cut short, damaged or something else") from error
     if not isinstance(content, dict):
         raise UserError(f"{path}: is not a checkpoint but holds a {type(content).__name__}")
@@ -51,19 +51,19 @@ def load(path: Path, stage: str, device: str | torch.device = "cpu", published: 
 
 
 def averaged(content: dict[str, Any]) -> dict[str, Any]:
-    """With the average of the weights for weights, if there is one: what a model speaks with."""
+    """The content with the averaged weights, if there are any, as model_state: a model speaks with them."""
     return content | {"model_state": content.get("average_state", content["model_state"])}
 
 
 def _check_finite(path: Path, state: dict[str, Any]) -> None:
     weights = [value for value in state.values() if isinstance(value, torch.Tensor) and value.is_floating_point()]
     if not all(bool(torch.isfinite(value).all()) for value in weights):
-        raise UserError(f"{path}: holds weights that are not finite numbers; its training went wrong, take a backup")
+        raise UserError(f"{path}: holds weights that are not finite numbers; its training went wrong, use a backup")
 
 
 @contextmanager
 def restoring(path: Path, stage: str) -> Iterator[None]:
-    """What makes a model of a checkpoint's content belongs inside: whatever does not fit becomes a UserError of one line."""
+    """`with restoring(path, stage):` around the use of a checkpoint's content: whatever does not fit becomes a UserError."""
     try:
         yield
     except (UserError, AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:

@@ -1,4 +1,4 @@
-"""What a run computes on: device, ranks, precision, and the state of its random numbers."""
+"""Device, ranks, precision and random number state of a run."""
 
 import atexit
 import gc
@@ -6,7 +6,7 @@ import os
 
 import numpy as np
 import torch
-import torch.distributed.nn.functional  # before there is a group: imported later, its default arguments would hold it for ever
+import torch.distributed.nn.functional  # if imported later, its default arguments would keep the process group alive
 
 from utils.errors import UserError
 
@@ -14,7 +14,7 @@ DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def join_ranks(cpu: bool) -> tuple[int, int, torch.device]:
-    """Rank, number of ranks and device; torchrun tells them through the environment."""
+    """Rank, number of ranks and device, from the environment that torchrun sets."""
     world_size, rank, local_rank = (int(os.environ.get(n, d)) for n, d in (("WORLD_SIZE", 1), ("RANK", 0), ("LOCAL_RANK", 0)))
     use_gpu = torch.cuda.is_available() and not cpu
     device = torch.device("cuda", local_rank) if use_gpu else torch.device("cpu")
@@ -32,8 +32,8 @@ def join_ranks(cpu: bool) -> tuple[int, int, torch.device]:
 def leave_ranks() -> None:
     """End the threads that talk to other ranks, at the end of the process.
 
-    They end with the last model that uses them, so not before the garbage is collected. Such a thread that still frees a tensor
-    when the interpreter is gone aborts the process, and torchrun then ends the others.
+    They live as long as a model that uses them, hence the garbage collection. A thread that frees a tensor after the end of the
+    interpreter aborts the process, and torchrun then kills the other ranks.
     """
     gc.collect()
     torch.distributed.destroy_process_group()
@@ -50,11 +50,11 @@ def keep_freed_memory() -> None:
 
 
 def computes_bf16(device: torch.device) -> bool:
-    """Whether the hardware multiplies in bfloat16, rather than imitating it."""
+    """Whether the hardware supports bfloat16, instead of emulating it."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported()
-    asked = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # not documented; a torch without them says no
-    return any(getattr(torch.cpu, name, bool)() for name in asked)
+    questions = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # undocumented, so possibly missing
+    return any(getattr(torch.cpu, name, bool)() for name in questions)
 
 
 def autocasts_to_bf16_on_cpu(x: torch.Tensor) -> bool:
@@ -69,7 +69,7 @@ def bits(tensor: torch.Tensor) -> np.ndarray:
 
 
 def choose_dtype(precision: str, device: torch.device) -> torch.dtype | None:
-    """What autocast computes in for "auto", "fp32", "bf16" or "fp16"; None for no autocast."""
+    """The dtype of autocast for "auto", "fp32", "bf16" or "fp16"; None for no autocast."""
     if precision == "auto":
         if device.type != "cuda":
             return None
@@ -80,7 +80,7 @@ def choose_dtype(precision: str, device: torch.device) -> torch.dtype | None:
 
 
 def rng_state(device: torch.device) -> dict[str, torch.Tensor]:
-    """The state of torch's random numbers, to be saved."""
+    """The state of torch's random number generators."""
     state = {"cpu": torch.get_rng_state()}
     if device.type == "cuda":
         state["cuda"] = torch.cuda.get_rng_state(device)
@@ -88,7 +88,7 @@ def rng_state(device: torch.device) -> dict[str, torch.Tensor]:
 
 
 def set_rng_state(state: dict[str, torch.Tensor], device: torch.device) -> None:
-    """Go on where rng_state was taken."""
+    """Restore what rng_state returned."""
     torch.set_rng_state(state["cpu"].cpu())
     if device.type == "cuda" and "cuda" in state:
         torch.cuda.set_rng_state(state["cuda"].cpu(), device)

@@ -1,4 +1,4 @@
-"""The one model that the functions of a module share, as notebooks expect."""
+"""The model that a module's functions share: notebooks call load_model once, then the functions."""
 
 from typing import Generic, TypeVar
 
@@ -8,7 +8,7 @@ Model = TypeVar("Model")
 
 
 class Holder(Generic[Model]):
-    """`holder.model = loaded` once, then `holder.model` wherever it is needed."""
+    """Set `holder.model` once, then read it; UserError if it was not set."""
 
     def __init__(self, kind: str) -> None:
         self._kind = kind

@@ -1,4 +1,4 @@
-"""The moving average of a model's weights, which speaks cleaner than the weights of any one step."""
+"""A moving average of a model's weights: it sounds cleaner than the weights of any single step."""
 
 import copy
 
@@ -7,8 +7,11 @@ from torch import nn
 
 
 class Average:
-    """Exponential moving average of weights and running statistics: `model`, for evaluation, and its state, in the same
-    memory. `decay` is how much of it a step keeps; in the first steps it is less, so that the random start is forgotten."""
+    """Exponential moving average of weights and running statistics: a `model`, for evaluation, and its `state`, in the same
+    memory.
+
+    `decay` is the share of the average that each step keeps. It is lower in the first steps, to forget the random start.
+    """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.decay = decay
@@ -17,7 +20,7 @@ class Average:
 
     @torch.no_grad()
     def update(self, model: nn.Module, step: int) -> None:
-        """After training step `step`, from 1 up."""
+        """To be called after training step `step` (1, 2, ...)."""
         share = 1 - min(self.decay, (1 + step) / (10 + step))
         pairs = [(self.state[name], value) for name, value in model.state_dict().items()]
         averages, values = zip(*(pair for pair in pairs if pair[0].is_floating_point()), strict=True)

@@ -1,4 +1,4 @@
-"""Which items make up which step: pure functions of the seed and the step, which is what makes resuming exact."""
+"""Which items make up which step, as a pure function of seed and step: this is what makes resuming exact."""
 
 import contextlib
 import hashlib
@@ -18,15 +18,15 @@ from utils.errors import UserError
 
 
 def rng(seed: int, *keys: int) -> np.random.Generator:
-    """A generator of its own for every combination of keys, of any number: rng(seed, step), rng(seed, step, 0), ..."""
+    """An independent generator for every combination of keys: rng(seed, step), rng(seed, step, 0), ..."""
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=keys))
 
 
 def held_out(names: Sequence[str], fraction: float, at_least: int) -> set[str]:
     """A fixed choice of names (speakers, utterances) to evaluate on, at most half of them.
 
-    Whether a name is chosen depends on its own hash, not on a seed or on the other names, so that data which is added later
-    does not move speakers that were trained on into the evaluation (but for the few that fill up to `at_least`).
+    A name is chosen by its own hash, whatever the seed and the other names. So adding data later does not move speakers from
+    training to evaluation, except for the few needed to reach `at_least`.
     """
     by_hash = sorted((hashlib.sha256(name.encode()).digest(), name) for name in set(names))
     n_under = sum(int.from_bytes(digest[:8]) < fraction * 2**64 for digest, _ in by_hash)
@@ -37,12 +37,12 @@ def held_out(names: Sequence[str], fraction: float, at_least: int) -> set[str]:
 class EpochPlan:
     """plan(step) -> [index, ...]: every item once an epoch, items of similar length together.
 
-    `lengths` are the items' sizes in any unit; `batch_size` is per rank; step numbers start at `first_step`. What does not
-    fill a batch of all ranks waits for another epoch's shuffle; with fewer items than one batch, a batch holds them all.
-    UserError with fewer items than ranks.
+    `lengths` are the items' sizes in any unit; `batch_size` is per rank; steps count from `first_step`. Items that do not fill
+    a batch of all ranks are left out of the epoch; with fewer items than a batch, each batch holds all of them. Raises
+    UserError for fewer items than ranks.
     """
 
-    BUCKET_BATCHES = 32  # batches cut from one length-sorted pool: larger pads less, smaller mixes better
+    BUCKET_BATCHES = 32  # batches cut from one pool sorted by length: larger pads less, smaller mixes better
 
     def __init__(
         self, lengths: Sequence[int], batch_size: int, seed: int, rank: int = 0, world_size: int = 1, first_step: int = 1
@@ -73,7 +73,7 @@ class EpochPlan:
 
 
 class _PlannedSteps:
-    """The batch sampler of a DataLoader: plan(first_step), plan(first_step + 1), ... without end."""
+    """A DataLoader's batch sampler: plan(first_step), plan(first_step + 1), ... without end."""
 
     def __init__(self, plan: Callable[[int], list[Any]], first_step: int) -> None:
         self.plan, self.first_step = plan, first_step
@@ -83,7 +83,7 @@ class _PlannedSteps:
 
 
 class Feed:
-    """Iterator over batches that tells how long the last one kept the training waiting (s)."""
+    """Iterator over batches. `seconds_waited` is how long the training waited for the last one."""
 
     def __init__(self, prepared: Iterator[Any]) -> None:
         self._prepared = prepared
@@ -107,10 +107,10 @@ def batches(
     device: torch.device,
     n_workers: int,
 ) -> Feed:
-    """Batches of step first_step, first_step + 1, ... on `device`: collate([dataset[spec] for spec in plan(step)]).
+    """The batches of steps first_step, first_step + 1, ... on `device`: collate([dataset[spec] for spec in plan(step)]).
 
-    With workers, batches are prepared ahead and, for a GPU, pinned; which batches come does not depend on their number.
-    `collate` returns a NamedTuple; its tensors are moved, other fields pass through.
+    Workers prepare batches in advance; their number does not change the batches. `collate` returns a NamedTuple, whose tensors
+    are moved to the device.
     """
     loader = DataLoader(
         dataset,
@@ -120,29 +120,29 @@ def batches(
         pin_memory=device.type == "cuda",
         multiprocessing_context="spawn" if n_workers else None,  # forking a process with OpenMP threads can hang
         prefetch_factor=4 if n_workers else None,
-        generator=torch.Generator(),  # else it draws from the run's random numbers, and a resumed run would differ
+        generator=torch.Generator(),  # else it would use up random numbers of the run, and resuming would not be exact
     )
     return Feed(_moved(loader, device))
 
 
 def _moved(loader: DataLoader, device: torch.device) -> Iterator[Any]:
-    with _signals_left_to_the_run() if loader.num_workers else contextlib.nullcontext():
+    with _signals_blocked() if loader.num_workers else contextlib.nullcontext():
         prepared = iter(loader)  # starts the workers
     try:
         for batch in prepared:
             yield to_device(batch, device)
-    except UserError as error:  # out of a worker, its message comes wrapped in the worker's traceback
+    except UserError as error:  # a worker's message comes with its traceback around it
         raise UserError(re.sub(r"^[\w.]+Error: ", "", error.message.strip().splitlines()[-1])) from error
 
 
 @contextlib.contextmanager
-def _signals_left_to_the_run() -> Iterator[None]:
-    """Processes started inside never see SIGINT and SIGTERM, from their first moment on.
+def _signals_blocked() -> Iterator[None]:
+    """Processes started inside never receive SIGINT and SIGTERM.
 
-    Ctrl-C, torchrun and batch systems signal a whole group of processes; the run needs its workers until it has saved. What
-    arrives meanwhile reaches the run when the block ends.
+    Ctrl-C, torchrun and batch systems signal a whole group of processes, and the run needs its workers until it has saved.
+    Signals that arrive meanwhile are delivered to this process at the end.
     """
-    resource_tracker.ensure_running()  # started inside, it would end the block's hold on the signals
+    resource_tracker.ensure_running()  # starting it unblocks the signals, so not inside
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
         yield
@@ -151,6 +151,6 @@ def _signals_left_to_the_run() -> Iterator[None]:
 
 
 def to_device(batch: Any, device: torch.device) -> Any:
-    """A NamedTuple with its tensors moved."""
+    """A NamedTuple with its tensors moved to the device."""
     moved = (value.to(device, non_blocking=True) if isinstance(value, torch.Tensor) else value for value in batch)
     return type(batch)(*moved)

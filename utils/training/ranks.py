@@ -1,11 +1,11 @@
-"""What belongs to the whole batch, when several processes (ranks) share it."""
+"""Sums, means and batch norm over the whole batch, which several processes (ranks) may share."""
 
 import torch
 from torch import Tensor, nn
 
 
 def sum_over_ranks(value: Tensor) -> Tensor:
-    """The sum over all ranks, with gradient: that of what all ranks made of it. As it is where there is but one."""
+    """The sum over all ranks, through which gradients flow back to all of them."""
     if not has_ranks():
         return value
     from torch.distributed.nn.functional import all_reduce
@@ -14,9 +14,10 @@ def sum_over_ranks(value: Tensor) -> Tensor:
 
 
 def share_of_mean(total: Tensor, n: Tensor) -> Tensor:
-    """total / n of the whole batch, as this rank's share of it: total, n () of its own items.
+    """This rank's share of the mean over the whole batch, from the total () and number () of its own items.
 
-    The mean over ranks, as DistributedDataParallel makes of gradients, is total / n over all items, however they are spread.
+    DistributedDataParallel averages gradients over ranks: the average of these shares is the mean over all items, however many
+    each rank has.
     """
     if not has_ranks():
         return total / n
@@ -30,14 +31,14 @@ def has_ranks() -> bool:
 
 
 class BatchNorm(nn.BatchNorm1d):
-    """Batch norm whose statistics are those of all ranks together, and of the real positions alone where some are padding."""
+    """Batch norm with the statistics of all ranks together, over real positions only, without padding."""
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """(B, C, T) and mask (B, 1, T), 1 where a position is real -> (B, C, T), 0 at the padding"""
+        """(B, C, T) and mask (B, 1, T), 1 at real positions -> (B, C, T), 0 at padding"""
         if not self.training or (mask is None and not has_ranks()):
             normalized = super().forward(x)
             return normalized if mask is None else normalized * mask
-        x = x.float()  # sums over a whole batch need more than bf16's 8 bits
+        x = x.float()  # bf16 is too coarse for sums over a batch
         mask = x.new_ones(len(x), 1, x.size(2)) if mask is None else mask
         n = sum_over_ranks(mask.sum())
         mean = sum_over_ranks((x * mask).sum((0, 2), keepdim=True)) / n  # (1, C, 1)
@@ -49,7 +50,7 @@ class BatchNorm(nn.BatchNorm1d):
 
     @torch.no_grad()
     def track(self, mean: Tensor, variance: Tensor, n: Tensor) -> None:
-        """Moves the running statistics towards those (C,) of a batch of n positions."""
+        """Move the running statistics towards the mean (C,) and variance (C,) of a batch of n positions."""
         unbiased = variance * (n / (n - 1).clamp(min=1))
         self.running_mean.lerp_(mean, self.momentum)
         self.running_var.lerp_(unbiased, self.momentum)

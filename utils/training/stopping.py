@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM during a training run: they end it after the step that is under way."""
+"""SIGINT and SIGTERM end a training run after the current step."""
 
 import signal
 from types import FrameType
@@ -7,7 +7,7 @@ import torch
 
 
 class StopSignals:
-    """`with StopSignals() as signals:` remembers a signal instead of dying of it; a second one kills."""
+    """`with StopSignals() as signals:` remembers the first signal; a second one kills the process as usual."""
 
     def __init__(self) -> None:
         self.received: signal.Signals | None = None
@@ -27,8 +27,7 @@ class StopSignals:
         signal.signal(number, signal.SIG_DFL)
 
     def any_rank_received(self, world_size: int) -> bool:
-        """Whether any rank was told to stop: all leave after the same step. Asked on the CPU, so that no rank waits for its
-        GPU."""
+        """Whether any rank received a signal, so that all stop after the same step. Asked on the CPU, not to wait for GPUs."""
         if world_size == 1:
             return self.received is not None
         flag = torch.tensor(float(self.received is not None))
