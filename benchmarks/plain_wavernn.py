@@ -1,15 +1,16 @@
-"""WaveRNN's generation as it is commonly written: what vocoder.generate is measured against. A GRUCell, some Linears and a
-Categorical for every sample, the folds of the published settings side by side, each the whole conditioning at once."""
+"""WaveRNN's generation as it is commonly written, to measure ours against: a GRUCell, some Linears and a Categorical for every
+sample, with the published folds side by side and the whole conditioning computed at once."""
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vocoder.model import N_AUX, SILENCE, WaveRNN
+from vocoder.config import N_AUX
+from vocoder.model import SILENCE, WaveRNN
 
 
 class PlainLoop:
-    """mel (T, n_mels), normalised, in folds of `target` samples between overlaps of `overlap`; `run` takes the first steps."""
+    """mel (T, n_mels), normalised, in folds of `target` samples between overlaps; `run` generates the first steps of each."""
 
     @torch.inference_mode()
     def __init__(self, model: WaveRNN, mel: Tensor, target: int = 8000, overlap: int = 800):

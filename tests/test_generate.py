@@ -1,30 +1,21 @@
-"""Generation: every loop is the model that was trained, folds cannot be heard, and a stream is the whole."""
+"""Generation: the samples are those of the model that was trained, folds cannot be heard, and a stream is the whole."""
 
 import dataclasses
 import itertools
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
 
-from tests.published_state import published_state
 from tests.vocoder_data import FORMAT, tiny_vocoder, write_vocoder
 from utils.data import audio
-from vocoder import fold, generate, graph, inference, kernels
-from vocoder.compiled import CompiledLoop, has_bf16
-from vocoder.distribution import LogisticMixture, inverse_cdf
-from vocoder.generate import Generator, generate_wave
-from vocoder.loop import Tables, TorchLoop, filter_taps, margin, prepare, split
-from vocoder.loops import fastest
+from vocoder import accelerate, fold, inference
+from vocoder.fold import Generator
 from vocoder.model import SILENCE, WaveRNN, WaveRNNConfig, pad_mels
-from vocoder.published import from_published
+from vocoder.sampling import PlainSampler, margin
 
 UNFILTERED = dataclasses.replace(FORMAT, preemphasis=0.0, fmin=0.0)  # for waves that are the samples themselves
-
-PRECISIONS = ["fp32", *(["bf16"] if has_bf16() else [])]
 
 
 @pytest.fixture(scope="module")
@@ -58,181 +49,56 @@ def trained(speech):
     return model.eval()
 
 
-# ---- the loops
+def generate(model, mel, mel_format, target, overlap, seed):
+    """mel (T, n_mels), normalised -> wave (T hop,)"""
+    generator = Generator(model, accelerate.sampler(model, "fp32"))
+    return np.concatenate(list(generator.stream(mel, mel_format, target, overlap, seed)))
 
 
-def tables_of(model: WaveRNN, mel: torch.Tensor) -> Tables:
-    """Of whole mels (R, T + 2 pad, n_mels)."""
-    taps = filter_taps(model)
-    outside = margin(model, taps) - model.config.pad
-    return prepare(model, split(model), taps, F.pad(mel, (0, 0, outside, outside)))
+# ---- the samples
+
+
+def windows_of(mels, model, n_frames):
+    """Mels (R, pad + T + pad, n_mels) with zeros beyond, as a sampler loads them for n_frames from the first one on."""
+    outside = margin(model.config) - model.config.pad
+    return F.pad(mels, (0, 0, outside, outside))[:, : n_frames + 2 * margin(model.config)]
 
 
 @torch.inference_mode()
-def forced(loop: TorchLoop | CompiledLoop, model: WaveRNN, mel: torch.Tensor, levels: torch.Tensor) -> torch.Tensor:
-    """What a loop predicts when it is given the samples (R, N) that came before, -> (R, N, C)"""
-    rows, n_samples = levels.shape
-    tables, hop = tables_of(model, mel), model.config.hop_length
-    stride = len(tables.first) // rows
-    loop.start(rows)
-    noise = np.full((rows, 1, 2), 0.5, np.float32)
-    outputs = []
-    for i in range(n_samples):
-        t, offset = divmod(i, hop)
-        loop.load(tables._replace(taps=tables.taps[offset : offset + 1]))  # a frame of one sample
-        at = np.arange(rows) * stride + t
-        outputs.append(_one(loop, at, levels[:, i], noise))
-    return torch.stack(outputs, dim=1)
+def forced(sampler, model, mels, levels):
+    """What a sampler predicts for mels (R, 1 + 2 pad, n_mels) when it is given the samples before (R, hop) -> (R, hop, C)"""
+    sampler.start(len(levels))
+    sampler.load(windows_of(mels, model, mels.size(1)))
+    outputs, _ = sampler.teacher_forced(levels.numpy(), np.full((*levels.shape, 2), 0.5, np.float32))
+    return torch.from_numpy(outputs)
 
 
-def _one(loop, at, level, noise):
-    if isinstance(loop, TorchLoop):
-        caught = []
-        step = type(loop).step
-        loop.state = loop.state._replace(level=level)
-        loop.step = lambda *args: caught.append(step(loop, *args)) or caught[0]
-        loop.frames(at, noise)
-        return caught[0][0]
-    loop._buffers[0].level[:] = level
-    loop.frames(at, noise)
-    n_outputs = len(loop._weights.output_bias)
-    return torch.from_numpy(loop._buffers[0].outputs[:, :n_outputs].copy())
+@torch.inference_mode()
+def free_running(sampler, model, mel, starts, n_frames):
+    """Rows that begin at some frames of a mel (T, n_mels), in two calls -> levels (R, n_frames hop)"""
+    mels = pad_mels([mel], model.config.pad)[0]
+    length = n_frames + 2 * model.config.pad
+    sampler.load(windows_of(torch.stack([mels[start : start + length] for start in starts]), model, n_frames))
+    sampler.start(len(starts))
+    noise = [np.random.default_rng(start) for start in starts]
+    uniform = np.stack([1 - rng.random((n_frames * 200, 2), dtype=np.float32) for rng in noise])
+    return np.concatenate([sampler.frames(0, uniform[:, :200]), sampler.frames(1, uniform[:, 200:])], axis=1)
 
 
-@pytest.mark.parametrize(
-    "sizes",
-    [{"mode": "RAW"}, {"mode": "MOL"}, {"bits": 10, "rnn_dims": 7, "fc_dims": 33}, {"pad": 1, "upsample_factors": (200,)}],
-    ids=lambda sizes: "-".join(map(str, sizes.values())),
-)
-def test_every_loop_predicts_what_training_does(sizes):
+@pytest.mark.parametrize("sizes", [{"mode": "RAW"}, {"mode": "MOL"}, {"pad": 1, "upsample_factors": (200,)}], ids=str)
+def test_a_sampler_predicts_what_training_does(sizes):
     model = tiny_vocoder(**sizes)
-    mel, levels = torch.rand(7, 3 + 2 * model.config.pad, 80) * 2 - 1, torch.rand(7, 600) * 2 - 1
+    mel, levels = torch.rand(3, 1 + 2 * model.config.pad, 80) * 2 - 1, torch.rand(3, 200) * 2 - 1
     with torch.inference_mode():
         expected = model(levels, mel)
-    torch.testing.assert_close(forced(TorchLoop(model), model, mel, levels), expected, atol=1e-5, rtol=0)
-    torch.testing.assert_close(forced(CompiledLoop(model, "fp32"), model, mel, levels), expected, atol=1e-5, rtol=0)
-
-
-@pytest.mark.skipif(not has_bf16(), reason="a CPU without bfloat16 products")
-@pytest.mark.parametrize("size", ["published", "trained"])
-def test_bfloat16_is_the_same_distribution(size, speech, trained):
-    """Along real speech: differences of the logits and of the distributions (Kullback-Leibler divergence, nats)."""
-    model = from_published(published_state("vocoder"))[0].eval() if size == "published" else trained
-    wav, mel = speech
-    n_frames = 20
-    start = int(np.argmax(np.convolve(wav**2, np.ones(n_frames * 200), "valid")[::200]))  # where it is loudest
-    levels = torch.from_numpy(model.distribution.encode(wav[start * 200 :][: n_frames * 200])[0])
-    before = torch.cat([torch.zeros(1), levels[:-1]]).unsqueeze(0)
-    mel = mel[start - 2 : start + n_frames + 2].unsqueeze(0)
-    with torch.inference_mode():
-        exact = model(before, mel)[0]
-    fast = forced(CompiledLoop(model, "bf16"), model, mel, before)[0]
-    difference = (fast - exact).abs()
-    assert difference.square().mean(-1).sqrt().max() < 0.02  # of every step
-    assert difference.quantile(0.999) < 0.03 and difference.mean() < 0.01
-    divergence = F.kl_div(fast.log_softmax(-1), exact.log_softmax(-1), log_target=True, reduction="none").sum(-1)
-    assert divergence.mean() < 1e-4 and divergence.max() < 1e-3
-
-
-def run(loop, model, mel, at, n_frames):
-    """Rows that begin at the frames `at` of one mel (T, n_mels), free running -> levels (R, n_frames hop)"""
-    with torch.inference_mode():
-        loop.load(tables_of(model, pad_mels([mel], model.config.pad)))
-    loop.start(len(at))
-    noise = [np.random.default_rng(start) for start in at]
-    uniform = np.stack([1 - rng.random((n_frames * 200, 2), dtype=np.float32) for rng in noise])
-    with torch.inference_mode():
-        first = loop.frames(np.array(at), uniform[:, :200])
-        return np.concatenate([first, loop.frames(np.array(at) + 1, uniform[:, 200:])], axis=1)
-
-
-@pytest.mark.parametrize("mode", ["RAW", "MOL"])
-def test_loops_draw_the_same_samples(mode):
-    model, mel = tiny_vocoder(mode=mode), torch.rand(12, 80) * 2 - 1
-    plain = run(TorchLoop(model), model, mel, [0, 3, 5], 3)
-    close = np.isclose(run(CompiledLoop(model, "fp32"), model, mel, [0, 3, 5], 3), plain, atol=1e-4)
-    assert close.mean() > 0.99  # a number that falls between two classes may be rounded to either
-
-
-@pytest.mark.parametrize("mode", ["RAW", "MOL"])
-def test_a_recorded_frame_can_be_replayed(mode, monkeypatch):
-    """What a CUDA graph does, done again instead of replayed: everything goes through the tensors that it holds."""
-    monkeypatch.setattr(graph, "record", lambda work: work)
-    model, mel = tiny_vocoder(mode=mode), torch.rand(12, 80) * 2 - 1
-    loop = graph.GraphLoop(model)
-    for rows in ([0, 3, 5], [1, 2], [0, 3, 5]):
-        np.testing.assert_array_equal(run(loop, model, mel, rows, 3), run(TorchLoop(model), model, mel, rows, 3))
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-@pytest.mark.parametrize("mode", ["RAW", "MOL"])
-def test_a_cuda_graph_gives_the_same_audio(mode):
-    model, mel = tiny_vocoder(mode=mode), torch.rand(40, 80) * 2 - 1
-    plain = run(TorchLoop(model.cuda()), model, mel.cuda(), [0, 3, 5], 3)
-    np.testing.assert_allclose(run(graph.GraphLoop(model), model, mel.cuda(), [0, 3, 5], 3), plain, atol=1e-4)
-
-
-@pytest.mark.parametrize("precision", PRECISIONS)
-def test_a_fold_is_the_same_alone_and_among_others_and_on_any_number_of_threads(precision):
-    model, mel, rows = tiny_vocoder(), torch.rand(12, 80) * 2 - 1, [8, 0, 3, 5, 2, 9, 1, 4]
-    together = run(CompiledLoop(model, precision), model, mel, rows, 2)
-    for row, start in enumerate(rows):
-        np.testing.assert_array_equal(run(CompiledLoop(model, precision), model, mel, [start], 2)[0], together[row])
-    torch.set_num_threads(3)
-    np.testing.assert_array_equal(run(CompiledLoop(model, precision), model, mel, rows, 2), together)
-
-
-def test_compiled_draws_are_those_of_the_distribution():
-    rng = np.random.default_rng(0)
-    logits = rng.normal(0, 3, (4000, 512)).astype(np.float32)
-    uniform = 1 - rng.random((4000, 2), dtype=np.float32)
-    masses = np.zeros(512 + kernels.BLOCK, np.float32)
-    drawn = np.array([kernels.draw(row, u, masses) for row, u in zip(logits, uniform[:, 0], strict=True)])
-    expected = inverse_cdf(torch.from_numpy(logits), torch.from_numpy(uniform[:, 0])).numpy()
-    assert (drawn == expected).mean() > 0.999 and np.abs(drawn - expected).max() <= 1  # sums are rounded differently
-    mixtures = logits[:, :30].copy()
-    drawn = [kernels.draw_logistic(row, u, masses, 10) for row, u in zip(mixtures, uniform, strict=True)]
-    expected = LogisticMixture(10).sample(torch.from_numpy(mixtures), torch.from_numpy(uniform.T))
-    np.testing.assert_allclose(drawn, expected, atol=1e-5)
-    certain = np.full(512, -1e4, np.float32)
-    certain[500] = 0
-    assert [kernels.draw(certain, np.float32(u), masses) for u in (2**-24, 0.5, 1.0)] == [500] * 3
-
-
-def test_without_numba_plain_torch_speaks():
-    code = """if True:
-        import sys
-        sys.modules["numba"] = None
-        import torch
-        from tests.vocoder_data import FORMAT, tiny_vocoder
-        from vocoder.generate import Generator
-        generator = Generator(tiny_vocoder())
-        print(type(generator._loop).__name__, sum(map(len, generator.stream(torch.zeros(3, 80), FORMAT, 400, 200, 0))))
-    """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.stdout == "TorchLoop 600\n", done.stderr
-
-
-def test_the_fastest_loop_is_measured_once(monkeypatch):
-    from vocoder import loops
-
-    taken = []
-    monkeypatch.setattr(loops, "_chosen", {})
-    monkeypatch.setattr(loops, "_seconds", lambda model, loop: taken.append(loop) or float(isinstance(loop, CompiledLoop)))
-    model = tiny_vocoder()
-    assert isinstance(fastest(model, "fp32"), TorchLoop) and isinstance(fastest(model, "fp32"), TorchLoop)
-    assert len(taken) == 2
-    with pytest.raises(ValueError, match="precision"):
-        fastest(model, "int3")
+    torch.testing.assert_close(forced(PlainSampler(model), model, mel, levels), expected, atol=1e-5, rtol=0)
 
 
 def test_generation_feeds_back_what_it_drew():
     """Teacher forcing a model with the samples that it generated finds each of them where its noise says."""
     model = tiny_vocoder()
     mel = torch.rand(3, 80) * 2 - 1
-    wave = np.concatenate(list(Generator(model, "fp32").stream(mel, UNFILTERED, None, 0, seed=5)))
-    labels = torch.from_numpy(audio.mulaw_encode(wave, 9))
-    levels = labels * (2 / 511) - 1
+    levels, labels = map(torch.from_numpy, model.distribution.encode(generate(model, mel, UNFILTERED, None, 0, seed=5)))
     before = torch.cat([torch.zeros(1), levels[:-1]])
     with torch.inference_mode():
         cumulative = model(before[None], pad_mels([mel], 2))[0].softmax(-1).cumsum(-1)
@@ -306,22 +172,22 @@ def without_memory():
     return model
 
 
-@pytest.mark.parametrize("n_frames", [43, 119, 400])
+@pytest.mark.parametrize("n_frames", [43, 119])
 def test_folding_changes_nothing_where_the_past_does_not_matter(n_frames):
     model = without_memory()
     mel = torch.rand(n_frames, 80) * 2 - 1
-    whole = generate_wave(model, mel, UNFILTERED, None, 0, seed=0)
-    folded = generate_wave(model, mel, UNFILTERED, 4000, 400, seed=0)
+    whole = generate(model, mel, UNFILTERED, None, 0, seed=0)
+    folded = generate(model, mel, UNFILTERED, 4000, 400, seed=0)
     assert len(folded) == len(whole) == n_frames * 200
     assert np.isclose(folded, whole, atol=1e-5).mean() > 0.998  # but where the two likeliest classes are as good as equal
 
 
 def test_blocks_of_conditioning_do_not_show(monkeypatch):
     model, mel = tiny_vocoder(), torch.rand(60, 80) * 2 - 1
-    whole = generate_wave(model, mel, FORMAT, 2000, 400, seed=0)
-    monkeypatch.setattr(generate, "BLOCK", 5)
-    monkeypatch.setattr(generate, "SPAN", 3)
-    np.testing.assert_allclose(generate_wave(model, mel, FORMAT, 2000, 400, seed=0), whole, atol=1e-5)
+    whole = generate(model, mel, FORMAT, 2000, 400, seed=0)
+    monkeypatch.setattr(fold, "BLOCK", 5)
+    monkeypatch.setattr(fold, "SPAN", 3)
+    np.testing.assert_allclose(generate(model, mel, FORMAT, 2000, 400, seed=0), whole, atol=1e-5)
 
 
 def test_seams_cannot_be_told_from_elsewhere(speech, trained, monkeypatch):
@@ -329,7 +195,7 @@ def test_seams_cannot_be_told_from_elsewhere(speech, trained, monkeypatch):
     joins = []
     join = fold.join
     monkeypatch.setattr(fold, "join", lambda old, new: joins.append((old, new, join(old, new))) or joins[-1][2])
-    wave = np.concatenate([generate_wave(trained, speech[1], FORMAT, 2000, 600, seed) for seed in range(2)])
+    wave = np.concatenate([generate(trained, speech[1], FORMAT, 2000, 600, seed) for seed in range(2)])
     jumps, powers = [], []
     for old, new, joined in (each for each in joins if len(each[0])):
         faded = np.flatnonzero((joined != old) & (joined != new))
@@ -369,7 +235,7 @@ def test_what_is_loud_is_not_clipped():
     model = tiny_vocoder()
     with torch.no_grad():
         model.output.bias[511] = 1e4  # the highest class, always
-    wave = generate_wave(model, torch.full((2, 80), SILENCE), FORMAT, None, 0, seed=0)
+    wave = generate(model, torch.full((2, 80), SILENCE), FORMAT, None, 0, seed=0)
     assert wave.max() > 5 and np.isfinite(wave).all()  # what the pre-emphasis has taken of a constant
 
 

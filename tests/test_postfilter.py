@@ -1,4 +1,4 @@
-"""The post-filter: noise goes, the voice stays, and a stream is filtered as the whole."""
+"""The post-filter: noise goes, the voice stays, and a stream is filtered like the whole."""
 
 import numpy as np
 import pytest
@@ -9,9 +9,7 @@ from tests.vocoder_data import FORMAT, tiny_vocoder, write_vocoder
 from utils.data import audio
 from utils.models import checkpoint
 from vocoder import inference
-from vocoder.contrast import with_contrast
-from vocoder.periods import average_periods
-from vocoder.postfilter import PostFilter
+from vocoder.postfilter import PostFilter, average_periods, with_contrast
 
 
 def test_contrast_enlarges_formants_and_harmonics_and_leaves_level_tilt_and_mean_power():

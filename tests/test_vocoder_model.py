@@ -11,9 +11,10 @@ from tests.vocoder_data import FORMAT, tiny_vocoder, write_vocoder
 from utils.errors import UserError
 from utils.models import checkpoint
 from vocoder import inference
+from vocoder.config import WaveRNNConfig
 from vocoder.distribution import LogisticMixture, MuLaw
-from vocoder.model import WaveRNNConfig, pad_mels
-from vocoder.published import from_published, published_fold, published_unfold
+from vocoder.model import pad_mels
+from vocoder.published import from_published
 
 # ---- numbers of the published models
 
@@ -33,11 +34,6 @@ def test_published_weights_give_the_published_numbers(published, expected):
     np.testing.assert_allclose(fine, expected["upsampled_mel"], atol=1e-4)
     np.testing.assert_allclose(np.repeat(aux, 200, axis=1), expected["upsampled_aux"], atol=1e-4)
     np.testing.assert_allclose(logits, expected["vocoder_logits"], atol=1e-4)
-
-
-def test_published_folding_gives_the_published_numbers(expected):
-    np.testing.assert_array_equal(published_fold(torch.from_numpy(expected["fold_in"]), 800, 100), expected["fold_800_100"])
-    np.testing.assert_allclose(published_unfold(expected["unfold_in"], 100), expected["unfold_800_100"], atol=1e-9)
 
 
 def test_mu_law_gives_the_published_numbers(expected):
@@ -65,7 +61,7 @@ def test_every_kind_of_checkpoint_loads_and_means_the_same(published, tmp_path):
 @pytest.mark.parametrize(
     ("n_outputs", "sizes"), [(30, {"mode": "MOL", "n_mixtures": 10}), (512, {"bits": 9}), (1024, {"bits": 10})]
 )
-def test_what_published_weights_predict_is_told_from_their_number(n_outputs, sizes):
+def test_the_number_of_outputs_tells_what_published_weights_predict(n_outputs, sizes):
     state = published_state("vocoder")
     for name in ("fc3.weight", "fc3.bias"):
         state[name] = torch.cat([state[name], state[name]])[:n_outputs]
@@ -73,7 +69,7 @@ def test_what_published_weights_predict_is_told_from_their_number(n_outputs, siz
     assert model.config == WaveRNNConfig(**sizes) and model.distribution.n_outputs == n_outputs
 
 
-def test_what_is_no_vocoder_costs_one_line(tmp_path):
+def test_a_file_that_is_no_vocoder_is_an_error_of_one_line(tmp_path):
     whole = write_vocoder(tmp_path / "vocoder.pt", tiny_vocoder())
     (tmp_path / "cut.pt").write_bytes(whole.read_bytes()[:3000])
     checkpoint.save(tmp_path / "encoder.pt", {"format": checkpoint.stage_format("encoder")})
@@ -81,9 +77,12 @@ def test_what_is_no_vocoder_costs_one_line(tmp_path):
     other_hop = dataclasses.replace(FORMAT, hop_length=256)
     write_vocoder(tmp_path / "hop.pt", tiny_vocoder(), other_hop)
     problems = {
-        "missing.pt": "no such vocoder checkpoint", "cut.pt": "cut short", "encoder.pt": "checkpoint of the encoder",
-        "published_encoder.pt": "a fitting vocoder", "hop.pt": "hop_length of 256",
-    }  # fmt: skip
+        "missing.pt": "no such vocoder checkpoint",
+        "cut.pt": "cut short",
+        "encoder.pt": "checkpoint of the encoder",
+        "published_encoder.pt": "a fitting vocoder",
+        "hop.pt": "hop_length of 256",
+    }
     for name, problem in problems.items():
         with pytest.raises(UserError, match=problem) as error:
             inference.load_model(tmp_path / name)
@@ -146,7 +145,7 @@ def test_mu_law_samples_as_often_as_softmax_says():
 
 def test_sampling_never_leaves_the_classes():
     logits = torch.tensor([[-1e4] * 8 + [0.0] + [-1e4] * 7]).expand(2, -1)
-    edges = torch.tensor([[2**-24, 1.0]] * 2)  # the ends of what torch.rand gives, turned around
+    edges = torch.tensor([[2**-24, 1.0]] * 2)  # the ends of 1 - torch.rand
     torch.testing.assert_close(MuLaw(4).sample(logits, edges), torch.full((2,), 8 / 7.5 - 1))
 
 

@@ -65,9 +65,9 @@ def test_batches_hold_everything_once_and_fit_the_memory(speech):
 @pytest.mark.parametrize("n_there", [1, 4])
 def test_killed_and_continued_equals_uninterrupted(n_there, uninterrupted, speech, synthesizer, tmp_path):
     command = [
-        sys.executable, "vocoder_preprocess.py", str(tmp_path), "-s", str(synthesizer), "-i", str(speech.root),
-        "-o", str(tmp_path), "--batch_size", "2", "--cpu", "--skip_existing",
-    ]  # fmt: skip
+        *(sys.executable, "vocoder_preprocess.py", str(tmp_path), "-s", str(synthesizer), "-i", str(speech.root)),
+        *("-o", str(tmp_path), "--batch_size", "2", "--cpu", "--skip_existing"),
+    ]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     running = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL)
     while running.poll() is None and len(list((tmp_path / "mels_gta").glob("*.npy"))) < n_there:

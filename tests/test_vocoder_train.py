@@ -21,10 +21,11 @@ from utils.data.paths import VocoderData, save_npy
 from utils.data.rows import Row, read_rows, write_rows
 from utils.errors import UserError
 from utils.training.average import Average
+from vocoder.config import VocoderTraining
 from vocoder.dataset import CropDataset, CropPlan, collate, even_windows, find_sources
 from vocoder.distribution import LogisticMixture, MuLaw
 from vocoder.inference import Vocoder
-from vocoder.train import VocoderTraining, split
+from vocoder.train import split
 
 STEPS = 24
 ONE_THREAD = os.environ | {"OMP_NUM_THREADS": "1"}
@@ -177,9 +178,9 @@ def test_held_out_utterances_are_never_trained_on(speech):
 
 def command(speech, models, run_id, *arguments):
     return [
-        sys.executable, "vocoder_train.py", run_id, str(speech.root.parent.parent), "-m", str(models), "--cpu", "--no_visdom",
-        "--hparams", TINY, *arguments,
-    ]  # fmt: skip
+        *(sys.executable, "vocoder_train.py", run_id, str(speech.root.parent.parent), "-m", str(models)),
+        *("--cpu", "--no_visdom", "--hparams", TINY, *arguments),
+    ]
 
 
 def train(speech, models, run_id, *arguments):
@@ -288,7 +289,7 @@ def test_a_users_mistake_costs_one_line(speech, tmp_path):
         ("", False): r"synthesized\.txt: not found; make ground-truth-aligned mels with vocoder_preprocess\.py",
         ("rnn_dim=3", True): "nearest: rnn_dims",
         ("upsample_factors=4:4:8", True): "hop_length of 200",
-        ("seq_len=300", True): "no multiple of the hop",
+        ("seq_len=300", True): "no multiple of the hop length",
         ("mode=FLOAT", True): "RAW or MOL",
         ("n_mels=40", True): "40 mel bands",
     }

@@ -10,18 +10,19 @@ import torch
 from synthesizer.model import Tacotron, TacotronConfig
 from synthesizer.text import SYMBOLS
 from utils.data import audio
-from utils.data.audio import MelFormat
+from utils.data.mel_format import MelFormat
 from utils.data.paths import SynthesizerData, save_npy, save_text
 from utils.data.rows import Row, write_rows
 from utils.models import checkpoint
-from vocoder.model import WaveRNN, WaveRNNConfig
+from vocoder.config import WaveRNNConfig
+from vocoder.model import WaveRNN
 
 FORMAT = MelFormat()
 TINY = {"rnn_dims": 24, "fc_dims": 16, "context_dims": 8, "n_context_blocks": 1, "aux_dims": 8}
 TINY_SYNTHESIZER = {
-    "embedding_size": 8, "encoder_prenet": (8, 8), "encoder_size": 8, "encoder_kernels": 2, "decoder_prenet": (8, 8),
-    "attention_size": 8, "decoder_size": 16, "postnet_size": 8, "postnet_kernels": 2,
-}  # fmt: skip
+    **{"embedding_size": 8, "encoder_prenet": (8, 8), "encoder_size": 8, "encoder_kernels": 2, "decoder_prenet": (8, 8)},
+    **{"attention_size": 8, "decoder_size": 16, "postnet_size": 8, "postnet_kernels": 2},
+}
 
 
 def write_speech(samples: Path, root: Path, n_utterances: int = 8) -> SynthesizerData:
@@ -53,7 +54,7 @@ def write_synthesizer(path: Path, mel_format: MelFormat = FORMAT) -> Path:
 
 
 def write_vocoder(path: Path, model: WaveRNN, mel_format: MelFormat = FORMAT) -> Path:
-    """A checkpoint as training writes it, as far as inference reads it."""
+    """A checkpoint as training writes it, with what inference reads."""
     content = {"model": dataclasses.asdict(model.config), "model_state": model.state_dict()}
     return _save(path, "vocoder", content, mel_format)
 

@@ -1,4 +1,4 @@
-"""Short crops of utterances, read from memory-mapped files: mel frames, and the samples that belong to them."""
+"""Short crops of utterances, read from memory-mapped files: mel frames and their samples."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from utils.data import audio
-from utils.data.audio import MelFormat
+from utils.data.mel_format import MelFormat
 from utils.data.paths import SynthesizerData, VocoderData
 from utils.data.rows import Row, read_rows, rows_with_files
 from utils.errors import UserError
@@ -24,7 +24,7 @@ class Batch(NamedTuple):
 
     mel: Tensor  # (B, pad + frames + pad, n_mels), in [-1, 1]
     levels: Tensor  # (B, N) the sample before each target
-    targets: Tensor  # (B, N) what the distribution's loss takes
+    targets: Tensor  # (B, N) for the distribution's loss
 
 
 class Sources(NamedTuple):
@@ -36,15 +36,15 @@ class Sources(NamedTuple):
 
 
 def find_sources(synthesizer: SynthesizerData, vocoder: VocoderData, ground_truth: bool, crop: int, hop: int) -> Sources:
-    """The utterances to train on: with ground-truth-aligned mels, or (`ground_truth`) with the true ones.
+    """The utterances to train on, with ground-truth-aligned mels, or with `ground_truth` with true ones.
 
-    Rows whose files are gone, disagree with each other or are shorter than `crop` frames are left out, counted and named.
-    Raises UserError when the list is missing or nothing is left.
+    Rows whose files are missing, disagree or are shorter than `crop` frames are left out and counted. Raises UserError when the
+    list is missing or nothing is left.
     """
     path = synthesizer.manifest if ground_truth else vocoder.manifest
     if not ground_truth and not path.is_file():
-        raise UserError(f"{path}: not found; make ground-truth-aligned mels with vocoder_preprocess.py, or train on true mels "
-                        "with --ground_truth")  # fmt: skip
+        other = "or train on true mels with --ground_truth"
+        raise UserError(f"{path}: not found; make ground-truth-aligned mels with vocoder_preprocess.py, {other}")
     mel_dir = synthesizer.mels_dir if ground_truth else vocoder.mels_gta_dir
     rows = rows_with_files(read_rows(path), mel=mel_dir, audio=synthesizer.audio_dir)
     sources = Sources([], synthesizer.audio_dir, mel_dir)
@@ -66,7 +66,7 @@ def find_sources(synthesizer: SynthesizerData, vocoder: VocoderData, ground_trut
 
 
 def _inconsistency(row: Row, sources: Sources, hop: int) -> str | None:
-    """What is wrong with the lengths of an utterance; opens the files but reads only their headers."""
+    """What is wrong with the lengths of an utterance, if anything. Reads only the headers of its files."""
     mel_path, audio_path = sources.mel_dir / row.mel, sources.audio_dir / row.audio
     try:
         n_frames = len(np.load(mel_path, mmap_mode="r"))
@@ -85,13 +85,13 @@ Window = tuple[int, int]  # utterance, first frame
 
 
 class CropPlan:
-    """plan(step) -> for each crop the windows to choose from, as CropDataset does: the first that is not quiet, else the last.
+    """plan(step) -> for each crop of a batch the candidate windows, of which CropDataset takes the first that is not quiet.
 
-    Every window of every utterance is as likely as any other, drawn with replacement. A share `quiet_kept` of the crops has
-    a single window to choose from, so that this share of the quiet ones stays.
+    Windows are drawn with replacement, and all windows of all utterances are equally likely. A share `quiet_kept` of the crops
+    has only one candidate, so that this share of the quiet windows is kept.
     """
 
-    N_WINDOWS = 4  # of the other crops
+    N_WINDOWS = 4  # candidates of the other crops
 
     def __init__(
         self,
@@ -103,7 +103,7 @@ class CropPlan:
         world_size: int = 1,
         quiet_kept: float = 1.0,
     ) -> None:
-        self.ends = np.cumsum(np.asarray(n_frames) - crop + 1)  # windows of the utterances up to and with each
+        self.ends = np.cumsum(np.asarray(n_frames) - crop + 1)  # number of windows up to and including each utterance
         self.batch_size, self.seed, self.rank, self.world_size = batch_size, seed, rank, world_size
         self.quiet_kept = quiet_kept
 
@@ -115,21 +115,21 @@ class CropPlan:
         return [self.windows(numbers[:count]) for numbers, count in zip(drawn[mine], counts[mine], strict=True)]
 
     def windows(self, numbers: np.ndarray) -> list[Window]:
-        """Windows by number, counted through all utterances."""
+        """Windows by their number, counted over all utterances."""
         utterances = np.searchsorted(self.ends, numbers, side="right")
         starts = np.concatenate([[0], self.ends[:-1]])[utterances]
         return list(zip(utterances.tolist(), (numbers - starts).tolist(), strict=True))
 
 
 def even_windows(plan: CropPlan, n: int) -> list[Window]:
-    """At most n windows, the same every time, spread evenly over all there are."""
+    """At most n windows, evenly spread over all there are, the same every time."""
     total = int(plan.ends[-1])
     return plan.windows(np.linspace(0, total - 1, min(n, total)).astype(np.int64))
 
 
 class CropDataset(Dataset):
-    """dataset[windows to choose from] -> Batch of one crop without its batch axis. A window is quiet when the level of its
-    audio, the square root of the mean square, is under quiet_db decibels of full scale."""
+    """dataset[candidate windows] -> Batch of one crop, without the batch axis: the first window that is not quiet, or else the
+    last. Quiet means that the root mean square of the audio is under quiet_db decibels of full scale."""
 
     def __init__(
         self,
@@ -150,7 +150,7 @@ class CropDataset(Dataset):
         return self.at(*next((window for window in windows[:-1] if not self.is_quiet(*window)), windows[-1]))
 
     def is_quiet(self, utterance: int, first: int) -> bool:
-        """Whether there is next to nothing to hear in the window that begins with frame `first`."""
+        """Whether the window that begins with frame `first` is quiet."""
         hop = self.mel_format.hop_length
         wave = np.load(self.sources.audio_dir / self.sources.rows[utterance].audio, mmap_mode="r")
         crop = audio.from_int16(wave[first * hop : (first + self.crop) * hop])
@@ -168,7 +168,7 @@ class CropDataset(Dataset):
         return Batch(*map(torch.from_numpy, (mel, levels[:-1], targets[1:])))
 
     def utterance(self, index: int, max_frames: int) -> tuple[np.ndarray, np.ndarray]:
-        """The beginning of an utterance: normalised mel (T, n_mels), and its wave (T hop,) as a listener knows it."""
+        """The beginning of an utterance: normalised mel (T, n_mels), and its wave (T hop,) without pre-emphasis."""
         row = self.sources.rows[index]
         n_frames = min(max_frames, row.n_frames)
         mel = np.load(self.sources.mel_dir / row.mel, mmap_mode="r")
@@ -177,7 +177,7 @@ class CropDataset(Dataset):
 
 
 def preemphasized(wave: np.ndarray, start: int, end: int, coefficient: float) -> np.ndarray:
-    """Samples [start, end) of the pre-emphasised int16 wave, float32 in [-1, 1]. Before the first sample there is silence."""
+    """Samples [start, end) of the pre-emphasised int16 wave, float32 in [-1, 1]; silence before the first."""
     first = start - 1  # each sample needs the one before it
     raw = audio.from_int16(wave[max(0, first) : end])
     raw = np.pad(raw, (max(0, -first), 0))
@@ -185,12 +185,12 @@ def preemphasized(wave: np.ndarray, start: int, end: int, coefficient: float) ->
 
 
 def normalized(mel: np.ndarray, start: int, end: int, max_abs: float) -> np.ndarray:
-    """Frames [start, end) of a stored mel (T, n_mels), float32 in [-1, 1]; beyond its ends there is silence."""
+    """Frames [start, end) of a stored mel (T, n_mels), float32 in [-1, 1]; silence beyond its ends."""
     missing = (max(0, -start), max(0, end - len(mel)))
     frames = mel[max(0, start) : end].astype(np.float32) / max_abs
     return np.pad(frames, (missing, (0, 0)), constant_values=SILENCE)
 
 
 def collate(crops: list[Batch]) -> Batch:
-    """Crops of one length -> Batch."""
+    """Crops of the same length -> Batch."""
     return Batch(*(torch.stack(parts) for parts in zip(*crops, strict=True)))

@@ -1,7 +1,7 @@
 """What WaveRNN predicts about the next sample: a mu-law class (RAW), or a mixture of logistics (MOL).
 
-Both speak of *levels*: the numbers in [-1, 1] that the network reads as its previous sample. Both draw with uniform
-numbers that the caller brings, so that a seed fixes the audio and nothing is built inside the generation loop.
+A *level* is a sample as the network reads it, a number in [-1, 1]. The caller passes the uniform random numbers, so that a
+seed fixes the audio.
 """
 
 import math
@@ -12,11 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from utils.data import audio
-
 
 class Distribution(Protocol):
-    """n_outputs: numbers that the network's last layer gives for one sample."""
+    """n_outputs: outputs of the network for one sample."""
 
     n_outputs: int
 
@@ -34,19 +32,22 @@ class Distribution(Protocol):
 
 
 class MuLaw:
-    """2^bits classes on a mu-law scale; levels are the class numbers stretched over [-1, 1]."""
+    """2^bits classes on a mu-law scale, mu = 2^bits - 1; levels are the class numbers scaled to [-1, 1]."""
 
     def __init__(self, bits: int):
-        self.bits = bits
         self.n_outputs = 2**bits
 
     def encode(self, wave: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        labels = audio.mulaw_encode(wave, self.bits)
-        return (labels * (2 / (self.n_outputs - 1)) - 1).astype(np.float32), labels
+        mu = self.n_outputs - 1
+        companded = np.sign(wave) * np.log1p(mu * np.abs(wave)) / np.log1p(mu)
+        labels = np.clip(np.floor((companded + 1) / 2 * mu + 0.5), 0, mu).astype(np.int64)
+        return (labels * (2 / mu) - 1).astype(np.float32), labels
 
     def decode(self, levels: np.ndarray) -> np.ndarray:
-        labels = np.rint((levels + 1.0) * ((self.n_outputs - 1) / 2)).astype(np.int64)
-        return audio.mulaw_decode(labels, self.bits)
+        mu = self.n_outputs - 1
+        labels = np.rint((levels + 1.0) * (mu / 2))
+        companded = 2 * labels.astype(np.float64) / mu - 1
+        return (np.sign(companded) * ((1 + mu) ** np.abs(companded) - 1) / mu).astype(np.float32)
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         return F.cross_entropy(outputs.flatten(0, 1).float(), targets.flatten())
@@ -57,8 +58,8 @@ class MuLaw:
 
 
 class LogisticMixture:
-    """A mixture of logistic densities over the wave itself, made discrete in 2^16 steps for the loss (Salimans 2017,
-    PixelCNN++, section 2.1). The outputs are n weights (logits), n means and n logarithms of scales."""
+    """A mixture of logistic densities over the wave itself, discretised in 2^16 steps for the loss (Salimans et al. 2017,
+    PixelCNN++, section 2.1). The outputs are n weights (logits), n means and n log scales."""
 
     min_log_scale = math.log(1e-14)
     half_step = 1 / (2**16 - 1)
@@ -80,12 +81,12 @@ class LogisticMixture:
         target = targets.unsqueeze(-1)  # (B, T, 1)
         offset = (target - means) * torch.exp(-log_scales)
         half = self.half_step * torch.exp(-log_scales)
-        below, above = offset - half, offset + half  # the borders of the target's step, in scales from the mean
+        below, above = offset - half, offset + half  # edges of the target's step, in scales from the mean
         mass = torch.sigmoid(above) - torch.sigmoid(below)
-        # a step so far out that its mass underflows is the density at its middle times the width
+        # far from the mean the mass underflows: there it is the density in the middle of the step times its width
         density = offset - log_scales - 2 * F.softplus(offset) + math.log(2 * self.half_step)
         inner = torch.where(mass > 1e-5, torch.log(mass.clamp(min=1e-12)), density)
-        # the first and the last step reach to minus and plus infinity
+        # the first and the last step extend to minus and plus infinity
         outer = torch.where(target < -0.999, F.logsigmoid(above), -F.softplus(below))
         log_mass = torch.where(target.abs() > 0.999, outer, inner)
         return -torch.logsumexp(F.log_softmax(weights, dim=-1) + log_mass, dim=-1).mean()
@@ -100,12 +101,12 @@ class LogisticMixture:
 
 
 def inverse_cdf(logits: Tensor, uniform: Tensor) -> Tensor:
-    """Classes drawn from softmax(logits (B, C)) by uniform numbers (B,) in (0, 1] -> int64 (B,)"""
-    cumulative = (logits - logits.amax(-1, keepdim=True)).exp_().cumsum_(-1)  # not divided by its last entry
+    """Draw classes from softmax(logits (B, C)) with uniform numbers (B,) in (0, 1] -> int64 (B,)"""
+    cumulative = (logits - logits.amax(-1, keepdim=True)).exp_().cumsum_(-1)  # not normalised
     threshold = uniform * cumulative[:, -1]
     return (cumulative < threshold.unsqueeze(-1)).sum(-1)
 
 
 def distribution(mode: str, bits: int, n_mixtures: int) -> Distribution:
-    """RAW or MOL by name."""
+    """The distribution called RAW or MOL."""
     return MuLaw(bits) if mode == "RAW" else LogisticMixture(n_mixtures)

@@ -1,24 +1,40 @@
-"""Long speech as many short folds that are generated side by side, and back to one wave.
+"""Mel -> wave: long speech as many short folds, which are generated side by side and joined to one wave.
 
 fold 0  |-------------------------------------|
 fold 1                               |------------------------------ ...
                                      | warm-up | join |
 
-The end of a fold is generated twice. In the first two thirds of what is shared the state of the new fold, which knows
-nothing of the past, settles; in the last third the wave goes over from one to the other, where that is heard least.
+The overlap of two folds is generated twice. In its first two thirds the new fold, which knows nothing of the past, warms up; in
+the last third the wave crosses from the old fold to the new one, where that is heard least.
 """
 
 import itertools
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
+import scipy.signal
+import torch
+from torch import Tensor
+from torch.nn import functional as F
 
-TARGET = 8000  # samples of a fold unless told otherwise, and what it shares with the next
-OVERLAP = 600
-FIRST = 6  # frames of the folds that a stream begins with, so that it is heard at once
-PACE = 0.3  # steps that are made while a sample is played: what a group may take while the one before is heard
+from utils.data.audio import output_filter
+from utils.data.mel_format import MelFormat
+from vocoder.model import WaveRNN, pad_mels
+from vocoder.sampling import Sampler, margin
+
+Progress = Callable[[int, int, int, float], None]  # samples done, samples in all, folds side by side, speed in kHz
+
+FIRST = 6  # frames of the first folds of a stream, which should be heard at once
+PACE = 0.3  # steps that are surely made while a sample is played: a group must be ready when the one before has been heard
 LONGEST_FADE = 80  # samples
+BLOCK = 32  # frames of each fold whose conditioning is computed at once
+SPAN = 8  # frames between two reports of the progress, at which threads wait for each other
+
+
+# ---- where folds begin and end
 
 
 class Fold(NamedTuple):
@@ -30,11 +46,10 @@ class Fold(NamedTuple):
 
 
 def plan(loudness: np.ndarray, target: int, overlap: int, width: int) -> list[list[Fold]]:
-    """Groups of up to `width` folds, generated side by side, one group after another, for a mel of loudness (T,).
+    """Groups of up to `width` folds for a mel of loudness (T,). The folds of a group are generated side by side.
 
-    The first group is small and its folds are short; from group to group they grow, to about `target` frames. They share
-    up to `overlap` frames with the one before, and are cut a little sooner or later than even parts would be, where the
-    speech is quiet.
+    The first group is small and its folds are short; later ones grow, to about `target` frames a fold. A fold shares up to
+    `overlap` frames with the one before, and is cut where the speech is quiet, a little before or after the even cut.
     """
     edges, lengths, group_sizes = [0], [], []
     for n_folds, n_frames in _groups(len(loudness), target, overlap, width):
@@ -51,7 +66,7 @@ def plan(loudness: np.ndarray, target: int, overlap: int, width: int) -> list[li
 
 
 def _groups(n_frames: int, target: int, overlap: int, width: int) -> Iterator[tuple[int, int]]:
-    """Folds, and frames that they are for, of each group."""
+    """The number of folds of each group, and of frames that they cover."""
     shortest = length = min(FIRST, target)
     n_folds = max(1, width // 2)  # fewer rows, faster steps
     while n_frames:
@@ -63,22 +78,25 @@ def _groups(n_frames: int, target: int, overlap: int, width: int) -> Iterator[tu
 
 
 def _quietest(loudness: np.ndarray, edge: int, overlap: int, slack: int) -> int:
-    """The edge within `slack` frames whose fold would be joined where it is quietest."""
+    """The edge within `slack` frames at which the join would be quietest."""
     candidates = range(max(1, edge - slack), min(len(loudness) - 1, edge + slack) + 1)
     heard = [loudness[at + warm_up(overlap) : at + max(overlap, 1)].mean() for at in candidates]
     return candidates[int(np.argmin(heard))] if heard else edge
 
 
 def warm_up(overlap: int) -> int:
-    """How much of what two folds share (frames or samples) is the new one's warm-up; at least one is left for the join."""
+    """The part of an overlap (frames or samples) that is warm-up; at least one is left for the join."""
     return overlap * 2 // 3
 
 
-def join(old: np.ndarray, new: np.ndarray) -> np.ndarray:
-    """Two versions (n,) of the same stretch, of which `new` is warming up at first, -> one (n,).
+# ---- joining folds
 
-    What follows is searched for the few milliseconds in which the two differ least: where it is quiet, or where the
-    waves happen to agree. Gains follow from how far they agree, so that the power stays what it is.
+
+def join(old: np.ndarray, new: np.ndarray) -> np.ndarray:
+    """Two versions (n,) of the overlap -> one (n,).
+
+    After the warm-up of `new`, they are crossfaded in the few milliseconds in which they differ least: where it is quiet, or
+    where the waves happen to agree. The gains depend on how well they agree, so that the power is kept.
     """
     settled = warm_up(len(old))
     fade = min(LONGEST_FADE, len(old) - settled)
@@ -95,14 +113,100 @@ def join(old: np.ndarray, new: np.ndarray) -> np.ndarray:
 
 
 class Joiner:
-    """Joins folds as they come, and keeps the end of each back until its successor is there."""
+    """Joins folds as they come; the end of each is held back until the next one is there."""
 
     def __init__(self) -> None:
         self._end = np.zeros(0, np.float32)
 
     def add(self, wave: np.ndarray, kept: int) -> np.ndarray:
-        """The wave of the next fold, the last `kept` samples of which the one after it repeats -> what is settled."""
+        """The wave of the next fold, whose last `kept` samples overlap the one after -> the samples that are final."""
         shared = len(self._end)
         whole = np.concatenate([join(self._end, wave[:shared]), wave[shared:]])
         self._end = whole[len(whole) - kept :]
         return whole[: len(whole) - kept]
+
+
+# ---- generating
+
+
+class Generator:
+    """Generates speech with a model and a sampler made for it. After a change of the weights, make both anew."""
+
+    def __init__(self, model: WaveRNN, sampler: Sampler):
+        self.model, self._sampler = model, sampler
+        self._margin = margin(model.config)
+        self._lock = threading.Lock()  # the sampler holds one group of folds: other streams wait
+
+    def stream(
+        self,
+        mel: Tensor,
+        mel_format: MelFormat,
+        target: int | None,
+        overlap: int,
+        seed: int,
+        progress: Progress | None = None,
+    ) -> Iterator[np.ndarray]:
+        """mel (T, n_mels), normalised -> float32 waves, one for each group of folds, T hop samples in all.
+
+        target: samples of a fold, about, or None for a single fold; overlap: samples that neighbours share; both are rounded
+        up to whole frames. The random numbers of a fold depend on the seed alone.
+        """
+        hop, pad = self.model.config.hop_length, self.model.config.pad
+        groups = [[Fold(0, len(mel), 0)]]
+        if target is not None:
+            groups = plan(mel.mean(-1).cpu().numpy(), -(-target // hop), -(-overlap // hop), self._sampler.width)
+        outside = self._margin - pad
+        padded = F.pad(pad_mels([mel], pad)[0], (0, 0, outside, outside + BLOCK))  # zeros, as convolutions pad in training
+        report = _Report(progress, len(mel) * hop, sum(fold.stop - fold.start for group in groups for fold in group))
+        seeds, joiner, sections = np.random.SeedSequence(seed % 2**64), Joiner(), output_filter(mel_format)
+        filter_state = np.zeros((len(sections), 2))
+        overlaps = iter([*(fold.overlap for group in groups for fold in group), 0][1:])  # of each fold with the next one
+        for group in groups:
+            noise = [np.random.default_rng(fold_seed) for fold_seed in seeds.spawn(len(group))]
+            with self._lock:
+                levels = self._generate(padded, group, noise, report)
+            wave = np.concatenate([joiner.add(self.model.distribution.decode(part), next(overlaps) * hop) for part in levels])
+            wave, filter_state = scipy.signal.sosfilt(sections, wave, zi=filter_state)
+            yield wave.astype(np.float32)
+
+    @torch.inference_mode()
+    def _generate(
+        self, padded: Tensor, group: list[Fold], noise: list[np.random.Generator], report: "_Report"
+    ) -> list[np.ndarray]:
+        """Levels ((stop - start) hop,) of each fold of a group. The sampler's rows are sorted by length, the longest first, so
+        that the folds still busy are its first rows."""
+        hop = self.model.config.hop_length
+        lengths = np.array([fold.stop - fold.start for fold in group])
+        order = np.argsort(-lengths, kind="stable")
+        starts = torch.tensor([group[row].start for row in order])
+        window = torch.arange(BLOCK + 2 * self._margin)
+        self._sampler.start(len(group))
+        pieces: list[list[np.ndarray]] = [[] for _ in group]
+        t = 0
+        while t < lengths.max():
+            busy = order[: np.count_nonzero(lengths > t)]
+            place = t % BLOCK
+            if place == 0:  # a block at a time, so that memory does not grow with the speech
+                self._sampler.load(padded[starts[: len(busy), None] + t + window])
+            span = min(SPAN, BLOCK - place, lengths[busy[-1]] - t)  # until a fold ends
+            uniform = np.stack([1 - noise[row].random((span * hop, 2), dtype=np.float32) for row in busy])  # in (0, 1]
+            for row, samples in zip(busy, self._sampler.frames(place, uniform), strict=True):
+                pieces[row].append(samples)
+            report(span * len(busy), len(group))
+            t += span
+        return [np.concatenate(piece) for piece in pieces]
+
+
+class _Report:
+    """Reports the progress in samples of the finished wave, though those of overlaps are generated twice."""
+
+    def __init__(self, progress: Progress | None, n_samples: int, n_frames: int) -> None:
+        self._progress, self._n_samples, self._n_frames = progress, n_samples, n_frames
+        self._done = 0
+        self._start = time.perf_counter()
+
+    def __call__(self, n_frames: int, n_folds: int) -> None:
+        self._done += n_frames
+        if self._progress is not None:
+            done = self._n_samples * self._done // self._n_frames
+            self._progress(done, self._n_samples, n_folds, done / (time.perf_counter() - self._start) / 1000)

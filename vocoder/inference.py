@@ -4,27 +4,44 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
-from utils.data.audio import MelFormat
+from utils.data.mel_format import MelFormat
 from utils.errors import UserError
 from utils.models import checkpoint
-from vocoder.fold import OVERLAP, TARGET
-from vocoder.generate import Generator, Progress
-from vocoder.model import WaveRNN, WaveRNNConfig, check_sizes
+from utils.models.holder import Holder
+from vocoder import accelerate
+from vocoder.config import OVERLAP, TARGET, WaveRNNConfig, check_sizes
+from vocoder.fold import Generator, Progress
+from vocoder.model import WaveRNN
 from vocoder.postfilter import PostFilter
 from vocoder.published import own_content
+
+
+class AnyVocoder(Protocol):
+    """All that the demo asks of a vocoder, so that another one can take the place of Vocoder."""
+
+    mel_format: MelFormat  # of the mels that it reads
+
+    def infer_waveform(self, mel: np.ndarray, **options: Any) -> np.ndarray:
+        """mel (n_mels, T), in [-max_abs, max_abs] of its format -> float32 wave (T hop_length,) at mel_format.sample_rate.
+
+        The options are Vocoder's: target, overlap and seed among others. A vocoder may ignore them.
+        """
+
+    def stream_waveform(self, mel: np.ndarray, **options: Any) -> Iterator[np.ndarray]:
+        """The same wave in pieces (n,), each given as soon as it is made."""
 
 
 class Vocoder:
     """A trained WaveRNN and the mel format that it reads. Loads this project's checkpoints, the published file with or
     without its optimizer, and a bare state dict; raises UserError for anything else.
 
-    precision: of the products while generating. "fp32"; "bf16", about twice as fast and the same to the ear, on CPUs that
-    have it; "auto", what is fastest here.
+    precision: "fp32"; "bf16" on CPUs that have it, about twice as fast and the same to the ear; "auto", the faster one.
     """
 
     def __init__(self, path: Path, device: str | torch.device | None = None, precision: str = "auto") -> None:
@@ -51,13 +68,14 @@ class Vocoder:
         progress_callback: Progress | None = None,
         seed: int | None = None,
     ) -> np.ndarray:
-        """mel (n_mels, T), T from 1 up -> float32 wave (T hop_length,) at mel_format.sample_rate, de-emphasised.
+        """mel (n_mels, T), T >= 1 -> float32 wave (T hop_length,) at mel_format.sample_rate, de-emphasised.
 
-        normalize: the mel lies in [-max_abs, max_abs] of its format, as the synthesizer gives it; else in [-1, 1] already.
-        batched: cut into folds, shorter ones first and then of about `target` samples, that overlap by up to `overlap` and
-        are generated side by side: ten times faster. progress_callback(samples done, samples in all, folds side by side,
-        kHz) is called after each frame; without it a bar is drawn on a terminal. A seed makes the samples repeatable.
-        Raises ValueError for a mel of another shape or with values that are not finite.
+        normalize: the mel lies in [-max_abs, max_abs] of its format, as the synthesizer makes it; else in [-1, 1] already.
+        batched: generate folds of about `target` samples side by side, the first ones shorter, which overlap by up to
+        `overlap` samples: ten times as fast. progress_callback(samples done, samples in all, folds side by side, kHz) is called
+        whenever all folds have moved on by up to eight frames; without it a terminal shows a bar. With a seed, the same call
+        gives the same samples.
+        Raises ValueError for a mel of another shape, or with values that are not finite.
         """
         frames = self._frames(mel, normalize)
         return np.concatenate(list(self._stream(frames, target if batched else None, overlap, progress_callback, seed)))
@@ -72,19 +90,18 @@ class Vocoder:
         progress_callback: Progress | None = None,
         seed: int | None = None,
     ) -> Iterator[np.ndarray]:
-        """As infer_waveform, in float32 pieces of up to `chunk` samples, the first of which is there at once: while it is
-        played, a thread generates the next ones. One after another they are what infer_waveform gives with the same seed.
-        """
+        """The wave of infer_waveform with the same seed, in float32 pieces of up to `chunk` samples. The first comes at once;
+        while a piece is played, a thread generates the next ones."""
         if chunk < 1:
-            raise ValueError(f"a chunk holds at least one sample, not {chunk}")
+            raise ValueError(f"chunk must be at least 1 sample, not {chunk}")
         waves = self._stream(self._frames(mel, normalize), target, overlap, progress_callback, seed)
-        return (wave[i : i + chunk] for wave in _ahead(waves) for i in range(0, len(wave), chunk))
+        return (wave[i : i + chunk] for wave in _prefetched(waves) for i in range(0, len(wave), chunk))
 
     def _frames(self, mel: np.ndarray, normalize: bool) -> torch.Tensor:
-        """A mel as the caller has it -> (T, n_mels) as the model wants it."""
+        """The caller's mel -> (T, n_mels) as the model reads it."""
         mel = np.asarray(mel, dtype=np.float32)
         if mel.ndim != 2 or mel.shape[0] != self.mel_format.n_mels or mel.shape[1] == 0:
-            raise ValueError(f"a mel of shape ({self.mel_format.n_mels}, T) with T > 0 is needed, not {mel.shape}")
+            raise ValueError(f"a mel has the shape ({self.mel_format.n_mels}, T) with T > 0, not {mel.shape}")
         if not np.isfinite(mel).all():
             raise ValueError("the mel holds values that are not finite")
         return torch.from_numpy(mel.T / self.mel_format.max_abs if normalize else mel.T.copy()).to(self.device)
@@ -102,10 +119,10 @@ class Vocoder:
 
     @cached_property
     def _generator(self) -> Generator:
-        return Generator(self.model, self.precision)
+        return Generator(self.model, accelerate.sampler(self.model, self.precision))
 
     def check_mel_format(self, mel_format: MelFormat) -> None:
-        """Raises UserError, showing both formats, when mels of this format are not what the vocoder was trained on."""
+        """Raises UserError, showing both formats, when the vocoder was trained on mels of another format."""
         if mel_format != self.mel_format:
             raise UserError(
                 f"{self.path}: the vocoder reads other mels than the synthesizer makes; use models trained on the same format. "
@@ -113,8 +130,8 @@ class Vocoder:
             )
 
 
-def _ahead(items: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
-    """The same items; the next one is made in a thread while the last one is used."""
+def _prefetched(items: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+    """The same items; a thread makes the next one while the last one is used."""
     with ThreadPoolExecutor(1) as pool:
         following = pool.submit(next, items, None)
         while (item := following.result()) is not None:
@@ -143,34 +160,21 @@ class _Bar:
         self._bar.update(done - self._bar.n)
 
 
-class _Holder:
-    """The vocoder that the functions of this module share, as notebooks expect."""
+# ---- as notebooks use it: functions that share one vocoder
 
-    def __init__(self) -> None:
-        self._vocoder: Vocoder | None = None
-
-    def load_model(
-        self, path: Path, verbose: bool = True, device: str | torch.device | None = None, precision: str = "auto"
-    ) -> None:
-        """Load a checkpoint, on the GPU if there is one; precision: see Vocoder."""
-        self._vocoder = Vocoder(path, device, precision)
-        if verbose:
-            print(f"vocoder: {path}, trained to step {self._vocoder.step}, on {self._vocoder.device}")
-
-    def is_loaded(self) -> bool:
-        """Whether load_model was called."""
-        return self._vocoder is not None
-
-    @property
-    def vocoder(self) -> Vocoder:
-        if self._vocoder is None:
-            raise RuntimeError("no vocoder is loaded: call load_model(path) first")
-        return self._vocoder
+_holder = Holder[Vocoder]("vocoder")
 
 
-_holder = _Holder()
-load_model = _holder.load_model
-is_loaded = _holder.is_loaded
+def load_model(path: Path, verbose: bool = True, device: str | torch.device | None = None, precision: str = "auto") -> None:
+    """Load a checkpoint, on the GPU if there is one; precision as for Vocoder."""
+    _holder.model = Vocoder(path, device, precision)
+    if verbose:
+        print(f"vocoder: {path}, trained to step {_holder.model.step}, on {_holder.model.device}")
+
+
+def is_loaded() -> bool:
+    """Whether load_model was called."""
+    return _holder.is_loaded
 
 
 def infer_waveform(
@@ -183,7 +187,7 @@ def infer_waveform(
     seed: int | None = None,
 ) -> np.ndarray:
     """Vocoder.infer_waveform of the loaded model: (n_mels, T) -> float32 wave at 16 kHz."""
-    return _holder.vocoder.infer_waveform(mel, normalize, batched, target, overlap, progress_callback, seed)
+    return _holder.model.infer_waveform(mel, normalize, batched, target, overlap, progress_callback, seed)
 
 
 def stream_waveform(
@@ -195,10 +199,10 @@ def stream_waveform(
     progress_callback: Progress | None = None,
     seed: int | None = None,
 ) -> Iterator[np.ndarray]:
-    """Vocoder.stream_waveform of the loaded model: (n_mels, T) -> pieces of the wave, as soon as they are there."""
-    return _holder.vocoder.stream_waveform(mel, chunk, normalize, target, overlap, progress_callback, seed)
+    """Vocoder.stream_waveform of the loaded model: (n_mels, T) -> pieces of the wave as they are made."""
+    return _holder.model.stream_waveform(mel, chunk, normalize, target, overlap, progress_callback, seed)
 
 
 def check_mel_format(mel_format: MelFormat) -> None:
     """Vocoder.check_mel_format of the loaded model."""
-    _holder.vocoder.check_mel_format(mel_format)
+    _holder.model.check_mel_format(mel_format)

@@ -1,6 +1,6 @@
-"""Ground-truth-aligned mels: what the synthesizer answers when it is led along the true frames (1712.05884, section 3.3).
+"""Ground-truth-aligned mels: what the synthesizer predicts with teacher forcing (1712.05884, section 3.3).
 
-A vocoder trained on them learns to speak from mels with the synthesizer's flaws, in step with true audio.
+They are aligned with the true audio and have the synthesizer's flaws, which the vocoder so learns to make up for.
 """
 
 import dataclasses
@@ -16,25 +16,11 @@ import torch
 from tqdm import tqdm
 
 from synthesizer.inference import Synthesizer
-from utils.config import check_at_least, override, parse_overrides
+from utils.config import override, parse_overrides
 from utils.data.paths import SynthesizerData, VocoderData, remove_leftovers, save_npy, save_text, sha256
 from utils.data.rows import Row, format_row, read_mel_format, read_rows, rows_with_content, rows_with_files, write_rows
 from utils.errors import UserError
-
-PRECISIONS = ("auto", "fp32", "bf16", "fp16")
-
-
-@dataclasses.dataclass(frozen=True)
-class GtaSettings:
-    """What --hparams can change."""
-
-    max_frames: int = 8000  # mel frames of a batch, padding included: bounds its memory
-    precision: str = "auto"  # bf16 where the hardware multiplies in it; on a GPU also fp16
-
-    def __post_init__(self) -> None:
-        if self.precision not in PRECISIONS:
-            raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, not {self.precision}")
-        check_at_least(self, 1, "max_frames")
+from vocoder.config import GtaSettings
 
 
 def preprocess(
@@ -46,17 +32,17 @@ def preprocess(
     cpu: bool = False,
     hparams: str = "",
 ) -> None:
-    """Write mels_gta/ and then synthesized.txt, with a row for every utterance of train.txt whose files are there.
+    """Write mels_gta/ and then synthesized.txt, with a row for every utterance of train.txt whose files exist.
 
-    A batch is made of the same utterances with the same random numbers every time, and made again unless all of it exists:
-    an interrupted run continued with `skip_existing` ends with the same bytes as one that was not interrupted.
+    A batch holds the same utterances and uses the same random numbers every time. With `skip_existing` a batch is made again
+    unless all of it exists, so an interrupted run that is continued ends with the same bytes as one that was not.
     """
     (settings,) = override(parse_overrides(hparams), GtaSettings())
     source, out = SynthesizerData(in_dir), VocoderData(out_dir)
     rows = rows_with_files(read_rows(source.manifest), mel=source.mels_dir, embed=source.embeds_dir)
     rows = rows_with_content(rows, source.manifest)
     synthesizer = Synthesizer(synthesizer_path, "cpu" if cpu else None, precision=settings.precision)
-    settings = dataclasses.replace(settings, precision=synthesizer.precision)  # auto is not the same everywhere
+    settings = dataclasses.replace(settings, precision=synthesizer.precision)  # auto depends on the machine
     _check_formats(synthesizer, synthesizer_path, source)
     _prepare(out, _fingerprint(synthesizer_path, rows, batch_size, settings), skip_existing)
     with tqdm(total=len(rows), desc="GTA mels", unit="utterance", dynamic_ncols=True) as bar:
@@ -81,17 +67,19 @@ def _fingerprint(synthesizer_path: Path, rows: list[Row], batch_size: int, setti
 
 
 def _prepare(out: VocoderData, fingerprint: dict[str, Any], skip_existing: bool) -> None:
-    """Forget what an earlier run made, or with skip_existing make sure that it was made from the same."""
+    """Delete what an earlier run made, or with skip_existing check that it was made from the same."""
     remove_leftovers(out.root)
     made_from = out.mels_gta_dir / "made_from.json"
     text = json.dumps(fingerprint, indent=2) + "\n"
     if skip_existing and made_from.is_file():
         if (found := made_from.read_text(encoding="utf-8")) != text:
             changed = ", ".join(name for name, value in fingerprint.items() if f'"{name}": {json.dumps(value)}' not in found)
-            raise UserError(f"{out.mels_gta_dir}: an earlier run made these mels from something else ({changed} changed); "
-                            "leave --skip_existing out to make all of them anew")  # fmt: skip
+            raise UserError(
+                f"{out.mels_gta_dir}: an earlier run made these mels from something else ({changed} changed); "
+                "leave --skip_existing out to make all of them anew"
+            )
         return
-    out.manifest.unlink(missing_ok=True)  # first: without them the mels count for nothing
+    out.manifest.unlink(missing_ok=True)  # first, as the mels are of no use without it
     made_from.unlink(missing_ok=True)
     for stale in out.mels_gta_dir.glob("mel-*.npy"):
         stale.unlink()
@@ -99,9 +87,9 @@ def _prepare(out: VocoderData, fingerprint: dict[str, Any], skip_existing: bool)
 
 
 def cut_batches(rows: Sequence[Row], batch_size: int, max_frames: int) -> list[list[Row]]:
-    """Utterances of similar length together, the longest first: what does not fit the memory fails at once.
+    """Batches of utterances of similar length, the longest first, so that one too large for the memory fails at once.
 
-    At most batch_size utterances, or fewer so that the longest times their number stays within max_frames.
+    A batch has at most batch_size utterances, and with its padding at most max_frames frames, unless it is a single one.
     """
     batches: list[list[Row]] = []
     for row in sorted(rows, key=lambda row: (-row.n_frames, row.mel)):
@@ -120,14 +108,14 @@ def _make(synthesizer: Synthesizer, batch: list[Row], source: SynthesizerData, o
     aligned = synthesizer.gta_mels([row.text for row in batch], embeddings, mels, seed=seed)
     for row, mel, true in zip(batch, aligned, mels, strict=True):
         if len(mel) != row.n_frames or len(true) != row.n_frames:
-            raise UserError(f"{source.mels_dir / row.mel}: {len(true)} frames became {len(mel)}, {source.manifest} says "
-                            f"{row.n_frames}; preprocess again")  # fmt: skip
+            listed = f"{source.manifest} says {row.n_frames}"
+            raise UserError(f"{source.mels_dir / row.mel}: {len(true)} frames became {len(mel)}, {listed}; preprocess again")
         save_npy(out.mels_gta_dir / row.mel, mel.astype(np.float16))
 
 
 def _check(out: VocoderData, rows: list[Row]) -> None:
-    """UserError, naming the first, where the mels are not exactly those of the rows, each of its row's length. Those that an
-    earlier run made are looked at as well, by their headers."""
+    """Raises UserError, naming the first problem, unless the mels are exactly those of the rows, each of its row's length.
+    Reads only the headers."""
     again = "delete it and run the same command with --skip_existing"
     for row in rows:
         path = out.mels_gta_dir / row.mel
@@ -154,5 +142,5 @@ def _load(path: Path) -> np.ndarray:
 def _check_formats(synthesizer: Synthesizer, path: Path, source: SynthesizerData) -> None:
     of_data, of_model = read_mel_format(source), synthesizer.mel_format
     if of_data != of_model:
-        raise UserError(f"{path}: the synthesizer was trained on other mels than {source.root} holds. "
-                        f"synthesizer: {of_model}; data: {of_data}")  # fmt: skip
+        formats = f"synthesizer: {of_model}; data: {of_data}"
+        raise UserError(f"{path}: the synthesizer was trained on other mels than {source.root} holds. {formats}")

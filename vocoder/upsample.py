@@ -1,4 +1,4 @@
-"""From mel frames to one conditioning vector per audio sample: smoothed mels, and the context of a residual net."""
+"""The upsampling net: mel frames -> smoothed mels, one per audio sample, and a context vector per frame."""
 
 import math
 
@@ -10,7 +10,7 @@ from utils.training.ranks import BatchNorm
 
 
 class ResidualBlock(nn.Module):
-    """Two pointwise convolutions with batch norm, around a skip connection. (B, C, T) -> (B, C, T)"""
+    """Two pointwise convolutions with batch norm and a skip connection. (B, C, T) -> (B, C, T)"""
 
     def __init__(self, channels: int):
         super().__init__()
@@ -25,7 +25,7 @@ class ResidualBlock(nn.Module):
 
 
 class ContextNet(nn.Module):
-    """One vector per frame that has seen `pad` frames on each side. (B, n_mels, T + 2 pad) -> (B, n_aux, T)"""
+    """A residual net that sees `pad` frames on each side of a frame. (B, n_mels, T + 2 pad) -> (B, n_aux, T)"""
 
     def __init__(self, n_mels: int, channels: int, n_aux: int, n_blocks: int, pad: int):
         super().__init__()
@@ -43,19 +43,19 @@ class Stretch(nn.Module):
     """Repeats each step `factor` times and smooths with a filter of 2 factor + 1 taps, zeros beyond the ends.
     (B, C, T) -> (B, C, T factor)
 
-    Each of the new steps sees three of the former ones at most, so the filter is folded into `factor` filters of three taps
-    and the repetition is never made.
+    An output depends on three inputs at most, so the filter becomes `factor` filters of three taps each, and nothing is
+    repeated.
     """
 
     def __init__(self, factor: int):
         super().__init__()
         self.weight = nn.Parameter(torch.full((2 * factor + 1,), 1 / (2 * factor + 1)))  # starts as a moving average
         phases, taps = torch.arange(factor).unsqueeze(1), torch.arange(2 * factor + 1)
-        former = (phases + taps) // factor  # (factor, taps): 0 is the step before, 1 the same, 2 the one after
-        self.register_buffer("tap_to_former", F.one_hot(former, 3).float(), persistent=False)  # (factor, taps, 3)
+        neighbour = (phases + taps) // factor  # (factor, taps): 0 is the input before, 1 the same, 2 the one after
+        self.register_buffer("tap_to_neighbour", F.one_hot(neighbour, 3).float(), persistent=False)  # (factor, taps, 3)
 
     def forward(self, x: Tensor) -> Tensor:
-        filters = torch.einsum("ptk,t->kp", self.tap_to_former, self.weight)  # (3, factor)
+        filters = torch.einsum("ptk,t->kp", self.tap_to_neighbour, self.weight)  # (3, factor)
         neighbours = F.pad(x, (1, 1)).unfold(-1, 3, 1)  # (B, C, T, 3)
         return (neighbours @ filters).flatten(-2)
 
@@ -63,8 +63,7 @@ class Stretch(nn.Module):
 class Upsample(nn.Module):
     """(B, T + 2 pad, n_mels) -> mel (B, T hop, n_mels), aux (B, T, n_aux); hop is the product of the factors.
 
-    The mel is stretched and smoothed by one factor after the other, every band alike. The context is the same for all
-    samples of a frame and is given once per frame.
+    The mel is stretched by one factor after another, each band with the same filters; aux is the context of a frame.
     """
 
     def __init__(self, n_mels: int, channels: int, n_aux: int, n_blocks: int, pad: int, factors: tuple[int, ...]):

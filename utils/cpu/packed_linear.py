@@ -1,15 +1,15 @@
-"""Products with one matrix that are made again and again."""
+"""A linear layer for recurrences on a CPU."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 
-class Product:
+class PackedLinear:
     """x -> F.linear(x, weight, bias) for many x, (n_rows, C_in) each, without gradients.
 
-    A recurrence multiplies few rows with one large matrix again and again. On a CPU, oneDNN does that in half the time when
-    the matrix has been arranged for it once, which torch itself does anew in every product.
+    A recurrence multiplies a few rows with the same large matrix again and again. oneDNN does that in half the time when it
+    has arranged the matrix once; torch does so anew in every product.
     """
 
     def __init__(self, weight: Tensor, n_rows: int, bias: Tensor | None = None) -> None:
@@ -29,3 +29,6 @@ def _can_pack(weight: Tensor) -> bool:
     if not (hasattr(torch.ops.mkldnn, "_reorder_linear_weight") and hasattr(torch.ops.mkldnn, "_linear_pointwise")):
         return False  # they are not torch's public interface
     return weight.dtype == torch.float32 or (weight.dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+Product = PackedLinear  # the synthesizer's name for it, until it uses the new one

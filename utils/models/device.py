@@ -4,10 +4,10 @@ import atexit
 import gc
 import os
 
-import numpy as np
 import torch
 import torch.distributed.nn.functional  # if imported later, its default arguments would keep the process group alive
 
+from utils.cpu.tensors import autocasts_to_bf16_on_cpu, bits  # noqa: F401  # until the encoder takes them from there
 from utils.errors import UserError
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -55,17 +55,6 @@ def computes_bf16(device: torch.device) -> bool:
         return torch.cuda.is_bf16_supported()
     questions = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # undocumented, so possibly missing
     return any(getattr(torch.cpu, name, bool)() for name in questions)
-
-
-def autocasts_to_bf16_on_cpu(x: torch.Tensor) -> bool:
-    """Whether a product with x would be made in bfloat16, on a CPU."""
-    autocast = torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.bfloat16
-    return x.device.type == "cpu" and autocast
-
-
-def bits(tensor: torch.Tensor) -> np.ndarray:
-    """A bfloat16 tensor on the CPU as an array of its bits, in the same memory: numpy and numba have no such type."""
-    return tensor.detach().view(torch.uint16).numpy()
 
 
 def choose_dtype(precision: str, device: torch.device) -> torch.dtype | None:

@@ -1,0 +1,214 @@
+"""The vocoder's fast paths on a CPU: they compute what plain torch does, and give way where it was changed."""
+
+import copy
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from tests.test_generate import forced, free_running, speech, trained  # noqa: F401  # two of them are fixtures
+from tests.vocoder_data import TINY, tiny_vocoder
+from vocoder import accelerate
+from vocoder.distribution import LogisticMixture, MuLaw, inverse_cdf
+from vocoder.model import WaveRNN, WaveRNNConfig
+from vocoder.sampling import PlainSampler
+
+compiled = pytest.importorskip("vocoder.cpu.sampler")
+Bf16GRU = pytest.importorskip("vocoder.cpu.gru").Bf16GRU
+CompiledSampler, HAS_BF16 = compiled.CompiledSampler, compiled.HAS_BF16
+PRECISIONS = [False, True] if HAS_BF16 else [False]
+
+# ---- training in bfloat16
+
+B, N_FRAMES = 3, 2
+
+
+@pytest.fixture
+def crops():
+    generator = torch.Generator().manual_seed(0)
+    levels = torch.rand(B, N_FRAMES * 200, generator=generator) * 2 - 1
+    mel = torch.rand(B, N_FRAMES + 4, 80, generator=generator) * 2 - 1
+    return levels, mel, torch.randint(512, levels.shape, generator=generator)
+
+
+def models(mode: str = "RAW") -> tuple[WaveRNN, WaveRNN]:
+    """The same model twice, as it is and with fast layers."""
+    torch.manual_seed(1)
+    plain = WaveRNN(WaveRNNConfig(**TINY, mode=mode))
+    fast = copy.deepcopy(plain)
+    accelerate.layers(fast)
+    assert type(fast.gru1) is type(fast.gru2) is type(copy.deepcopy(fast).gru1) is Bf16GRU
+    return plain, fast
+
+
+def gradients(model: WaveRNN, crops: tuple[torch.Tensor, ...], in_bf16: bool) -> dict[str, torch.Tensor]:
+    """Of all weights, and the outputs. Each output has a different weight, as a random model's loss has next to no gradient."""
+    model.zero_grad()
+    with torch.autocast("cpu", torch.bfloat16, enabled=in_bf16):
+        outputs = model(*crops[:2]).float()
+    (outputs * torch.linspace(-1, 1, outputs.numel()).view_as(outputs)).mean().backward()
+    return {"outputs": outputs.detach()} | {name: parameter.grad.clone() for name, parameter in model.named_parameters()}
+
+
+@pytest.mark.parametrize("mode", ["RAW", "MOL"])
+def test_the_gru_is_as_near_to_full_precision_as_torch_s_own_in_bf16(mode, crops):
+    plain, fast = models(mode)
+    exact, usual, ours = gradients(plain, crops, False), gradients(plain, crops, True), gradients(fast, crops, True)
+    for name, value in exact.items():
+        error, usual_error = ((each[name] - value).norm() / value.norm() for each in (ours, usual))
+        assert 0 < error < max(1.5 * usual_error, 0.01), name
+    assert not torch.equal(ours["outputs"], usual["outputs"])  # it was computed in another way
+    in_fp32 = gradients(fast, crops, False)
+    assert all(torch.equal(value, in_fp32[name]) for name, value in exact.items())
+
+
+def test_nan_shows_in_its_crop_from_there_on(crops):
+    crops[0][1, 250] = torch.nan
+    with torch.autocast("cpu", torch.bfloat16):
+        outputs = models()[1].eval()(*crops[:2])
+    assert torch.isfinite(outputs[[0, 2]]).all() and torch.isfinite(outputs[1, :250]).all()
+    assert torch.isnan(outputs[1, 250:]).any(dim=-1).all()
+
+
+def test_a_second_backward_is_refused(crops):
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = models()[1](*crops)
+    loss.backward(retain_graph=True)
+    with pytest.raises(RuntimeError, match="backward"):
+        loss.backward()
+
+
+def test_a_changed_layer_is_left_alone():
+    class MyGRU(torch.nn.GRU): ...
+
+    model = tiny_vocoder()
+    model.gru1.__class__ = MyGRU
+    model.gru2 = torch.nn.GRU(model.gru2.input_size, 24, num_layers=2)
+    accelerate.layers(model)
+    assert type(model.gru1) is MyGRU and type(model.gru2) is torch.nn.GRU
+
+
+# ---- sampling
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [{"mode": "RAW"}, {"mode": "MOL"}, {"bits": 10, "rnn_dims": 7, "fc_dims": 33}, {"pad": 1, "upsample_factors": (200,)}],
+    ids=lambda sizes: "-".join(map(str, sizes.values())),
+)
+def test_the_compiled_sampler_predicts_and_draws_what_the_model_does(sizes):
+    model = tiny_vocoder(**sizes)
+    mel, levels = torch.rand(7, 1 + 2 * model.config.pad, 80) * 2 - 1, torch.rand(7, 200) * 2 - 1
+    with torch.inference_mode():
+        expected = model(levels, mel)
+    sampler = CompiledSampler(model, False)
+    torch.testing.assert_close(forced(sampler, model, mel, levels), expected, atol=1e-5, rtol=0)
+    mel = torch.rand(12, 80) * 2 - 1
+    plain = free_running(PlainSampler(model), model, mel, [0, 3, 5], 3)
+    close = np.isclose(free_running(sampler, model, mel, [0, 3, 5], 3), plain, atol=1e-4)
+    assert close.mean() > 0.99  # rounding may move a number from one class to the next
+
+
+@pytest.mark.skipif(not HAS_BF16, reason="a CPU without bfloat16 products")
+def test_bfloat16_is_the_same_distribution(speech, trained):  # noqa: F811
+    """Along real speech: differences of the logits and of the distributions (Kullback-Leibler divergence, nats)."""
+    wav, mel = speech
+    n_frames = 20
+    start = int(np.argmax(np.convolve(wav**2, np.ones(n_frames * 200), "valid")[::200]))  # where it is loudest
+    levels = torch.from_numpy(trained.distribution.encode(wav[start * 200 :][: n_frames * 200])[0])
+    before = torch.cat([torch.zeros(1), levels[:-1]]).unsqueeze(0)
+    mel = mel[start - 2 : start + n_frames + 2].unsqueeze(0)
+    with torch.inference_mode():
+        exact = trained(before, mel)[0]
+    fast = forced(CompiledSampler(trained, True), trained, mel, before)[0]
+    difference = (fast - exact).abs()
+    assert difference.square().mean(-1).sqrt().max() < 0.02  # of every step
+    assert difference.quantile(0.999) < 0.03 and difference.mean() < 0.01
+    divergence = F.kl_div(fast.log_softmax(-1), exact.log_softmax(-1), log_target=True, reduction="none").sum(-1)
+    assert divergence.mean() < 1e-4 and divergence.max() < 1e-3
+
+
+@pytest.mark.parametrize("bf16", PRECISIONS)
+def test_a_fold_is_the_same_alone_and_among_others_and_on_any_number_of_threads(bf16):
+    model, mel, rows = tiny_vocoder(), torch.rand(12, 80) * 2 - 1, [8, 0, 3, 5, 2, 9, 1, 4]
+    together = free_running(CompiledSampler(model, bf16), model, mel, rows, 2)
+    for row, start in enumerate(rows):
+        np.testing.assert_array_equal(free_running(CompiledSampler(model, bf16), model, mel, [start], 2)[0], together[row])
+    torch.set_num_threads(3)
+    np.testing.assert_array_equal(free_running(CompiledSampler(model, bf16), model, mel, rows, 2), together)
+
+
+def test_compiled_draws_are_those_of_the_distribution():
+    rng = np.random.default_rng(0)
+    logits = rng.normal(0, 3, (4000, 512)).astype(np.float32)
+    uniform = 1 - rng.random((4000, 2), dtype=np.float32)
+    masses = np.zeros(512 + compiled.BLOCK, np.float32)
+    drawn = np.array([compiled.draw(row, u, masses) for row, u in zip(logits, uniform[:, 0], strict=True)])
+    expected = inverse_cdf(torch.from_numpy(logits), torch.from_numpy(uniform[:, 0])).numpy()
+    assert (drawn == expected).mean() > 0.999 and np.abs(drawn - expected).max() <= 1  # sums are rounded differently
+    mixtures = logits[:, :30].copy()
+    drawn = [compiled.draw_logistic(row, u, masses, 10) for row, u in zip(mixtures, uniform, strict=True)]
+    expected = LogisticMixture(10).sample(torch.from_numpy(mixtures), torch.from_numpy(uniform.T))
+    np.testing.assert_allclose(drawn, expected, atol=1e-5)
+    certain = np.full(512, -1e4, np.float32)
+    certain[500] = 0
+    assert [compiled.draw(certain, np.float32(u), masses) for u in (2**-24, 0.5, 1.0)] == [500] * 3
+
+
+# ---- the choice
+
+
+def test_the_compiled_sampler_is_chosen_where_it_computes_the_same(capsys, monkeypatch):
+    for mode in ("RAW", "MOL"):
+        assert type(accelerate.sampler(tiny_vocoder(mode=mode), "fp32")) is CompiledSampler
+    assert capsys.readouterr().out == ""
+    with pytest.raises(ValueError, match="precision"):
+        accelerate.sampler(tiny_vocoder(), "int3")
+    monkeypatch.setattr(compiled, "HAS_BF16", False)
+    with pytest.raises(ValueError, match="bf16 needs"):
+        accelerate.sampler(tiny_vocoder(), "bf16")
+
+
+def test_a_changed_model_is_honoured(monkeypatch, capsys):
+    """A subclass, and edits in place of the recurrence and of the distribution: each speaks as it was changed."""
+
+    class Subclass(WaveRNN): ...
+
+    subclassed = tiny_vocoder()
+    subclassed.__class__ = Subclass
+    assert type(accelerate.sampler(subclassed)) is PlainSampler
+    predict, sample = WaveRNN.predict, MuLaw.sample
+
+    def louder(self, *args):
+        outputs, state = predict(self, *args)
+        return 1.5 * outputs, state
+
+    for changed, name, edit in (
+        (WaveRNN, "predict", louder),
+        (MuLaw, "sample", lambda self, outputs, uniform: sample(self, 4 * outputs, uniform)),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(changed, name, edit)
+            assert type(accelerate.sampler(tiny_vocoder())) is PlainSampler
+    assert capsys.readouterr().out.count("plain torch generates") == 3
+
+
+def test_without_numba_plain_torch_generates():
+    code = """if True:
+        import sys
+        sys.modules["numba"] = None
+        import torch
+        from tests.vocoder_data import FORMAT, tiny_vocoder
+        from vocoder import accelerate
+        from vocoder.fold import Generator
+        model = tiny_vocoder()
+        accelerate.layers(model)
+        sampler = accelerate.sampler(model)
+        waves = Generator(model, sampler).stream(torch.zeros(3, 80), FORMAT, 400, 200, 0)
+        print(type(model.gru1).__name__, type(sampler).__name__, sum(map(len, waves)))
+    """
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout == "GRU PlainSampler 600\n", done.stderr

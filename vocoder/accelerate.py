@@ -1,0 +1,105 @@
+"""The only place where parts of the vocoder become faster ones, of vocoder.cpu and vocoder.cuda. Without those, or without
+numba, plain torch gives the same results, slower."""
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from vocoder.distribution import LogisticMixture, MuLaw
+from vocoder.model import WaveRNN
+from vocoder.sampling import PlainSampler, Sampler
+
+PRECISIONS = ("auto", "fp32", "bf16")
+
+
+def layers(model: WaveRNN) -> None:
+    """Exchange the classes of layers that train faster on a CPU. Parameters and state_dict stay as they are."""
+    if model.output.weight.device.type != "cpu":
+        return
+    try:
+        from vocoder.cpu.gru import Bf16GRU
+    except Exception:  # without numba, or without the folder, plain torch does it
+        return
+    for module in model.modules():
+        if type(module) is nn.GRU and Bf16GRU.can_replace(module):
+            module.__class__ = Bf16GRU
+
+
+@torch.inference_mode()
+def sampler(model: WaveRNN, precision: str = "auto") -> Sampler:
+    """The fastest sampler here. precision of the recurrent products: "fp32", "bf16" on CPUs that have it, or "auto", the
+    faster one. Raises ValueError for bf16 where there is none.
+
+    Fast samplers compute WaveRNN.predict and the distribution's sample in their own way. So they are compared with them, and
+    are not used if someone has changed those.
+    """
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision is one of {', '.join(PRECISIONS)}, not {precision!r}")
+    plain, fast, tolerance = PlainSampler(model), *_fast(model, precision)
+    trial = _Trial(model)
+    outputs, _ = trial.run(plain)
+    if not _are_near(outputs, trial.expected, 1e-2):
+        print("vocoder: WaveRNN.forward predicts something else than WaveRNN.predict, and predict is what generates")
+    if fast is None:
+        return plain
+    fast_outputs, drawn = trial.run(fast)
+    is_known = type(model) is WaveRNN and type(model.distribution) in (MuLaw, LogisticMixture)
+    draws_alike = np.isclose(drawn, trial.draw(fast_outputs), atol=1e-3).mean() > 0.9  # a few may fall between two classes
+    if is_known and draws_alike and _are_near(fast_outputs, outputs, tolerance):
+        return fast
+    print("vocoder: WaveRNN or its distribution has been changed, so plain torch generates, slower")
+    return plain
+
+
+def _fast(model: WaveRNN, precision: str) -> tuple[Sampler | None, float]:
+    """A fast sampler if there is one, and how far its outputs may be off, as a share of the largest."""
+    device, has_bf16, made = model.output.weight.device.type, False, None
+    try:
+        if device == "cuda":
+            from vocoder.cuda import GraphSampler
+
+            made = GraphSampler(model)
+        elif device == "cpu":
+            from vocoder.cpu.sampler import HAS_BF16, CompiledSampler
+
+            has_bf16 = HAS_BF16
+            made = CompiledSampler(model, has_bf16 and precision != "fp32")
+    except Exception:  # without numba, or without the folder, plain torch does it
+        made = None
+    if precision == "bf16" and not (made and has_bf16):
+        raise ValueError("bf16 needs a CPU with bfloat16 products (avx512_bf16), and numba")
+    return made, 1e-3 if device == "cpu" and not has_bf16 else 5e-2
+
+
+def _are_near(outputs: np.ndarray, expected: np.ndarray, tolerance: float) -> bool:
+    return bool(np.abs(outputs - expected).max() <= tolerance * np.abs(expected).max())
+
+
+class _Trial:
+    """A few samples of a frame of random mel, with random samples before them."""
+
+    n_rows, n_samples = 3, 8
+
+    def __init__(self, model: WaveRNN) -> None:
+        config, rng, device = model.config, np.random.default_rng(0), model.output.weight.device
+        mel = rng.uniform(-1, 1, (self.n_rows, 1 + 2 * config.pad, config.n_mels)).astype(np.float32)
+        levels = rng.uniform(-1, 1, (self.n_rows, config.hop_length)).astype(np.float32)
+        noise = 1 - rng.random((self.n_rows, self.n_samples, 2), dtype=np.float32)
+        mels = torch.from_numpy(mel).to(device)
+        outputs = model(torch.from_numpy(levels).to(device), mels)[:, : self.n_samples]
+        self.expected = outputs.float().cpu().numpy()  # (R, n_samples, C)
+        outside = len(config.upsample_factors)
+        self._windows = F.pad(mels, (0, 0, outside, outside))
+        self._levels, self._noise = levels[:, : self.n_samples], noise[:, : outputs.size(1)]
+        self._distribution = model.distribution
+
+    def run(self, sampler: Sampler) -> tuple[np.ndarray, np.ndarray]:
+        sampler.start(self.n_rows)
+        sampler.load(self._windows)
+        return sampler.teacher_forced(self._levels, self._noise)
+
+    def draw(self, outputs: np.ndarray) -> np.ndarray:
+        """What the distribution draws from outputs (R, n_samples, C)."""
+        flat, noise = torch.from_numpy(outputs).flatten(0, 1), torch.from_numpy(self._noise).flatten(0, 1)
+        return self._distribution.sample(flat, noise.t()).view(outputs.shape[:2]).numpy()

@@ -1,0 +1,129 @@
+"""Sampling on a CUDA GPU: all steps of a mel frame are recorded as one CUDA graph."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from utils.cuda_graph import record
+from vocoder.model import WaveRNN
+from vocoder.tables import filter_taps, prepare, split
+
+
+class Inputs(NamedTuple):
+    """A frame's conditioning and random numbers, row by row."""
+
+    first: Tensor  # (hop, R, 4 H), for each sample; the next three are the same for all samples of the frame
+    gates2: Tensor  # (R, 3 H)
+    hidden1: Tensor  # (R, fc_dims)
+    hidden2: Tensor  # (R, fc_dims)
+    uniform: Tensor  # (hop, 2, R)
+
+
+ROW_DIMENSIONS = Inputs(first=1, gates2=0, hidden1=0, hidden2=0, uniform=2)
+
+
+class State(NamedTuple):
+    """What one sample passes to the next."""
+
+    level: Tensor  # (R,), the sample before
+    h1: Tensor  # (R, H)
+    h2: Tensor
+
+
+class Recorded(NamedTuple):
+    """The tensors that a graph reads and writes in place."""
+
+    inputs: Inputs
+    state: State
+    levels: Tensor  # (hop, R)
+    replay: Callable[[], None]
+
+
+class GraphSampler:
+    """See vocoder.sampling.Sampler. Rows that have ended are computed until all have, and thrown away."""
+
+    width = 96  # a launch takes as long for one row
+
+    def __init__(self, model: WaveRNN):
+        self._model = model
+        self._matrices, self._taps = split(model), filter_taps(model)
+        self._recorded: dict[int, Recorded] = {}  # for each number of rows
+
+    def start(self, n_rows: int) -> None:
+        if n_rows not in self._recorded:
+            self._recorded[n_rows] = self._record(n_rows)
+        self._now = self._recorded[n_rows]
+        for tensor in self._now.state:
+            tensor.zero_()
+
+    def load(self, windows: Tensor) -> None:
+        self._tables = prepare(self._model, self._matrices, self._taps, windows)
+
+    def frames(self, place: int, uniform: np.ndarray) -> np.ndarray:
+        parts = np.split(uniform, uniform.shape[1] // len(self._taps), axis=1)
+        return np.concatenate([self._frame(place + k, part) for k, part in enumerate(parts)], axis=1)
+
+    def _frame(self, place: int, uniform: np.ndarray) -> np.ndarray:
+        n_rows = len(uniform)
+        for held, given, dim in zip(self._now.inputs, self._inputs(place, uniform), ROW_DIMENSIONS, strict=True):
+            held.narrow(dim, 0, n_rows).copy_(given)
+        self._now.replay()
+        return self._now.levels[:, :n_rows].t().cpu().numpy()
+
+    def _inputs(self, place: int, uniform: np.ndarray) -> Inputs:
+        t, n = self._tables, len(uniform)
+        mel = t.mel[:n, place : place + t.taps.size(1)]  # (n, n_taps, 4 H)
+        first = t.first[:n, place] + torch.einsum("ik,rkg->irg", t.taps, mel)
+        noise = torch.from_numpy(uniform).to(first).permute(1, 2, 0)
+        return Inputs(first, t.gates2[:n, place], t.hidden1[:n, place], t.hidden2[:n, place], noise)
+
+    def teacher_forced(self, levels: np.ndarray, uniform: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        inputs, (_, h1, h2) = self._inputs(0, uniform), (tensor[: len(levels)] for tensor in self._now.state)
+        outputs, drawn = [], []
+        for i, level in enumerate(torch.from_numpy(levels).to(h1).t()):
+            each, h1, h2 = self._step(inputs.first[i], inputs, State(level, h1, h2))
+            outputs.append(each)
+            drawn.append(self._model.distribution.sample(each, inputs.uniform[i]))
+        return torch.stack(outputs, dim=1).cpu().numpy(), torch.stack(drawn, dim=1).cpu().numpy()
+
+    def _record(self, n: int) -> Recorded:
+        m, hop, zeros = self._matrices, len(self._taps), self._matrices.level_to_first.new_zeros
+        hidden1, hidden2 = (zeros(n, len(bias)) for bias in (m.hidden1_bias, m.hidden2_bias))
+        inputs = Inputs(zeros(hop, n, len(m.first_bias)), zeros(n, len(m.gates2_bias)), hidden1, hidden2, zeros(hop, 2, n))
+        state = State(zeros(n), zeros(n, len(m.h1_to_gates)), zeros(n, len(m.h1_to_gates)))
+        levels = zeros(hop, n)
+
+        def work() -> None:
+            now, drawn = state, []
+            for first, uniform in zip(inputs.first, inputs.uniform, strict=True):
+                outputs, h1, h2 = self._step(first, inputs, now)
+                now = State(self._model.distribution.sample(outputs, uniform), h1, h2)
+                drawn.append(now.level)
+            levels.copy_(torch.stack(drawn))
+            for held, after in zip(state, now, strict=True):
+                held.copy_(after)
+
+        return Recorded(inputs, state, levels, record(work))
+
+    def _step(self, first: Tensor, frame: Inputs, state: State) -> tuple[Tensor, Tensor, Tensor]:
+        """first (R, 4 H) of this sample -> outputs (R, C), h1, h2"""
+        m = self._matrices
+        x, gates1 = torch.addcmul(first, state.level.unsqueeze(-1), m.level_to_first).tensor_split([state.h1.size(1)], dim=-1)
+        h1 = _gru(gates1, torch.addmm(m.h1_bias, state.h1, m.h1_to_gates), state.h1)
+        x = x + h1
+        h2 = _gru(torch.addmm(frame.gates2, x, m.x_to_gates2), torch.addmm(m.h2_bias, state.h2, m.h2_to_gates), state.h2)
+        x = x + h2
+        x = torch.addmm(frame.hidden1, x, m.to_hidden1).relu_()
+        x = torch.addmm(frame.hidden2, x, m.to_hidden2).relu_()
+        return torch.addmm(m.output_bias, x, m.to_output), h1, h2
+
+
+def _gru(from_input: Tensor, from_state: Tensor, h: Tensor) -> Tensor:
+    """The next state from the gates' products with input and state, (R, 3 H) each: reset, update, new."""
+    n = h.size(1)
+    reset, update = (from_input[:, : 2 * n] + from_state[:, : 2 * n]).sigmoid_().chunk(2, dim=-1)
+    new = torch.addcmul(from_input[:, 2 * n :], reset, from_state[:, 2 * n :]).tanh_()
+    return torch.lerp(new, h, update)
