@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 
-from synthesizer.text import ids_to_text, text_to_ids, word_times
+from synthesizer.text import ids_to_text, text_to_ids
+from synthesizer.text.word_times import parse_word_times, read_word_times, symbol_ends
 from utils.data.audio import MelFormat
 from utils.data.paths import SynthesizerData
 from utils.data.rows import Row, read_rows, rows_with_content, rows_with_files
@@ -58,7 +59,7 @@ class Utterances(Dataset):
         self.data, self.rows, self.symbols, self.cleaner = data, list(rows), symbols, cleaner
         self.mel_format, self.speaker_size = mel_format, speaker_size
         self.frames_per_second = mel_format.sample_rate / mel_format.hop_length
-        self.times = word_times.read_lines(data.alignments, {row.mel for row in rows}) if use_times else {}
+        self.times = read_word_times(data.alignments, {row.mel for row in rows}) if use_times else {}
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -77,11 +78,11 @@ class Utterances(Dataset):
 
     def _ends(self, row: Row, ids: Sequence[int]) -> np.ndarray | None:
         """float32 (T,) the frame at which each symbol ends; None where the words are not timed, or differ from the text."""
-        times = word_times.parse(self.times[row.mel]) if row.mel in self.times else None
+        times = parse_word_times(self.times[row.mel]) if row.mel in self.times else None
         if times is None:
             return None
         text, duration = ids_to_text(ids, self.symbols), row.n_frames / self.frames_per_second
-        ends = word_times.symbol_ends(text, times, duration, self.cleaner)
+        ends = symbol_ends(text, times, duration, self.cleaner)
         return None if ends is None else ends * np.float32(self.frames_per_second)
 
 
