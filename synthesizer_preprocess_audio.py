@@ -2,47 +2,45 @@
 
 from pathlib import Path
 
+from synthesizer.config import PreprocessSettings
 from utils import cli
+from utils.data.mel_format import MelFormat
+
+ROOT_HELP = (
+    "folder that holds the corpora: LibriSpeech/<subset>, LibriTTS/<subset>, VCTK-Corpus*, M-AILABS/<locale>, folders of your "
+    "own (docs/data.md)"
+)
+SKIP_HELP = (
+    "skip what exists: continue an interrupted run without changing finished speakers, or add subsets to an earlier result. "
+    "Without it everything is made again, and what is there, embeddings included, is deleted first (not if that would lose "
+    "speakers which this command does not make)"
+)
+DATASETS_HELP = (
+    "corpora, separated by commas: LibriSpeech/<subset>, librispeech_clean (train-clean-100 and -360), LibriTTS/<subset>, "
+    "libritts_clean, vctk, M-AILABS/<locale>; any folder with a sub-folder per speaker and a .txt beside each audio file; or "
+    "a manifest, a file of lines audio|speaker|text (default: librispeech_clean, as far as it exists)"
+)
 
 
 def main() -> None:
-    # fmt: off
     parser = cli.parser(__doc__)
-    parser.add_argument("datasets_root", type=Path, help="folder that holds the corpora: LibriSpeech/<subset>, "
-                        "LibriTTS/<subset>, VCTK-Corpus*, M-AILABS/<locale>, folders of your own (docs/data.md)")
-    parser.add_argument("-o", "--out_dir", type=Path,
-                        help="where the waves, mels and train.txt go (default: <datasets_root>/SV2TTS/synthesizer)")
-    parser.add_argument("-n", "--n_processes", type=cli.whole_number(at_least=1), metavar="N",
-                        help="speakers worked on at once, each by a process of its own (default: one per CPU core)")
-    parser.add_argument("-s", "--skip_existing", action="store_true",
-                        help="continue an interrupted run: speakers that are finished stay as they are, and the result is byte "
-                        "for byte that of an uninterrupted run; also adds further subsets to an earlier result. Without "
-                        "it, everything is made anew and what is there (embeddings included) is deleted first, but not where "
-                        "that would lose speakers which this command does not make again")
-    parser.add_argument("-d", "--datasets", type=cli.names, metavar="NAME,NAME",
-                        help="corpora to use, separated by commas: LibriSpeech/<subset>, librispeech_clean (train-clean-100 "
-                        "and -360), LibriTTS/<subset>, libritts_clean, vctk, M-AILABS/<locale>, any folder whose sub-folders "
-                        "are speakers and whose audio files have a .txt beside them, or a manifest: a file of lines "
-                        "audio|speaker|text (default: librispeech_clean, as far as it is there)")
-    parser.add_argument("--datasets_name", default="LibriSpeech", metavar="CORPUS",
-                        help="instead of -d: the corpus, a folder in datasets_root")
-    parser.add_argument("--subfolders", type=cli.names, metavar="A,B",
-                        help="instead of -d: subsets of that corpus, all of which must exist")
-    parser.add_argument("--no_alignments", action="store_true",
-                        help="use whole files with the text beside them, their pauses cut by voice activity detection, even "
-                        "where word times are known by which to split and denoise them")
-    parser.add_argument("--no_denoise", action="store_true", help="leave background noise in the utterances")
+    add, number = parser.add_argument, cli.whole_number(at_least=1)
+    add("datasets_root", type=Path, help=ROOT_HELP)
+    add("-o", "--out_dir", type=Path, help="folder to write to (default: <datasets_root>/SV2TTS/synthesizer)")
+    add("-n", "--n_processes", type=number, metavar="N", help="processes, a speaker at a time each (default: one per CPU core)")
+    add("-s", "--skip_existing", action="store_true", help=SKIP_HELP)
+    add("-d", "--datasets", type=cli.names, metavar="NAME,NAME", help=DATASETS_HELP)
+    add("--datasets_name", default="LibriSpeech", metavar="CORPUS", help="instead of -d: a corpus folder in datasets_root")
+    add("--subfolders", type=cli.names, metavar="A,B", help="instead of -d: subsets of that corpus, which must all exist")
+    add(
+        "--no_alignments",
+        action="store_true",
+        help="ignore word times: use whole files with the text beside them, and shorten pauses by voice activity detection",
+    )
+    add("--no_denoise", action="store_true", help="keep the background noise")
     cli.add_scheduler(parser)
-    parser.add_argument("--ignore_space", action="store_true",
-                        help="start even where the disk seems too small for what will be written (told before the work begins)")
-    cli.add_hparams(parser, "silence_min_duration_split=0.4 (s; files with word times are split at pauses from this length), "
-                    "utterance_min_duration=1.6 (s; shorter pieces of a file are joined to a neighbour or skipped), "
-                    "min_mel_frames=40 and max_mel_frames=900 (of 12.5 ms; shorter and longer utterances are skipped), "
-                    "min_chars_per_second=4 and max_chars_per_second=28 (utterances whose text does not fit their length are "
-                    "skipped), and the mel format: rescale_peak=0.9, preemphasis=0.97, n_mels=80, "
-                    "fmin=55 and fmax=7600 (Hz), n_fft=800, win_length=800 and hop_length=200 (samples), ref_db=20, "
-                    "min_db=-100, max_abs=4")
-    # fmt: on
+    add("--ignore_space", action="store_true", help="start even if the disk seems too small for what will be written")
+    cli.add_hparams(parser, PreprocessSettings, MelFormat)
     args = parser.parse_args()
 
     published = args.subfolders or args.datasets_name != parser.get_default("datasets_name")

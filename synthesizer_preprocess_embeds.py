@@ -2,28 +2,40 @@
 
 from pathlib import Path
 
+from synthesizer.config import EmbedSettings
 from utils import cli
 from utils.config import DEFAULT_MODELS
 
 
 def main() -> None:
-    # fmt: off
     parser = cli.parser(__doc__)
-    parser.add_argument("synthesizer_root", type=Path,
-                        help="folder with train.txt and audio/, mostly <datasets_root>/SV2TTS/synthesizer")
-    parser.add_argument("-e", "--encoder_model_fpath", type=Path, default=DEFAULT_MODELS / "encoder.pt",
-                        metavar="FILE", help="speaker encoder that makes the embeddings; the demo must use the same one "
-                        "(`make weights` fetches the default)")
-    parser.add_argument("-n", "--n_processes", type=cli.whole_number(at_least=1), default=4, metavar="N",
-                        help="utterances that are loaded and have their pauses cut at a time, while the encoder works")
-    parser.add_argument("-s", "--skip_existing", action="store_true",
-                        help="continue an interrupted run: keep the embeddings that are there, if they are of this encoder. "
-                        "Without it, all are made anew")
+    parser.add_argument(
+        "synthesizer_root", type=Path, help="folder with train.txt and audio/, usually <datasets_root>/SV2TTS/synthesizer"
+    )
+    parser.add_argument(
+        "-e",
+        "--encoder_model_fpath",
+        type=Path,
+        default=DEFAULT_MODELS / "encoder.pt",
+        metavar="FILE",
+        help="speaker encoder; the demo must use the same one (`make weights` fetches the default)",
+    )
+    parser.add_argument(
+        "-n",
+        "--n_processes",
+        type=cli.whole_number(at_least=1),
+        default=4,
+        metavar="N",
+        help="threads that load audio and cut its pauses while the encoder works",
+    )
+    parser.add_argument(
+        "-s",
+        "--skip_existing",
+        action="store_true",
+        help="skip what exists: keep the embeddings that are there, if of this encoder. Without it all are made again",
+    )
     parser.add_argument("--cpu", action="store_true", help="embed on the CPU even if there is a GPU")
-    cli.add_hparams(parser, "group_size (128 utterances embedded in one call: more is faster on a GPU and takes more memory), "
-                    "min_speech (0.5 s; where cutting the pauses leaves less, the whole utterance is embedded), precision "
-                    "(auto: bf16 where the hardware computes it, twice as fast and the same voice; fp32; bf16)")
-    # fmt: on
+    cli.add_hparams(parser, EmbedSettings)
     args = parser.parse_args()
 
     from synthesizer.preprocess import preprocess_embeds

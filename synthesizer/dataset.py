@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 
-from synthesizer.text import ids_to_text, text_to_ids, word_times
+from synthesizer.text import ids_to_text, text_to_ids
+from synthesizer.text.word_times import parse_word_times, read_word_times, symbol_ends
 from utils.data.audio import MelFormat
 from utils.data.paths import SynthesizerData
 from utils.data.rows import Row, read_rows, rows_with_content, rows_with_files
@@ -25,7 +26,7 @@ class Item(NamedTuple):
     text: np.ndarray  # int64 (T,) ids
     mel: np.ndarray  # float32 (F, n_mels)
     speaker: np.ndarray  # float32 (E,)
-    ends: np.ndarray | None = None  # float32 (T,) the frame at which each symbol ends, where word times tell
+    ends: np.ndarray | None = None  # float32 (T,) the frame at which each symbol ends, if known
 
 
 class Batch(NamedTuple):
@@ -34,7 +35,7 @@ class Batch(NamedTuple):
     mels: Tensor  # float32 (B, F, n_mels)
     mel_lengths: Tensor  # int64 (B,)
     speakers: Tensor  # float32 (B, E)
-    ends: Tensor  # float32 (B, T) the frame at which each symbol ends; 0 where it is not known, infinite in the padding
+    ends: Tensor  # float32 (B, T) the frame at which each symbol ends; 0 if not known, infinite in the padding
 
     @property
     def inputs(self) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
@@ -43,7 +44,7 @@ class Batch(NamedTuple):
 
 
 class Utterances(Dataset):
-    """dataset[index] -> Item, read from disk. With `use_times`, word times come with it where alignments.txt has them."""
+    """dataset[index] -> Item, read from disk. With `use_times` the item has `ends` if alignments.txt has its word times."""
 
     def __init__(
         self,
@@ -58,7 +59,7 @@ class Utterances(Dataset):
         self.data, self.rows, self.symbols, self.cleaner = data, list(rows), symbols, cleaner
         self.mel_format, self.speaker_size = mel_format, speaker_size
         self.frames_per_second = mel_format.sample_rate / mel_format.hop_length
-        self.times = word_times.read_lines(data.alignments, {row.mel for row in rows}) if use_times else {}
+        self.times = read_word_times(data.alignments, {row.mel for row in rows}) if use_times else {}
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -70,23 +71,23 @@ class Utterances(Dataset):
         return Item(np.array(ids), mel, _load(self.data.embeds_dir / row.embed, (self.speaker_size,)), self._ends(row, ids))
 
     def fitting_times(self, n_rows: int) -> tuple[int, int]:
-        """How many of the first n_rows utterances with word times there are, and of how many of them the words fit the text."""
+        """(n, m): of the first n utterances with word times, n_rows at most, m have words that fit their text."""
         looked_at = [row for row in self.rows if row.mel in self.times][:n_rows]
         fitting = [row for row in looked_at if self._ends(row, text_to_ids(row.text, self.symbols, self.cleaner)) is not None]
         return len(looked_at), len(fitting)
 
     def _ends(self, row: Row, ids: Sequence[int]) -> np.ndarray | None:
-        """float32 (T,) the frame at which each symbol ends; None where the words are not timed, or differ from the text."""
-        times = word_times.parse(self.times[row.mel]) if row.mel in self.times else None
+        """float32 (T,) the frame at which each symbol ends; None without word times, or if the words differ from the text."""
+        times = parse_word_times(self.times[row.mel]) if row.mel in self.times else None
         if times is None:
             return None
         text, duration = ids_to_text(ids, self.symbols), row.n_frames / self.frames_per_second
-        ends = word_times.symbol_ends(text, times, duration, self.cleaner)
+        ends = symbol_ends(text, times, duration, self.cleaner)
         return None if ends is None else ends * np.float32(self.frames_per_second)
 
 
 def collate(items: list[Item]) -> Batch:
-    """Pad to the longest of the batch; what the padding holds has no influence."""
+    """Pad to the longest of the batch. The model ignores the padding."""
     texts = [torch.from_numpy(item.text) for item in items]
     mels = [torch.from_numpy(item.mel) for item in items]
     ends = [torch.zeros(len(item.text)) if item.ends is None else torch.from_numpy(item.ends) for item in items]
@@ -101,13 +102,13 @@ def collate(items: list[Item]) -> Batch:
 
 
 def usable_rows(data: SynthesizerData) -> list[Row]:
-    """The rows of train.txt that can be used; what cannot is counted in one line. UserError when none can."""
+    """The rows of train.txt that have files, text and frames; says how many do not. UserError if none has."""
     rows = rows_with_files(read_rows(data.manifest), mel=data.mels_dir, embed=data.embeds_dir)
     return rows_with_content(rows, data.manifest)
 
 
 def split_rows(rows: list[Row]) -> tuple[list[Row], list[Row]]:
-    """(to train on, held out): the choice depends on the utterances' names alone."""
+    """(training, held out). The choice depends only on the utterances' names."""
     chosen = held_out([row.name for row in rows], HELD_OUT_FRACTION, HELD_OUT_AT_LEAST)
     return [row for row in rows if row.name not in chosen], [row for row in rows if row.name in chosen]
 
@@ -118,6 +119,6 @@ def _load(path: Path, shape: tuple[int, ...]) -> np.ndarray:
     except (OSError, ValueError, EOFError) as error:
         raise UserError(f"{path}: is missing or damaged; delete it to leave its row out, or preprocess again") from error
     if array.shape != shape:
-        raise UserError(f"{path}: has the shape {array.shape} where {shape} is expected; preprocess again, or set "
-                        "--hparams speaker_size")  # fmt: skip
+        problem = f"has the shape {array.shape} where {shape} is expected"
+        raise UserError(f"{path}: {problem}; preprocess again, or set --hparams speaker_size")
     return np.array(array, dtype=np.float32)

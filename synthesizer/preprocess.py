@@ -1,14 +1,12 @@
 """What the synthesizer trains on: audio files -> waves, mels and train.txt; waves -> speaker embeddings.
 
-Each speaker is finished when its part file is there. train.txt, alignments.txt and the log are put together from the parts
-at the end, so that they do not tell in how many runs the corpus was done.
+A speaker is finished when its part file is there. train.txt, alignments.txt and the log are made from the parts at the end,
+so an interrupted run that was continued leaves the same files as one that was not interrupted.
 """
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -16,35 +14,21 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from synthesizer.corpus.folder import begin_anew, check_names, check_replaceable, empty, is_continuation
-from synthesizer.corpus.parts import Part, read_part
-from synthesizer.corpus.speakers import PreprocessSettings, is_finished, preprocess_speaker
-from synthesizer.corpus.summary import indented, report
+from synthesizer.config import EmbedSettings, PreprocessSettings
+from synthesizer.corpus.folder import Part, begin_anew, check_names, check_replaceable, empty, is_continuation, read_part
+from synthesizer.corpus.speakers import is_finished, preprocess_speaker
+from synthesizer.corpus.summary import report
 from utils import corpora
-from utils.config import check_at_least, override, parse_overrides
+from utils.config import override, parse_overrides
 from utils.data import cluster
 from utils.data.audio import SAMPLE_RATE, MelFormat, from_int16
 from utils.data.parallel import run_tasks
 from utils.data.paths import SynthesizerData, default_out_dir, remove_leftovers, save_npy, save_text, sha256, write_atomically
 from utils.data.rows import Row, format_row, read_rows
+from utils.data.summary import indented
 from utils.errors import UserError
 
 DISK_BLOCK = 4096  # bytes
-
-
-@dataclass(frozen=True)
-class EmbedSettings:
-    """How utterances are embedded."""
-
-    group_size: int = 128  # utterances in one call; always the same ones, as the last bits depend on the company
-    min_speech: float = 0.5  # s; where voice activity detection leaves less, the whole utterance is embedded
-    precision: str = "auto"  # bfloat16 where the hardware has it, which moves an embedding's cosine by 0.001 at most
-
-    def __post_init__(self) -> None:
-        check_at_least(self, 1, "group_size")
-        if self.precision not in ("auto", "fp32", "bf16"):
-            raise ValueError(f"precision must be auto, fp32 or bf16, not {self.precision}")
-        check_at_least(self, 0, "min_speech")
 
 
 def preprocess_audio(
@@ -61,10 +45,10 @@ def preprocess_audio(
 ) -> None:
     """Write waves, mels, train.txt, alignments.txt, parameters.json and Log.txt.
 
-    datasets None does those of corpora's "librispeech_clean" that are there; with a scheduler (tcp://host:port) the workers
-    of a Dask cluster do the work, each of which must see the same folders. UserError where nothing is found or nothing
-    is usable, where skip_existing meets a folder that was made with other parameters, where without it data of other
-    speakers would be deleted, and, unless ignore_space, where the output will not fit on its disk.
+    Without `datasets`, the subsets of "librispeech_clean" that exist. With `scheduler` (tcp://host:port) the workers of a
+    Dask cluster do the work; they must see the same folders. UserError if nothing is found or usable, if skip_existing meets
+    a folder made with other parameters, if without it other speakers' data would be deleted, and, unless ignore_space, if
+    the output will not fit on its disk.
     """
     settings = PreprocessSettings(alignments=alignments, denoise=denoise and alignments)
     settings, mel_format = override(parse_overrides(hparams), settings, MelFormat())
@@ -72,36 +56,34 @@ def preprocess_audio(
         raise UserError(f"--hparams: sample_rate={mel_format.sample_rate}: only {SAMPLE_RATE} Hz is supported", exit_code=2)
     data = SynthesizerData(Path(out_dir or default_out_dir(datasets_root, "synthesizer")))
     speakers = corpora.find_speakers(datasets_root, datasets or _present_defaults(datasets_root))
-    if scheduler:  # its workers have other current folders
+    if scheduler:  # relative paths mean something else to its workers
         datasets_root, data = Path(datasets_root).absolute(), SynthesizerData(data.root.absolute())
         speakers = [speaker.absolute() for speaker in speakers]
         cluster.check(scheduler, preprocess_speaker, datasets_root, data.root)
     check_names(speakers)
     if not skip_existing:
         check_replaceable(data, {speaker.id for speaker in speakers})
-    parameters = json.dumps({"mel": asdict(mel_format), "preprocess": asdict(settings)}, indent=2) + "\n"
-    skip_existing = skip_existing and is_continuation(data, parameters)
+    skip_existing = skip_existing and is_continuation(data, settings, mel_format)
     todo = [s for s in speakers if not (skip_existing and is_finished(data, s, Path(datasets_root), settings))]
     if len(todo) < len(speakers):
         print(f"{len(speakers) - len(todo)} of {len(speakers)} speakers are finished already and skipped")
-    corpora.preflight(datasets_root, todo, data.root, _need(mel_format), texts=True, alignments=alignments,
-                      ignore_space=ignore_space)  # fmt: skip
+    corpora.preflight(datasets_root, todo, data.root, _need(mel_format), True, alignments, ignore_space)
     remove_leftovers(data.root)
     if not skip_existing:
-        begin_anew(data, parameters)
+        begin_anew(data, settings, mel_format)
 
     task = partial(preprocess_speaker, datasets_root=Path(datasets_root), data=data, settings=settings, mel_format=mel_format)
     for _ in run_tasks(task, todo, n_processes, "Speakers", "audio h", weigh=lambda hours: hours, scheduler=scheduler):
         pass
     if scheduler:
-        remove_leftovers(data.root)  # of workers that died
+        remove_leftovers(data.root)  # from workers that died
     parts = {path.stem: read_part(path) for path in sorted(data.parts_dir.glob("*.tsv"))}
     _assemble(data, list(parts.values()))
     report(data, parts, datasets_root, settings, mel_format)
 
 
 def _present_defaults(datasets_root: Path) -> list[str]:
-    """The default subsets that are there; all of them where none is, for find_speakers to say what is."""
+    """The default subsets that exist; all of them if none does, for find_speakers to report."""
     present, absent = corpora.split_present(datasets_root, ["librispeech_clean"])
     if present and absent:
         print(f"not in {datasets_root}, done without: {', '.join(absent)}")
@@ -115,7 +97,7 @@ def _need(f: MelFormat) -> corpora.Need:
 
 
 def _assemble(data: SynthesizerData, parts: list[Part]) -> None:
-    """alignments.txt and then train.txt, whose presence says that all is there."""
+    """Write alignments.txt, and last train.txt, whose presence says that everything is there."""
     names = Counter(row.mel for part in parts for row in part.rows)
     if twice := [name for name, n in names.items() if n > 1]:
         raise UserError(
@@ -131,7 +113,7 @@ def _assemble(data: SynthesizerData, parts: list[Part]) -> None:
 
 
 class _Speech(NamedTuple):
-    wav: np.ndarray | None  # float32 (n,) as the encoder wants it; None where there is none
+    wav: np.ndarray | None  # float32 (n,), without pauses; None if there is none
     problem: str | None = None
 
 
@@ -143,12 +125,12 @@ def preprocess_embeds(
     cpu: bool = False,
     hparams: str = "",
 ) -> None:
-    """Write the embedding of each utterance of train.txt, on the GPU if there is one and not `cpu`.
+    """Write the embedding of each utterance of train.txt, on the GPU if there is one, unless `cpu`.
 
-    n_threads load audio and cut its pauses while the encoder works. UserError where train.txt or the encoder is missing
-    or no audio is left, and where skip_existing meets embeddings of another encoder.
+    n_threads load audio and cut its pauses while the encoder works. UserError if train.txt or the encoder is missing, if no
+    audio is left, and if skip_existing meets embeddings of another encoder.
     """
-    from encoder.inference import SpeakerEmbedder  # here, as the audio is prepared without torch
+    from encoder.inference import SpeakerEmbedder  # here, because audio preprocessing does without torch
 
     (settings,) = override(parse_overrides(hparams), EmbedSettings())
     data = SynthesizerData(Path(root))
@@ -195,7 +177,7 @@ def _prepare_embeds(data: SynthesizerData, encoder_path: Path, skip_existing: bo
 
 
 def _loaded_ahead(load: Callable[[Row], _Speech], groups: Sequence[list[Row]], n_threads: int) -> Iterator[list[_Speech]]:
-    """The speech of each group, the next one being loaded meanwhile."""
+    """The speech of each group, while the next one is being loaded."""
     with ThreadPoolExecutor(max(1, n_threads)) as pool:
 
         def submit(group: list[Row]) -> list[Future]:

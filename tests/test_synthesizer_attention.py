@@ -12,7 +12,7 @@ from synthesizer.measures import alignment_score, position_error
 from synthesizer.model import Tacotron
 from synthesizer.schedule import fade
 from synthesizer.text import SYMBOLS
-from synthesizer.text.word_times import WordTimes, parse, read_lines, symbol_ends
+from synthesizer.text.word_times import WordTimes, parse_word_times, read_word_times, symbol_ends
 from tests.test_synthesizer_model import TINY
 from utils.data.audio import MelFormat
 from utils.data.paths import SynthesizerData, save_npy, save_text
@@ -63,17 +63,17 @@ def test_words_of_another_text_teach_nothing(words):
 
 @pytest.mark.parametrize("line", ["A,B|0.5,0.4", "A,B|0.5,x", "A,B|0.5,nan", "A,B|-1,2"])
 def test_times_that_do_not_grow_teach_nothing(line):
-    assert parse(line) is None
+    assert parse_word_times(line) is None
 
 
 def test_lines_of_other_mels_and_no_file_and_a_damaged_file(tmp_path):
     path = tmp_path / "alignments.txt"
-    assert read_lines(path, {"a.npy"}) == {}
+    assert read_word_times(path, {"a.npy"}) == {}
     path.write_text("a.npy|,A|0.1,0.2\nb.npy|B|0.2\n")
-    assert read_lines(path, {"a.npy"}) == {"a.npy": ",A|0.1,0.2"}
+    assert read_word_times(path, {"a.npy"}) == {"a.npy": ",A|0.1,0.2"}
     path.write_text("a.npy|,A|0.1,0.2\na.npy|A,B|0.2\n")
     with pytest.raises(UserError, match=r"alignments\.txt, line 2"):
-        read_lines(path, {"a.npy"})
+        read_word_times(path, {"a.npy"})
 
 
 def test_items_carry_times_in_frames_where_they_are_known(tmp_path):

@@ -1,61 +1,39 @@
-"""One speaker's utterances -> waves, mels and the part file that says that the speaker is finished."""
+"""One speaker's audio files -> waves, mels and a part file, which says that the speaker is finished."""
 
-from dataclasses import dataclass
+import unicodedata
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from synthesizer.config import PreprocessSettings
 from synthesizer.corpus.denoise import denoise
-from synthesizer.corpus.parts import Part, one_field, read_part
+from synthesizer.corpus.folder import Part, read_part
 from synthesizer.corpus.segment import Segment, disagreement, noise_spans, split
 from synthesizer.corpus.transcript import onto_text, spoken
-from synthesizer.text import SYMBOL_SETS, TextError, clean, text_to_ids
+from synthesizer.text import SYMBOL_SETS, TextError, clean, read
 from utils import corpora
-from utils.config import check_at_least
 from utils.corpora import Speaker, Utterance
 from utils.data import audio, vad
 from utils.data.audio import AudioError, MelFormat
-from utils.data.paths import SynthesizerData, save_npy
+from utils.data.paths import SynthesizerData, one_field, save_npy
 from utils.data.rows import Row
 from utils.errors import UserError
 
 SILENCE_PEAK = 1e-3  # a file that never exceeds this amplitude, -60 dB of full scale, holds no speech
 
 
-@dataclass(frozen=True)
-class PreprocessSettings:
-    """What makes utterances of audio files; with the mel format, all that the output depends on."""
-
-    alignments: bool = True  # cut by word times where known; else whole files with their texts, trimmed by voice activity
-    denoise: bool = True  # where word times tell which stretches are silence
-    silence_min_duration_split: float = 0.4  # s; utterances are split at silences from this length on
-    utterance_min_duration: float = 1.6  # s; shorter pieces of a file are joined to a neighbour, or else skipped
-    min_mel_frames: int = 40  # shorter utterances are skipped
-    max_mel_frames: int = 900  # longer ones too
-    min_chars_per_second: float = 4.0  # of the text as read; what is slower has more in its audio than in its text
-    max_chars_per_second: float = 28.0  # what is faster has words in its text that are not in its audio
-
-    def __post_init__(self) -> None:
-        check_at_least(self, 1, "min_mel_frames", "max_mel_frames")
-        check_at_least(self, 0, "utterance_min_duration", "min_chars_per_second")
-        if self.silence_min_duration_split <= 0:
-            raise ValueError("silence_min_duration_split must be positive")
-        if self.min_mel_frames > self.max_mel_frames or self.min_chars_per_second >= self.max_chars_per_second:
-            raise ValueError("min_mel_frames and min_chars_per_second must not be over their max_ counterparts")
-
-
 class Piece(NamedTuple):
-    """What becomes one row: float wave (n,) at 16 kHz, its text, and its words and their ends (s) where known."""
+    """What becomes a row of train.txt."""
 
-    wav: np.ndarray
+    wav: np.ndarray  # float32 (n,) at 16 kHz
     text: str
-    segment: Segment | None = None
-    is_cut: bool = False  # whether it is a part of its file
+    segment: Segment | None = None  # its words and their times, where known
+    is_cut: bool = False  # whether it is only a part of its file
 
 
 def is_finished(data: SynthesizerData, speaker: Speaker, datasets_root: Path, settings: PreprocessSettings) -> bool:
-    """Whether the speaker's part is there and word times have not come since. UserError if it is of another folder."""
+    """Whether the speaker's part is there and no word times have come since. UserError if it was made of another folder."""
     path = data.part(speaker.id)
     if not path.is_file():
         return False
@@ -65,11 +43,11 @@ def is_finished(data: SynthesizerData, speaker: Speaker, datasets_root: Path, se
             f"{path}: was made of {part.folder}, and now {folder} would go by the same name; preprocess it into another "
             "folder with --out_dir"
         )
-    return not part.unaligned and part.timed == _time_files(speaker, datasets_root, settings)
+    return not part.unaligned and part.timed == _alignment_files(speaker, datasets_root, settings)
 
 
-def _time_files(speaker: Speaker, datasets_root: Path, settings: PreprocessSettings) -> list[str]:
-    files = corpora.time_files(speaker.folder, speaker.top) if settings.alignments else []
+def _alignment_files(speaker: Speaker, datasets_root: Path, settings: PreprocessSettings) -> list[str]:
+    files = corpora.alignment_files(speaker.folder, speaker.top) if settings.alignments else []
     return [one_field(corpora.relative(path, datasets_root)) for path in files]
 
 
@@ -100,14 +78,14 @@ def preprocess_speaker(
     part.skipped = [(reason, what.replace(prefix, "")) for reason, what in part.skipped]
     part.notes = [(reason, what.replace(prefix, "")) for reason, what in part.notes]
     part.unaligned = [folder.replace(prefix, "") for folder in part.unaligned]
-    part.timed = _time_files(speaker, datasets_root, settings)
+    part.timed = _alignment_files(speaker, datasets_root, settings)
     part.folder = corpora.relative(speaker.folder, datasets_root)
     part.save(data.part(speaker.id))
     return part.seconds / 3600
 
 
 def _forget(data: SynthesizerData, speaker: Speaker) -> None:
-    """Delete what an earlier run made of a speaker who is done again: its pieces need not be those of this run."""
+    """Delete what an earlier run made of the speaker, which may be pieces that this run does not make."""
     path = data.part(speaker.id)
     if path.is_file():
         for row in read_part(path).rows:
@@ -117,10 +95,10 @@ def _forget(data: SynthesizerData, speaker: Speaker) -> None:
 
 
 def _pieces(part: Part, utterance: Utterance, passages: bool, settings: PreprocessSettings, f: MelFormat) -> list[Piece]:
-    """What becomes of one audio file: its parts between long pauses where word times are known, else the whole.
+    """One audio file, cut at its long pauses if its word times are known, else whole.
 
-    The words of a passage are its text; other texts keep their punctuation, and must be spelt as the words are. Where
-    they are once written out in full, that is what is kept.
+    The text of a passage is its words. Other texts keep their punctuation, and must spell the same as the words, as they
+    are or written out by the cleaner; the text is then kept written out.
     """
     has_times = utterance.words is not None
     if not has_times and (utterance.text is None or (passages and settings.alignments)):
@@ -138,8 +116,9 @@ def _pieces(part: Part, utterance: Utterance, passages: bool, settings: Preproce
             return []
         times = (utterance.words, utterance.ends)
         if not passages and utterance.text is not None:
-            # Aligners often know words alone: "five pounds" of £5.
-            times = onto_text(utterance.text, *times) or onto_text(clean(utterance.text), *times)
+            # Aligners often write texts out: "five pounds" for £5.
+            text = utterance.text
+            times = onto_text(text, *times) or onto_text(clean(text, settings.cleaner), *times)
         if times:
             return aligned_pieces(wav, *times, settings, f)
         part.notes.append(("text and timed words differ, used whole", f"{utterance.path}: {utterance.text[:80]}"))
@@ -149,7 +128,7 @@ def _pieces(part: Part, utterance: Utterance, passages: bool, settings: Preproce
 def aligned_pieces(
     wav: np.ndarray, words: tuple[str, ...], ends: tuple[float, ...], settings: PreprocessSettings, f: MelFormat
 ) -> list[Piece]:
-    """The pieces of a wave (n,) between its long pauses, denoised by what is heard in all of its pauses."""
+    """The pieces of a wave (n,) between its long pauses, without the noise that is heard in its pauses."""
     duration = len(wav) / f.sample_rate
     longest = settings.max_mel_frames * f.hop_length / f.sample_rate
     segments = split(words, ends, duration, settings.silence_min_duration_split, settings.utterance_min_duration, longest)
@@ -164,29 +143,31 @@ def aligned_pieces(
 
 
 def _add_piece(part: Part, name: str, piece: Piece, data: SynthesizerData, settings: PreprocessSettings, f: MelFormat) -> None:
-    n_frames, text = 1 + len(piece.wav) // f.hop_length, _one_line(piece.text)
+    n_frames, text = 1 + len(piece.wav) // f.hop_length, one_field(piece.text.replace("|", " "))
     if misfit := _misfit(piece, text, n_frames, settings, f):
         reason, what = misfit
         part.skipped.append((reason, f"{name}: {what}"))
         return
     if "|" in piece.text:
         part.notes.append(("a | in the text was replaced by a space", name))
-    stored = np.zeros(n_frames * f.hop_length, np.int16)  # whole frames, as the vocoder wants: zeros follow the wave
+    stored = np.zeros(n_frames * f.hop_length, np.int16)  # padded to whole frames, as the vocoder needs
     stored[: len(piece.wav)] = audio.to_int16(piece.wav)
-    mel = audio.mel_spectrogram(audio.from_int16(stored)[:-1], f)  # (n_frames, n_mels): one sample more makes a frame more
+    mel = audio.mel_spectrogram(
+        audio.from_int16(stored)[:-1], f
+    )  # (n_frames, n_mels); with the last sample there would be one frame more
     save_npy(data.audio(name), stored)
     save_npy(data.mel(name), mel.astype(np.float16))
     row = Row(data.audio(name).name, data.mel(name).name, data.embed(name).name, len(stored), len(mel), text)
     part.rows.append(row)
     if piece.segment:
-        words = ",".join(_one_line(spoken(word)) for word in piece.segment.words)
+        words = ",".join(one_field(spoken(word).replace("|", " ")) for word in piece.segment.words)
         part.alignments.append(f"{row.mel}|{words}|{','.join(f'{end:.3f}' for end in piece.segment.ends)}")
 
 
 def _misfit(piece: Piece, text: str, n_frames: int, settings: PreprocessSettings, f: MelFormat) -> tuple[str, str] | None:
-    """(reason, detail) why a piece is not to be trained on; None if it is."""
+    """(reason, detail) why a piece is skipped; None if it is good."""
     try:
-        n_characters = len(text_to_ids(text, SYMBOL_SETS["arpabet"])) - 1
+        n_characters = len(_as_read(text, settings.cleaner))
     except TextError:
         return "text without a readable letter", text[:80]
     seconds = len(piece.wav) / f.sample_rate
@@ -203,6 +184,9 @@ def _misfit(piece: Piece, text: str, n_frames: int, settings: PreprocessSettings
     return None
 
 
-def _one_line(text: str) -> str:
-    """Without what separates columns and lines on disk."""
-    return " ".join(text.replace("|", " ").split())
+def _as_read(text: str, cleaner: str) -> str:
+    """The text as a model will read it. Which letters a model knows is its own choice, except in English."""
+    symbols = SYMBOL_SETS["arpabet"]
+    if cleaner != "english":  # letters, accents and digits
+        symbols += "".join(c for c in clean(text, cleaner) if unicodedata.category(c)[0] in "LMN")
+    return read(text, symbols, cleaner).text

@@ -1,4 +1,4 @@
-"""What is told at the end of the audio preprocessing, on the screen and in Log.txt: counts, durations, what was skipped."""
+"""The report of audio preprocessing, on the screen and in Log.txt: counts, durations, what was skipped and why."""
 
 from collections import Counter
 from dataclasses import asdict
@@ -6,26 +6,20 @@ from pathlib import Path
 
 import numpy as np
 
-from synthesizer.corpus.parts import Part
-from synthesizer.corpus.speakers import PreprocessSettings
-from utils.data.audio import MelFormat
+from synthesizer.config import PreprocessSettings
+from synthesizer.corpus.folder import Part
+from utils.data.mel_format import MelFormat
 from utils.data.paths import SynthesizerData, save_text
+from utils.data.summary import indented, statistics_line
 from utils.errors import UserError
 
 ALIGNMENTS_SOURCE = "https://github.com/CorentinJ/librispeech-alignments"
-N_SHOWN = 10  # skipped files named on the screen; all of them are in the log
-
-
-def indented(lines: list[str], n_shown: int = N_SHOWN) -> list[str]:
-    """The first of many lines, and how many more there are."""
-    more = [f"    ... and {len(lines) - n_shown} more"] if len(lines) > n_shown else []
-    return [*(f"    {line}" for line in lines[:n_shown]), *more]
 
 
 def report(
     data: SynthesizerData, parts: dict[str, Part], root: Path, settings: PreprocessSettings, mel_format: MelFormat
 ) -> None:
-    """Write the log from the parts alone, print its gist. UserError, telling why, where no utterance is left."""
+    """Write the log and print its gist. UserError, with the reasons, if there is no utterance."""
     save_text(data.log, "\n".join([*_log(parts, settings, mel_format), ""]))
     n_rows = sum(len(part.rows) for part in parts.values())
     hours = sum(row.n_samples for part in parts.values() for row in part.rows) / mel_format.sample_rate / 3600
@@ -87,17 +81,12 @@ def _log(parts: dict[str, Part], settings: PreprocessSettings, mel_format: MelFo
     lines += [f"    skipped, {reason}: {n}" for reason, n in sorted(_counts(parts).items())]
     if rows:
         characters = np.array([len(row.text) for row in rows])
-        lines += ["", "Duration of an utterance (s)", _statistics(seconds)]
-        lines += ["", "Characters of an utterance", _statistics(characters)]
-        lines += ["", "Characters per second", _statistics(characters / seconds)]
+        lines += ["", "Duration of an utterance (s)", statistics_line(seconds)]
+        lines += ["", "Characters of an utterance", statistics_line(characters)]
+        lines += ["", "Characters per second", statistics_line(characters / seconds)]
     if unaligned := [folder for part in parts.values() for folder in part.unaligned]:
         lines += ["", "Without alignments", _about_unaligned(parts), *indented(unaligned, len(unaligned))]
     for title, kind in (("Skipped", "skipped"), ("Notes", "notes")):
         entries = sorted(entry for part in parts.values() for entry in getattr(part, kind))
         lines += ["", title, *([f"    {reason}: {what}" for reason, what in entries] or ["    nothing"])]
     return lines
-
-
-def _statistics(values: np.ndarray) -> str:
-    figures = {"min": np.min, "mean": np.mean, "median": np.median, "max": np.max, "std": np.std}
-    return "    " + "   ".join(f"{name} {function(values):.2f}" for name, function in figures.items())

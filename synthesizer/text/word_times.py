@@ -1,7 +1,7 @@
 """When each symbol of a text is spoken, from the times of its words.
 
-alignments.txt has one line for each utterance whose word times are known: mel file|words|ends, the words parted by commas,
-silence being the empty word, and the second at which each of them ends.
+alignments.txt has a line for each utterance whose word times are known: mel file|words|ends. Words and ends are separated by
+commas; the empty word is silence, and an end is the second at which the word ends.
 """
 
 import difflib
@@ -12,16 +12,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from synthesizer.text import clean
+from synthesizer.text.cleaners import clean
 from utils.errors import UserError
 
 LEAST_AGREEMENT = 0.75  # share of the words that text and times must have in common
-TAIL = 0.1  # s that the symbols after the last word get at least: where they have none, the end is never attended to
+TAIL = 0.1  # s left for the symbols after the last word; without any, the end symbol is never attended to
 
-ANY = ""  # the key of a word in figures
-LONGEST_READING = 10  # words of text that one in figures may be
+ANY = ""  # key of a word with digits: it may match any words of the text
+LONGEST_READING = 10  # words of text that one word with digits may match
 
-_FIGURE = re.compile(r"\d")
+_DIGIT = re.compile(r"\d")
 _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*")
 
 
@@ -30,22 +30,22 @@ class WordTimes(NamedTuple):
     ends: tuple[float, ...]  # s
 
 
-class _Spoken(NamedTuple):
+class _TimedWord(NamedTuple):
     key: str  # what is compared
     start: float  # s
     end: float
 
 
-class _Written(NamedTuple):
+class _TextWord(NamedTuple):
     key: str
     start: int  # first symbol
     end: int  # past the last one
 
 
-def read_lines(path: Path, mels: Container[str]) -> dict[str, str]:
-    """The lines of alignments.txt by mel file, of these mel files alone; none where the file is missing.
+def read_word_times(path: Path, mels: Container[str]) -> dict[str, str]:
+    """The lines of alignments.txt for these mel files, by mel file, to be parsed when used; {} if there is no such file.
 
-    They stay text until they are used: a large corpus has hundreds of thousands. UserError for a line of another form.
+    They stay text because a large corpus has hundreds of thousands. UserError for a line of another form.
     """
     lines = {}
     if not path.is_file():
@@ -54,84 +54,88 @@ def read_lines(path: Path, mels: Container[str]) -> dict[str, str]:
         for number, line in enumerate(file, 1):
             mel, *columns = line.rstrip("\n").split("|")
             if len(columns) != 2 or columns[0].count(",") != columns[1].count(","):
-                raise UserError(f"{path}, line {number}: expected mel file|words|end times, got {line.strip()[:80]!r}; "
-                                "preprocess again, or delete the file to train without word times")  # fmt: skip
+                raise UserError(
+                    f"{path}, line {number}: expected mel file|words|end times, got {line.strip()[:80]!r}; "
+                    "preprocess again, or delete the file to train without word times"
+                )
             if mel in mels:
                 lines[mel] = "|".join(columns)
     return lines
 
 
-def parse(line: str) -> WordTimes | None:
-    """What read_lines gives for one mel -> its words and times; None where the times are no growing numbers."""
+def parse_word_times(line: str) -> WordTimes | None:
+    """A value of read_word_times -> words and times; None if the times are not ascending numbers."""
     words, ends = line.split("|")
     try:
         times = WordTimes(tuple(words.split(",")), tuple(float(end) for end in ends.split(",")))
     except ValueError:
         return None
-    growing = all(0 <= a <= b for a, b in zip((0.0, *times.ends), times.ends, strict=False))  # false for nan too
-    return times if growing else None
+    ascending = all(0 <= a <= b for a, b in zip((0.0, *times.ends), times.ends, strict=False))  # false for nan too
+    return times if ascending else None
 
 
 def symbol_ends(text: str, times: WordTimes, duration: float, cleaner: str = "english") -> np.ndarray | None:
-    """The second at which each symbol of the cleaned `text` ends, the end symbol being its last: float32 (T,), growing.
+    """The second at which each symbol of the cleaned `text` ends: float32 (T,), ascending; the last one is the end symbol.
 
-    A word's time goes evenly to its letters, a pause to the signs and spaces between its neighbours; what precedes the first
-    word goes to the first symbol. None where words and text differ too much. Where a few differ (numbers, say, that are
-    written in another way), these share their time. `duration`: of the utterance, in s.
+    A word's time is shared evenly by its letters, and a pause by the punctuation and spaces around it. What precedes the
+    first word belongs to the first symbol. Words that differ (numbers written in another way) share their time. None if text
+    and words differ too much. `duration` is the utterance's, in s.
     """
-    written = _written(text)
-    spoken = _spoken(times, cleaner, {word.key for word in written})
-    matcher = difflib.SequenceMatcher(None, [w.key for w in spoken], [w.key for w in written], autojunk=False)
+    text_words = _text_words(text)
+    timed_words = _timed_words(times, cleaner, {word.key for word in text_words})
+    matcher = difflib.SequenceMatcher(None, [w.key for w in timed_words], [w.key for w in text_words], autojunk=False)
     n_same = sum(
         b_past - b
         for kind, a, a_past, b, b_past in matcher.get_opcodes()
-        if kind == "equal" or (kind == "replace" and _may_read(spoken[a:a_past], written[b:b_past]))
+        if kind == "equal" or (kind == "replace" and _may_match(timed_words[a:a_past], text_words[b:b_past]))
     )
-    if not spoken or n_same < LEAST_AGREEMENT * max(len(spoken), len(written)):
+    if not timed_words or n_same < LEAST_AGREEMENT * max(len(timed_words), len(text_words)):
         return None
-    positions, seconds = [0.0], [0.0]  # knots: where the text is when
+    positions, seconds = [0.0], [0.0]  # symbols, and when they are spoken
     for kind, a, a_past, b, b_past in matcher.get_opcodes():
         if kind == "equal":
-            for said, word in zip(spoken[a:a_past], written[b:b_past], strict=True):
+            for timed, word in zip(timed_words[a:a_past], text_words[b:b_past], strict=True):
                 positions += [word.start, word.end]
-                seconds += [said.start, said.end]
+                seconds += [timed.start, timed.end]
         elif kind == "replace":
-            positions += [written[b].start, written[b_past - 1].end]
-            seconds += [spoken[a].start, spoken[a_past - 1].end]
+            positions += [text_words[b].start, text_words[b_past - 1].end]
+            seconds += [timed_words[a].start, timed_words[a_past - 1].end]
     seconds[-1] = max(seconds[-2], min(seconds[-1], duration - TAIL))
     ends = np.interp(np.arange(1, len(text) + 1), [*positions, len(text)], [*seconds, max(seconds[-1], duration)])
     return ends.astype(np.float32)
 
 
-def _spoken(times: WordTimes, cleaner: str, written: Container[str]) -> list[_Spoken]:
-    """The words and when they are said. Those that the text has in another form (BBC) are read as the text was; where that
-    makes several of one, they share its time by their letters. Figures, of which other words may be made beside another
-    word or sign (5 of "£5"), stand for whatever the text has in their place."""
+def _timed_words(times: WordTimes, cleaner: str, text_keys: Container[str]) -> list[_TimedWord]:
+    """The words with their times, cleaned as the text was unless the text has them as they are.
+
+    Where cleaning makes several words of one (BBC), they share its time by their letters. Words with digits match anything:
+    how they are read depends on their neighbours (5 in "£5").
+    """
     found, start = [], 0.0
     for word, end in zip(times.words, times.ends, strict=True):
-        lower = word.lower()
-        if _FIGURE.search(word):
-            found.append(_Spoken(ANY, start, end))
+        if _DIGIT.search(word):
+            found.append(_TimedWord(ANY, start, end))
             start = end
             continue
-        keys = [_key(part) for part in _WORD.findall(lower if _key(lower) in written else clean(word, cleaner))]
+        lower = word.lower()
+        keys = [_key(part) for part in _WORD.findall(lower if _key(lower) in text_keys else clean(word, cleaner))]
         n_letters = sum(map(len, keys))
         for key in keys:
             part_end = start + (end - start) * len(key) / n_letters
             n_letters -= len(key)
-            found.append(_Spoken(key, start, part_end))
+            found.append(_TimedWord(key, start, part_end))
             start = part_end
         start = end
     return found
 
 
-def _may_read(said: Sequence[_Spoken], written: Sequence[_Written]) -> bool:
-    """Whether these words of the text can be how figures are read."""
-    return all(word.key == ANY for word in said) and len(written) <= LONGEST_READING * len(said)
+def _may_match(timed: Sequence[_TimedWord], words: Sequence[_TextWord]) -> bool:
+    """Whether these words of the text can be the reading of words with digits."""
+    return all(word.key == ANY for word in timed) and len(words) <= LONGEST_READING * len(timed)
 
 
-def _written(text: str) -> list[_Written]:
-    return [_Written(_key(match.group()), match.start(), match.end()) for match in _WORD.finditer(text.lower())]
+def _text_words(text: str) -> list[_TextWord]:
+    return [_TextWord(_key(match.group()), match.start(), match.end()) for match in _WORD.finditer(text.lower())]
 
 
 def _key(word: str) -> str:

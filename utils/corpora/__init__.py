@@ -4,7 +4,7 @@ Finding speakers opens no audio and lists no utterances; these are listed speake
 that memory does not grow with the corpus.
 """
 
-from utils.corpora.alignments import parse_alignment, time_files
+from utils.corpora.alignments import alignment_files, parse_alignment
 from utils.corpora.layout import AUDIO_SUFFIXES, Corpus, Listing, Speaker, Utterance
 from utils.corpora.preflight import Need, preflight
 from utils.corpora.registry import (
@@ -28,6 +28,7 @@ __all__ = [
     "Need",
     "Speaker",
     "Utterance",
+    "alignment_files",
     "expand",
     "find_speakers",
     "is_passages",
@@ -37,5 +38,4 @@ __all__ = [
     "relative",
     "split_present",
     "stem",
-    "time_files",
 ]

@@ -36,7 +36,7 @@ def parse_alignment(line: str) -> tuple[str, tuple[str, ...], tuple[float, ...]]
     return match[1], words, ends
 
 
-def time_files(folder: Path, top: Path) -> list[Path]:
+def alignment_files(folder: Path, top: Path) -> list[Path]:
     """The alignment files that tell of the audio in a folder, nearest first."""
     chapter = folder / f"{folder.parent.name}-{folder.name}.{FILE_NAME}"
     above = [folder, *folder.parents]
@@ -44,9 +44,9 @@ def time_files(folder: Path, top: Path) -> list[Path]:
     return [path for path in (chapter, *(place / FILE_NAME for place in inside)) if path.is_file()]
 
 
-def add_word_times(top: Path, found: dict[str, Utterance], problems: list[str]) -> list[str]:
+def add_alignments(top: Path, found: dict[str, Utterance], problems: list[str]) -> list[str]:
     """Put in the words and their ends where they are known. Returns the folders that have no alignment file at all."""
-    files = {folder: time_files(folder, top) for folder in dict.fromkeys(u.path.parent for u in found.values())}
+    files = {folder: alignment_files(folder, top) for folder in dict.fromkeys(u.path.parent for u in found.values())}
     unnamed: dict[Path, list[str]] = {}
     for name, utterance in found.items():
         places = files[utterance.path.parent]

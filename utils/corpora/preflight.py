@@ -11,7 +11,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
-from utils.corpora.alignments import time_files
+from utils.corpora.alignments import alignment_files
 from utils.corpora.layout import Speaker
 from utils.corpora.registry import CORPORA, relative
 from utils.errors import UserError
@@ -84,7 +84,7 @@ def _look_at(speakers: list[Speaker], root: Path, texts: bool, alignments: bool)
     untimed = 0
     if alignments:
         folders = {(speaker.top, path.parent) for speaker, path in listed}
-        without = {key for key in folders if not time_files(key[1], key[0])}
+        without = {key for key in folders if not alignment_files(key[1], key[0])}
         untimed = sum((speaker.top, path.parent) in without for speaker, path in listed)
     lengths = [seconds for _, path in _evenly(listed, N_HEADERS) if (seconds := _seconds(path))]
     scale = len(speakers) / len(sample)

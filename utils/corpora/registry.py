@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from utils.corpora import librispeech
-from utils.corpora.alignments import add_word_times
+from utils.corpora.alignments import add_alignments
 from utils.corpora.folder import FOLDER
 from utils.corpora.layout import Corpus, Listing, Speaker, Utterance, disk_name, enumerate_names, folders_in, no_subsets
 from utils.corpora.librispeech import LIBRISPEECH
@@ -98,7 +98,7 @@ def list_utterances(speaker: Speaker, texts: bool = False, alignments: bool = Fa
             found[name] = Utterance(name, path)
     if texts:
         corpus.texts(speaker, found, problems)
-    unaligned = add_word_times(speaker.top, found, problems) if alignments else []
+    unaligned = add_alignments(speaker.top, found, problems) if alignments else []
     return Listing([*found.values()], problems, unaligned if corpus.passages else [])
 
 

@@ -1,7 +1,7 @@
-"""English as it is read aloud: what is written in figures, signs and short forms becomes words, rule by rule.
+"""English as it is read aloud: numbers, signs and abbreviations become words, one rule after another.
 
-Each rule leaves text that the later ones can no longer misread, so the order is part of the rules: addresses before full
-stops, numerals before initials, telephone numbers before ranges, units before bare numbers.
+The order matters, because each rule removes what a later one would misread: addresses before full stops, roman numerals
+before initials, telephone numbers before ranges, units before bare numbers.
 """
 
 import re
@@ -9,9 +9,9 @@ from collections.abc import Callable
 
 from synthesizer.text.english import abbreviations, acronyms, addresses, clock, money, numerals, signs, units
 
-Step = Callable[[str], str]
-_OF_WORDS: tuple[Step, ...] = (addresses.expand, numerals.expand_roman, abbreviations.expand)
-_OF_NUMBERS: tuple[Step, ...] = (
+Rule = Callable[[str], str]
+_WORD_RULES: tuple[Rule, ...] = (addresses.expand, numerals.expand_roman, abbreviations.expand)
+_NUMBER_RULES: tuple[Rule, ...] = (
     signs.expand_beside_numbers,
     numerals.expand_serials,
     clock.expand,
@@ -19,22 +19,22 @@ _OF_NUMBERS: tuple[Step, ...] = (
     units.expand,
     numerals.expand,
 )
-_FIGURE = re.compile(r"\d")
-_PLAIN = re.compile(r"[a-z',;:!?()\"\s-]*\.?")  # nothing but words in lower case
+_DIGIT = re.compile(r"\d")
+_PLAIN = re.compile(r"[a-z',;:!?()\"\s-]*\.?")  # only words in lower case
 
 
 def expand(text: str) -> str:
-    """Numbers, money, times, dates, units, fractions, abbreviations, initials, addresses and signs as words.
+    """Write out numbers, money, times, dates, units, fractions, abbreviations, initials, addresses and signs.
 
-    Text in any script; signs that have no words stay as they are.
+    The text may be in any script. Signs without a name stay.
     """
     text = signs.plain_typography(text)
     if _PLAIN.fullmatch(text):
         return text
-    is_shouted = acronyms.is_shouted(text)  # told from the whole text, before its figures become words in lower case
-    for step in _OF_WORDS:
-        text = step(text)
-    if _FIGURE.search(text):
-        for step in _OF_NUMBERS:
-            text = step(text)
+    is_shouted = acronyms.is_shouted(text)  # before numbers become lower-case words
+    for rule in _WORD_RULES:
+        text = rule(text)
+    if _DIGIT.search(text):
+        for rule in _NUMBER_RULES:
+            text = rule(text)
     return acronyms.expand(signs.expand(text), is_shouted)

@@ -2,24 +2,22 @@
 
 import re
 
-from synthesizer.text.english.listed import listed
+from synthesizer.text.english.tables import table
 
-ABBREVIATIONS = {  # read so wherever they stand with a full stop
-    "mr": "mister", "mrs": "missus", "ms": "miz", "messrs": "messers", "dr": "doctor", "drs": "doctors", "prof": "professor",
-    "st": "saint", "co": "company", "jr": "junior", "sr": "senior", "maj": "major", "gen": "general", "rev": "reverend",
-    "lt": "lieutenant", "hon": "honorable", "sgt": "sergeant", "capt": "captain", "cpl": "corporal", "esq": "esquire",
-    "ltd": "limited", "inc": "incorporated", "corp": "corporation", "bros": "brothers", "col": "colonel", "gov": "governor",
-    "sen": "senator", "rep": "representative", "ft": "fort", "mt": "mount", "vs": "versus", "etc": "et cetera",
-    "approx": "approximately", "dept": "department", "est": "established", "misc": "miscellaneous", "univ": "university",
-    "ave": "avenue", "blvd": "boulevard", "rd": "road", "hwy": "highway", "viz": "namely", "cf": "compare", "ca": "circa",
-    "avg": "average", "incl": "including", "excl": "excluding", "tel": "telephone", "govt": "government",
-}  # fmt: skip
-BEFORE_NUMBER = {
-    "no": "number", "nos": "numbers", "p": "page", "pp": "pages", "vol": "volume", "vols": "volumes", "ch": "chapter",
-    "fig": "figure", "figs": "figures", "eq": "equation", "sec": "section", "apt": "apartment", "ext": "extension",
-    "art": "article", "c": "circa", "max": "maximum", "min": "minimum", "op": "opus",
-}  # fmt: skip
-PHRASES = {  # patterns, as how they are read
+# with a full stop, anywhere
+ABBREVIATIONS = table(
+    "mr mister, mrs missus, ms miz, messrs messers, dr doctor, drs doctors, prof professor, st saint, co company, "
+    "jr junior, sr senior, maj major, gen general, rev reverend, lt lieutenant, hon honorable, sgt sergeant, capt captain, "
+    "cpl corporal, esq esquire, ltd limited, inc incorporated, corp corporation, bros brothers, col colonel, gov governor, "
+    "sen senator, rep representative, ft fort, mt mount, vs versus, etc et cetera, approx approximately, dept department, "
+    "est established, misc miscellaneous, univ university, ave avenue, blvd boulevard, rd road, hwy highway, viz namely, "
+    "cf compare, ca circa, avg average, incl including, excl excluding, tel telephone, govt government"
+)
+BEFORE_NUMBER = table(
+    "no number, nos numbers, p page, pp pages, vol volume, vols volumes, ch chapter, fig figure, figs figures, "
+    "eq equation, sec section, apt apartment, ext extension, art article, c circa, max maximum, min minimum, op opus"
+)
+PHRASES = {  # pattern: words
     r"\be\.\s?g\b\.?": "for example",
     r"\bi\.\s?e\b\.?": "that is",
     r"\ba\.k\.a\b\.?": "also known as",
@@ -30,11 +28,11 @@ PHRASES = {  # patterns, as how they are read
     r"\bc/o\b": "care of",
     r"\band/or\b": "and or",
 }
-STREETS = {"st": "street", "dr": "drive"}  # after a name, and with none to follow
-# What has a letter for a name, and may end a sentence with it.
-LETTERED = listed("Plan Vitamin Group Type Class Hepatitis Section Appendix Part Grade Option Team Block Exhibit Model Point")
+STREETS = {"st": "street", "dr": "drive"}  # after a name, unless a name follows
+# Words that a letter may name, which can then end a sentence.
+LETTERED = "Plan Vitamin Group Type Class Hepatitis Section Appendix Part Grade Option Team Block Exhibit Model Point".split()
 
-_END = r"(?=[\"')]*\s*$)"  # where a full stop ends the text, and stays
+_END = r"(?=[\"')]*\s*$)"  # a full stop that also ends the text stays
 _ABBREVIATION = re.compile(rf"\b({'|'.join(ABBREVIATIONS)})\.({_END})?", re.I)
 _STREET = re.compile(rf"(?<=[a-z])(\s+)(St|Dr)\.(?!\s+[A-Z])({_END})?")
 _TITLE = re.compile(r"\b(Mr|Mrs|Ms|Dr|Prof|St|Mt)(?=\s+[A-Z])|(?<=[a-z] )(Jr|Sr)\b(?!\.)|\b(vs)\b(?!\.)")
@@ -48,7 +46,7 @@ _INITIAL = re.compile(r"(?:(?<=^)|(?<=\())([A-Z])\.(?=\s+[A-Z][a-z])|\b([A-Z][\w
 
 
 def expand(text: str) -> str:
-    """Abbreviations as words, initials as letters with spaces between."""
+    """Write out abbreviations, and separate initials by spaces."""
     if "/" in text or "." in text or "h" in text:
         for pattern, words in _PHRASES:
             text = pattern.sub(words, text)
@@ -64,7 +62,7 @@ def expand(text: str) -> str:
 
 
 def _stop(match: re.Match[str], group: int, ends_sentences: bool = False) -> str:
-    """The full stop again, where it ends the text too, or before a capital that can only begin a sentence."""
+    """The full stop, if it also ends the text or a sentence."""
     ends = match[group] is not None or (ends_sentences and re.match(r"\s+[A-Z]", match.string[match.end() :]))
     return "." if ends else ""
 
@@ -74,7 +72,7 @@ def _initials(match: re.Match[str]) -> str:
 
 
 def _initial(match: re.Match[str]) -> str:
-    """A middle name; "Plan B. Then" ends a sentence, and so does "It is I."."""
+    """Drop the full stop after a middle initial, but not in "Plan B. Then" or "It is I."."""
     if match[1]:
         return match[1]
     return match[0] if match[2] in LETTERED or match[3].strip() == "I" else match[2] + match[3]

@@ -1,21 +1,19 @@
-"""Words in capitals: letter by letter ("BBC"), unless they are said as words ("NASA") or only stressed ("STOP")."""
+"""Words in capitals: spelt ("BBC"), unless they are pronounced as words ("NASA") or stressed ("STOP")."""
 
 import re
 
-from synthesizer.text.english.listed import listed
-
 RESPELT = {"OK": "okay", "JPEG": "jay-peg", "IEEE": "i triple e", "NAACP": "n double a c p"}
-# With vowels among them, and yet letter by letter; in a text all in capitals, too.
+# Spelt although they have vowels, even in a text that is all in capitals.
 SPELT = frozenset(
-    listed(
+    (
         "USA UK EU FBI CIA CEO AFAIK AMEX ASAP EULA FAQ IAEA ISBN ISO NBA NCAA OECD OSCE UAE UCLA UNHCR USSR USB VIP YMCA YWCA "
         "ACLU HIV EEG ECG LGBTQ SUV AOL UFO"
-    )
+    ).split()
 )
-PRONOUNCED = frozenset(listed("RAM ROM PIN SIM ZIP GIF DOS LAN WAN MAC ACE HAL SAM"))  # of three letters
-# Words of two and three letters that are written in capitals for stress more often than as somebody's initials.
+PRONOUNCED = frozenset("RAM ROM PIN SIM ZIP GIF DOS LAN WAN MAC ACE HAL SAM".split())  # words of three letters
+# Short words that are in capitals for stress more often than as initials.
 SHORT_WORDS = frozenset(
-    listed(
+    (
         "AM AN AS AT BE BY DO GO HE IF IN IS IT ME MY NO OF OH ON OR SO TO UP WE YE AH HA HO HI HM HMM SH SHH PST BRR "
         "MR MS DR ST ACT ADD AGE AGO AID AIM AIR ALL AND ANY ARE ARM ART ASK ATE BAD BAG BAN BAR BAY BED BET BIG BIT "
         "BOX BOY BUS BUT BUY BYE CAN CAR CAT COW CRY CUP CUT DAD DAY DID DIE DIG DOG DRY DUE EAR EAT EGG END EVE EYE "
@@ -24,10 +22,10 @@ SHORT_WORDS = frozenset(
         "NUT ODD OFF OIL OLD ONE OUR OUT OWE OWN PAY PEN PET PUT RAN RED RID RUN SAD SAT SAW SAY SEA SEE SET SHE SIT "
         "SIX SKY SON SUM SUN TAX TEA TEN THE TIE TIN TIP TOO TOP TRY TWO USE WAR WAS WAY WET WHO WHY WIN WON YES YET "
         "YOU"
-    )
+    ).split()
 )
 INTERJECTIONS = frozenset(
-    listed("HM HMM HMMM SH SHH SHHH PST PSST BRR BRRR GRR GRRR TSK PFFT ZZZ NTH TH ND RD MR MRS MS DR ST")
+    "HM HMM HMMM SH SHH SHHH PST PSST BRR BRRR GRR GRRR TSK PFFT ZZZ NTH TH ND RD MR MRS MS DR ST".split()
 )
 
 _CAPITALS = re.compile(r"(?<![\w'])([A-Z]{2,})(?:('?s)\b|\b(?!'[A-Z]))")
@@ -36,12 +34,12 @@ _VOWEL = re.compile("[AEIOUY]")
 
 
 def is_shouted(text: str) -> bool:
-    """Whether all of the text is in capitals, which then tell nothing: so are LibriSpeech's."""
+    """Whether the whole text is in capitals, as LibriSpeech's are; capitals then mean nothing."""
     return not _LOWER.search(text)
 
 
 def expand(text: str, is_shouted: bool) -> str:
-    """Words in capitals as letters with spaces between, where they are initials."""
+    """Separate the letters of initials by spaces."""
     return _CAPITALS.sub(lambda match: _word(match, is_shouted), text)
 
 

@@ -2,13 +2,15 @@
 
 import re
 
-from synthesizer.text.english.listed import listed
+from synthesizer.text.english.tables import table
 
-SIGNS = {".": "dot", "/": "slash", "-": "dash", "_": "underscore", "@": "at", "?": "question mark", "=": "equals", "&": "and",
-         "#": "hash", "%": "percent", "+": "plus", "~": "tilde", ":": "colon", "^": "caret"}  # fmt: skip
-# Of domains that are written without www and https, and of files: no English word among them, as full stops lack spaces.
-ENDINGS = listed(
-    "com org net edu gov io ai info eu uk de fr es nl ch ca au jp txt pdf html jpg png mp3 wav exe zip py csv json"
+SIGNS = table(
+    ". dot, / slash, - dash, _ underscore, @ at, ? question mark, = equals, & and, # hash, % percent, + plus, ~ tilde, "
+    ": colon, ^ caret"
+)
+# Endings of files, and of domains written without www or https. No English words: a space may be missing after a full stop.
+ENDINGS = (
+    "com org net edu gov io ai info eu uk de fr es nl ch ca au jp txt pdf html jpg png mp3 wav exe zip py csv json".split()
 )
 SAID_AS_WORDS = frozenset(["com", "org", "net", "gov", "edu", "info", "wav", "zip"])
 
@@ -18,12 +20,12 @@ _URL = re.compile(r"\b(?:https?|ftp)://[^\s<>\"')\]]+|\bwww\.[^\s<>\"')\]]+", re
 _DOMAIN = re.compile(rf"(?<![\w.@/])(?:{_NAME}\.)+(?:{'|'.join(ENDINGS)})\b(?![.@]\w)(?:/[^\s<>\"')\]]*)?")
 _HANDLE = re.compile(r"(?<![\w@])@(\w+)")
 _HASH_TAG = re.compile(r"(?<![\w#])#([A-Za-z]\w*)")
-_STOPS = ".,;:!?"  # at its end, they belong to the sentence
+_STOPS = ".,;:!?"  # at the end of an address these belong to the sentence
 _PIECE = re.compile(r"[^\W\d_]+|\d+|[^\w\s]|_")
 
 
 def expand(text: str) -> str:
-    """Addresses as they are told to somebody; a scheme (https://) is left out, as everybody does."""
+    """Addresses as people say them, without the scheme (https://)."""
     if "." not in text and "@" not in text and "#" not in text and "//" not in text:
         return text
     for pattern in (_EMAIL, _URL, _DOMAIN):

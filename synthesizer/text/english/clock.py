@@ -2,10 +2,9 @@
 
 import re
 
-from synthesizer.text.english.listed import listed
 from synthesizer.text.english.numerals import cardinal, number, ordinal
 
-MONTHS = listed("January February March April May June July August September October November December")
+MONTHS = "January February March April May June July August September October November December".split()
 
 _SHORT = {month[:3]: month for month in MONTHS} | {"Sept": "September"}
 _MONTH = rf"(?:({'|'.join(MONTHS)})|({'|'.join(_SHORT)})\b\.?)"
@@ -55,7 +54,7 @@ def _time(match: re.Match[str]) -> str:
 
 
 def _half(match: re.Match[str], group: int) -> str:
-    """Of the day: " p m", with the full stop that ends the text."""
+    """ " p m", with its full stop where that ends the text."""
     if not match[group]:
         return ""
     ends_text = match[group + 1] and not match.string[match.end() :].strip("\"')")

@@ -1,32 +1,30 @@
-"""Numbers: cardinals, ordinals, years, decades, decimals, fractions, ranges, roman numerals, rows of digits."""
+"""Numbers: cardinals, ordinals, years, decades, decimals, fractions, ranges, roman numerals, series of digits."""
 
 import re
 from functools import cache, lru_cache
 from typing import Any
 
-from synthesizer.text.english.listed import listed
-
-LONGEST_NUMBER = 15  # digits; longer ones without separators are no quantities (card numbers) and are read digit by digit
-LONGEST_GROUPED = 36  # digits that have a name: hundreds of decillions
+LONGEST_NUMBER = 15  # digits; a longer one without commas is not a quantity (a card number) and is read digit by digit
+LONGEST_GROUPED = 36  # digits with commas; larger numbers have no name
 
 AMOUNT = r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)"
 FRACTIONS_BY_HABIT = {"24/7": "twenty-four seven", "9/11": "nine eleven"}
 
-RULERS = listed(
+RULERS = (
     "Adrian Albert Alexander Alfonso Benedict Boniface Carl Catherine Charles Christian Clement Constantine Edward "
     "Elizabeth Ferdinand Francis Franz Frederick Friedrich Gaius George Gregory Gustav Haakon Harald Henri Henry Innocent "
     "Isabella Ivan James John Joseph Juan Julius Karl Leo Leopold Louis Ludwig Margaret Mary Mehmed Murad Napoleon "
     "Nicholas Olaf Otto Paul Pedro Peter Philip Pius Ptolemy Rameses Ramses Richard Robert Rudolf Sigismund Sixtus Stephen "
     "Theodosius Umberto Urban Victor Emmanuel Victoria Wilhelm William"
-)
-TITLES = listed("King Queen Pope Emperor Empress Tsar Czar Kaiser Sultan Prince Duke")
-HEADINGS = listed(
+).split()
+TITLES = "King Queen Pope Emperor Empress Tsar Czar Kaiser Sultan Prince Duke".split()
+HEADINGS = (
     "Act Annex Appendix Article Book Canto Chapter Class Division Episode Figure Grade Level Mark Page Part Phase Rule "
     "Scene Section Stage Stanza Table Title Type Verse Volume"
-)
+).split()
 
 _ROMAN = r"(?=[IVXLCDM]+\b)M{0,3}(?:CM|CD|D?C{0,3})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3})(?<=[IVXLCDM])"
-_SMALL_ROMAN = r"(?=[IVX]{2,}\b)X{0,3}(?:IX|IV|V?I{0,3})(?<=[IVXLCDM])"  # of which no English word is made
+_SMALL_ROMAN = r"(?=[IVX]{2,}\b)X{0,3}(?:IX|IV|V?I{0,3})(?<=[IVXLCDM])"  # no English word among them
 _INITIAL = r"(?!\.\s+[A-Z])"  # "Henry V. Smith" has a middle name
 _REGNAL = re.compile(
     rf"\b((?i:{'|'.join(RULERS)})),?\s+(?:({_SMALL_ROMAN}|[VX]{_INITIAL})|(I)(?=\s+of\b|'s\b|[.,;:!?)]|\s*$))(?![\w-])"
@@ -65,7 +63,7 @@ _NUMBER = re.compile(r"\d+")
 
 
 @cache
-def _inflect() -> Any:  # imported on first use: that takes more than a second
+def _inflect() -> Any:  # takes more than a second to import
     import inflect
 
     return inflect.engine()
@@ -85,7 +83,7 @@ def ordinal(number: int) -> str:
 
 @lru_cache(maxsize=4096)
 def year(number: int) -> str:
-    """1905 -> "nineteen oh five"; for 1001 to 2999, which in running text are mostly years."""
+    """1905 -> "nineteen oh five"; for 1001 to 2999, which are mostly years in running text."""
     if number % 1000 == 0:
         return cardinal(number)
     if number % 1000 < 10:
@@ -96,12 +94,12 @@ def year(number: int) -> str:
 
 
 def digit_by_digit(text: str) -> str:
-    """The digits of the text: "007" -> "zero zero seven"."""
+    """ "007" -> "zero zero seven"."""
     return " ".join(cardinal(int(digit)) for digit in text if digit.isdigit())
 
 
 def number(digits: str) -> str:
-    """A row of digits as words: a cardinal, a year, or digit by digit when it is no quantity ("007")."""
+    """Digits as words: a cardinal, a year, or digit by digit if they are not a quantity ("007")."""
     if len(digits) > LONGEST_NUMBER or (len(digits) > 1 and digits[0] == "0"):
         return digit_by_digit(digits)
     value = int(digits)
@@ -109,14 +107,14 @@ def number(digits: str) -> str:
 
 
 def quantity(amount: str) -> str:
-    """An amount, its digits perhaps grouped by commas: "1,200" -> "one thousand, two hundred"."""
+    """A cardinal, with or without commas: "1,200" -> "one thousand, two hundred"."""
     digits = amount.replace(",", "").lstrip("0") or "0"
     longest = LONGEST_GROUPED if "," in amount else LONGEST_NUMBER
     return cardinal(int(digits)) if len(digits) <= longest else digit_by_digit(digits)
 
 
 def point(decimals: str | None) -> str:
-    """ "25" -> " point two five"; nothing for none."""
+    """ "25" -> " point two five"; None -> ""."""
     return f" point {digit_by_digit(decimals)}" if decimals else ""
 
 
@@ -124,7 +122,7 @@ def point(decimals: str | None) -> str:
 
 
 def expand_roman(text: str) -> str:
-    """Rulers' numbers as ordinals, those of chapters, wars and sequels as cardinals; "I" on its own is a pronoun."""
+    """Roman numerals: ordinals after rulers, cardinals after headings, wars and sequels. "I" alone is a pronoun."""
     if "I" not in text and "V" not in text and "X" not in text and "M" not in text:
         return text
     text = _REGNAL.sub(lambda m: f"{m[1] or m[4]} the {ordinal(_roman(m[2] or m[3] or m[5]))}", text)
@@ -136,13 +134,13 @@ def expand_roman(text: str) -> str:
 
 def _heading(match: re.Match[str]) -> str:
     heading, roman = match.groups()
-    # In lower case, what is one letter long is a word or the name of a part ("part c").
+    # A single lower-case letter names a part ("part c").
     is_numeral = (len(roman) > 1 and (roman.isupper() or set(roman) <= set("ivx"))) or roman in ("I", "V", "X")
     return f"{heading} {cardinal(_roman(roman.upper()))}" if is_numeral else match[0]
 
 
 def _sequel(match: re.Match[str]) -> str:
-    """World War II, Rocky IV: the word before it has a capital."""
+    """World War II, Rocky IV: the word before has a capital."""
     before = match.string[: match.start()].split()[-1]
     return f" {cardinal(_roman(match[1]))}" if before.lstrip("\"'(")[:1].isupper() else match[0]
 
@@ -153,7 +151,7 @@ def _roman(numeral: str) -> int:
 
 
 def expand_serials(text: str) -> str:
-    """Telephone numbers and others in groups, digit by digit with a pause between two groups; 1 000 000 gets its commas."""
+    """Telephone and serial numbers, digit by digit with a pause between groups. 1 000 000 gets commas."""
     text = _PHONE.sub(_groups, text)
     text = _SPACED.sub(lambda m: m[0].replace(" ", ","), text)
     return _SERIAL.sub(lambda m: m[0] if re.fullmatch(r"\d{4}-\d\d-\d\d", m[0]) else _groups(m), text)
@@ -165,8 +163,8 @@ def _groups(match: re.Match[str]) -> str:
 
 
 def expand(text: str) -> str:
-    """Every number that is left."""
-    text = _PRICE.sub(lambda m: year(int("".join(m.groups()))), text)  # as the published models were taught prices
+    """Write out all other numbers."""
+    text = _PRICE.sub(lambda m: year(int("".join(m.groups()))), text)  # how the published models read prices
     text = _DIFFERENCE.sub(" minus ", text)
     text = _MINUS.sub("minus ", text)
     text = _SHORT_YEAR.sub(lambda m: f"{m[1]} to oh {cardinal(int(m[2]))}", text)
@@ -215,5 +213,5 @@ def _decade(match: re.Match[str]) -> str:
 
 
 def _after_hundreds(value: int) -> str:
-    """The last two figures of a year: '05 -> "oh five"."""
+    """The last two digits of a year: '05 -> "oh five"."""
     return cardinal(value) if value >= 10 else f"oh {cardinal(value)}"

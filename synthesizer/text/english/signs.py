@@ -1,21 +1,24 @@
-"""Signs: typographic ones as plain ones, and those that have a name as words."""
+"""Signs: typographic ones become plain ones, and those with a name become words."""
 
 import re
 import unicodedata
 
-PLAIN = str.maketrans({
-    **dict.fromkeys("“”„‟«»″〝〞", '"'), **dict.fromkeys("‘’‚‛′´ʼ‹›`", "'"), **dict.fromkeys("‐‑−", "-"), "…": "...",
-    "[": "(", "]": ")", "{": "(", "}": ")", "º": "°", "˚": "°", "℃": "°C", "℉": "°F",  "μ": "µ",
-    "Ω": "Ω", "⁄": "/", "№": "No. ", "¿": None, "¡": None,
-})  # fmt: skip
-WORDS = {
-    "&": "and", "%": "percent", "‰": "per mille", "@": "at", "#": "hash", "+": "plus", "=": "equals", "§": "section",
-    "°": "degrees", "©": "copyright", "®": "registered", "™": "trademark", "×": "times", "÷": "divided by",
-    "±": "plus or minus", "≈": "is about", "≠": "does not equal", "≤": "is at most", "≥": "is at least", "∞": "infinity",
-    "√": "the square root of", "π": "pi", "→": "to", "¶": "paragraph", "<": "less than", ">": "greater than", "\\": "backslash",
-    "$": "dollar", "£": "pound", "€": "euro", "¥": "yen", "¢": "cent", "/": "slash",
-}  # fmt: skip
-# Where they touch numbers.
+from synthesizer.text.english.tables import table
+
+PLAIN = str.maketrans(
+    dict.fromkeys("“”„‟«»″〝〞", '"')
+    | dict.fromkeys("‘’‚‛′´ʼ‹›`", "'")
+    | dict.fromkeys("‐‑−", "-")
+    | table("… ..., [ (, ] ), { (, } ), º °, ˚ °, ℃ °C, ℉ °F, μ µ, Ω Ω, ⁄ /")
+    | {"№": "No. ", "¿": None, "¡": None}
+)
+WORDS = table(
+    "& and, % percent, ‰ per mille, @ at, # hash, + plus, = equals, § section, ° degrees, © copyright, ® registered, "
+    "™ trademark, × times, ÷ divided by, ± plus or minus, ≈ is about, ≠ does not equal, ≤ is at most, ≥ is at least, "
+    "∞ infinity, √ the square root of, π pi, → to, ¶ paragraph, < less than, > greater than, \\ backslash, $ dollar, "
+    "£ pound, € euro, ¥ yen, ¢ cent, / slash"
+)
+# Signs that read differently beside a number.
 BESIDE_NUMBERS = [
     (re.compile(pattern), words)
     for pattern, words in {
@@ -32,19 +35,19 @@ BESIDE_NUMBERS = [
     }.items()
 ]
 
-_LONG_DASH = re.compile(r"(?<=\d)\s?[–—‒]\s?(?=[$£€]?\d)")  # from, to
+_LONG_DASH = re.compile(r"(?<=\d)\s?[–—‒]\s?(?=[$£€]?\d)")  # a range
 _VULGAR = re.compile(r"(\d)?([¼-¾⅐-⅞])")
 _SUPERSCRIPT = re.compile(r"(?<=[^\W_])[²³]")
 _TO_THE_POWER = re.compile(r"(?<=\w)\^(?=\w)")
 _SIGN = re.compile(rf"\s?([{''.join(map(re.escape, WORDS))}])\s?")
 _ARROW = re.compile(r"\s?(?:[-=]+>|<[-=]+)\s?")
 _SHARP = re.compile(r"\b([A-G])#|\b(C)\+\+")
-_POWER = re.compile(r"(?<=[^\W\d])\^(two|three)\b")  # of a letter, when numbers are words already
+_POWER = re.compile(r"(?<=[^\W\d])\^(two|three)\b")  # after a letter; numbers are words by now
 _INVISIBLE = {"Cf", "Cc"}
 
 
 def plain_typography(text: str) -> str:
-    """Quotes, dashes, spaces, digits and fractions of any typography as those of a typewriter; brackets are round."""
+    """Quotes, dashes, spaces, digits and fractions of any kind in plain ASCII; all brackets become round."""
     if not text.isascii():
         text = _LONG_DASH.sub("-", unicodedata.normalize("NFC", text))
         text = _VULGAR.sub(lambda m: f"{m[1] + ' ' if m[1] else ''}{unicodedata.normalize('NFKC', m[2])}", text)
@@ -62,18 +65,18 @@ def _plain(character: str) -> str:
         return " "
     if character.isdecimal():
         return str(unicodedata.decimal(character))
-    return unicodedata.normalize("NFKC", character)  # ligatures, full-width letters, digits in circles
+    return unicodedata.normalize("NFKC", character)  # ligatures, full-width letters, circled digits
 
 
 def expand_beside_numbers(text: str) -> str:
-    """Signs that mean another thing beside a number than elsewhere."""
+    """Write out the signs that read differently beside a number."""
     for pattern, words in BESIDE_NUMBERS:
         text = pattern.sub(words, text)
     return text
 
 
 def expand(text: str) -> str:
-    """Signs that have a name as words; others stay."""
+    """Write out the signs that have a name; others stay."""
     text = _SHARP.sub(lambda m: f"{m[1]} sharp" if m[1] else "C plus plus", text)
     text = _ARROW.sub(" to ", text)
     text = _POWER.sub(lambda m: " squared" if m[1] == "two" else " cubed", text)

@@ -2,29 +2,27 @@
 
 import re
 
-from synthesizer.text.english.listed import listed
 from synthesizer.text.english.numerals import cardinal
+from synthesizer.text.english.tables import table
 
-_METRIC = {"m": "meter", "g": "gram", "l": "liter", "L": "liter", "W": "watt", "V": "volt", "Hz": "hertz", "Pa": "pascal",
-           "bit": "bit", "B": "byte", "J": "joule", "Wh": "watt-hour", "eV": "electronvolt", "Ω": "ohm", "A": "amp",
-           "mol": "mole", "s": "second"}  # fmt: skip
-_PREFIXES = {"k": "kilo", "M": "mega", "G": "giga", "T": "tera", "c": "centi", "d": "deci", "m": "milli", "µ": "micro",
-             "n": "nano", "h": "hecto"}  # fmt: skip
-_PREFIXED = listed(
+_METRIC = table(
+    "m meter, g gram, l liter, L liter, W watt, V volt, Hz hertz, Pa pascal, bit bit, B byte, J joule, Wh watt-hour, "
+    "eV electronvolt, Ω ohm, A amp, mol mole, s second"
+)
+_PREFIXES = table("k kilo, M mega, G giga, T tera, c centi, d deci, m milli, µ micro, n nano, h hecto")
+_PREFIXED = (
     "km cm dm mm µm nm kg mg µg ml mL cl dl µl kW MW GW mW kV mV kHz MHz GHz hPa kPa MPa Mbit Gbit kbit kB MB GB TB kJ MJ "
     "kWh MWh GWh keV MeV GeV kΩ MΩ mA mmol ms µs ns"
-)
+).split()
 _ALONE = ["m", "g", "l", "L", "W", "V", "Hz", "Pa", "J", "Wh", "eV", "Ω", "mol", "s"]
-_OTHERS = {
-    "lb": "pound", "lbs": "pound", "oz": "ounce", "ft": "foot", "yd": "yard", "mi": "mile", "mph": "mile per hour",
-    "kph": "kilometer per hour", "h": "hour", "hr": "hour", "hrs": "hour", "min": "minute", "mins": "minute", "sec": "second",
-    "secs": "second", "yr": "year", "yrs": "year", "ha": "hectare", "gal": "gallon", "pt": "pint", "qt": "quart",
-    "kbps": "kilobit per second", "Mbps": "megabit per second", "Gbps": "gigabit per second", "KB": "kilobyte",
-    "dB": "decibel", "rpm": "revolution per minute", "RPM": "revolution per minute", "fps": "frame per second",
-    "dpi": "dot per inch", "psi": "pound per square inch", "bpm": "beat per minute", "cal": "calorie",
-    "kcal": "kilocalorie", "hp": "horsepower", "px": "pixel", "kn": "knot", "°C": "degree celsius",
-    "°F": "degree fahrenheit", "°K": "degree kelvin", "°": "degree",
-}  # fmt: skip
+_OTHERS = table(
+    "lb pound, lbs pound, oz ounce, ft foot, yd yard, mi mile, mph mile per hour, kph kilometer per hour, h hour, hr hour, "
+    "hrs hour, min minute, mins minute, sec second, secs second, yr year, yrs year, ha hectare, gal gallon, pt pint, "
+    "qt quart, kbps kilobit per second, Mbps megabit per second, Gbps gigabit per second, KB kilobyte, dB decibel, "
+    "rpm revolution per minute, RPM revolution per minute, fps frame per second, dpi dot per inch, "
+    "psi pound per square inch, bpm beat per minute, cal calorie, kcal kilocalorie, hp horsepower, px pixel, kn knot, "
+    "°C degree celsius, °F degree fahrenheit, °K degree kelvin, ° degree"
+)
 _SAME_PLURAL = {"hertz", "kilohertz", "megahertz", "gigahertz", "horsepower"}
 
 
@@ -33,7 +31,7 @@ def _prefixed(symbol: str) -> str:
     return _PREFIXES[symbol[0]] + _METRIC[symbol[1:]]
 
 
-# symbol: its name in the singular
+# symbol: name in the singular
 UNITS = {s: _METRIC[s] for s in _ALONE} | {s: _prefixed(s) for s in _PREFIXED} | _OTHERS
 
 _UNIT = "|".join(sorted(map(re.escape, UNITS), key=len, reverse=True))
@@ -47,15 +45,20 @@ _HEIGHT = re.compile(r"(?<![\w.,])(\d+)'\s?(\d+)(?:\"|'')")
 
 
 def one_of(symbol: str) -> str:
-    """What stands behind "per": "kg" -> "kilogram"; a word stays as it is."""
+    """The unit after "per": "kg" -> "kilogram". Other words stay."""
     return UNITS.get(symbol, symbol)
 
 
 def expand(text: str) -> str:
-    """Writes out the units and leaves the numbers."""
-    text = _HEIGHT.sub(lambda m: f"{cardinal(int(m[1]))} f{'oo' if m[1] == '1' else 'ee'}t {cardinal(int(m[2]))} "
-                       f"inch{'' if m[2] == '1' else 'es'}", text)  # fmt: skip
-    return _MEASURE.sub(_measure, text)
+    """Write out the units; numbers stay."""
+    return _MEASURE.sub(_measure, _HEIGHT.sub(_height, text))
+
+
+def _height(match: re.Match[str]) -> str:
+    feet, inches = match.groups()
+    return (
+        f"{cardinal(int(feet))} {'foot' if feet == '1' else 'feet'} {cardinal(int(inches))} inch{'' if inches == '1' else 'es'}"
+    )
 
 
 def _measure(match: re.Match[str]) -> str:

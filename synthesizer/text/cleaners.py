@@ -1,0 +1,93 @@
+"""From text as people write it to the symbols of a model. The cleaner's name is saved with the model."""
+
+import re
+import unicodedata
+from collections.abc import Callable
+from typing import NamedTuple
+
+from synthesizer.text import english
+from synthesizer.text.symbols import END, PAD, PHONE_NAMES, SYMBOLS, is_spoken, phones_to_characters
+from utils.errors import UserError
+
+
+class TextError(UserError, ValueError):
+    """A text that cannot be read aloud."""
+
+
+class Reading(NamedTuple):
+    text: str  # only the model's symbols
+    unread: tuple[str, ...]  # characters left out because they have neither symbol nor words; each once, in order
+
+
+def transliterate(text: str) -> str:
+    """Any script to its nearest ASCII: "Zoë’s café" -> "Zoe's cafe". Characters without an equivalent stay."""
+    if text.isascii():
+        return text
+    from unidecode import unidecode
+
+    composed = unicodedata.normalize("NFC", text)
+    return "".join(character if character.isascii() else unidecode(character) or character for character in composed)
+
+
+def collapse_whitespace(text: str) -> str:
+    return re.sub(r"\s+", " ", text).strip()
+
+
+def basic_cleaner(text: str) -> str:
+    """Lower case, single spaces, accented letters as one character. For alphabets of your own."""
+    return collapse_whitespace(unicodedata.normalize("NFC", text).lower())
+
+
+def transliteration_cleaner(text: str) -> str:
+    """Any script to lower-case ASCII. For languages other than English."""
+    return basic_cleaner(transliterate(text))
+
+
+def english_cleaner(text: str) -> str:
+    """Lower-case ASCII, with numbers, abbreviations and signs written out as they are said in English."""
+    return collapse_whitespace(transliterate(english.expand(text)).lower())
+
+
+CLEANERS: dict[str, Callable[[str], str]] = {
+    "english": english_cleaner,
+    "transliteration": transliteration_cleaner,
+    "basic": basic_cleaner,
+}
+
+
+def clean(text: str, cleaner: str = "english") -> str:
+    """The text as it will be read aloud. `cleaner` is a key of CLEANERS, else UserError.
+
+    Characters that the cleaner has no words for are still in it; `read` leaves them out.
+    """
+    if cleaner not in CLEANERS:
+        raise UserError(f"no cleaner is named {cleaner!r}: there are {', '.join(CLEANERS)}")
+    return CLEANERS[cleaner](text)
+
+
+def read(text: str, symbols: str = SYMBOLS, cleaner: str = "english") -> Reading:
+    """The text as the model reads it, and the characters that it leaves out.
+
+    Phones may be given in braces, {HH AH0 L OW1}. TextError if the model has no symbols for them, or if no letter or digit
+    is left.
+    """
+    cleaned = clean(phones_to_characters(text), cleaner)
+    unread = dict.fromkeys(c for c in cleaned if (c not in symbols or c in PAD + END) and not c.isspace())
+    if phones := [PHONE_NAMES[c] for c in unread if c in PHONE_NAMES]:
+        raise TextError(
+            f"the model has no symbol for the sound {phones[0]} in {text[:80]!r}: write letters, or use a model trained with "
+            "--hparams symbols=arpabet"
+        )
+    if unread:
+        # A sign separates words, as in a|b; a letter or an accent does not.
+        gaps = {c: "" if c.isalpha() or unicodedata.combining(c) else " " for c in unread}
+        cleaned = collapse_whitespace("".join(gaps.get(c, c) for c in cleaned))
+    if not any(map(is_spoken, cleaned)):
+        raise TextError(f"nothing to read in the text {text[:80]!r}: none of its letters is among the model's symbols")
+    return Reading("".join(c for c in cleaned if c in symbols), tuple(unread))
+
+
+def text_to_ids(text: str, symbols: str = SYMBOLS, cleaner: str = "english") -> list[int]:
+    """Indices in `symbols` of the text as `read` returns it, then the end symbol's. TextError as for `read`."""
+    index = {symbol: i for i, symbol in enumerate(symbols)}
+    return [index[character] for character in read(text, symbols, cleaner).text] + [index[END]]
