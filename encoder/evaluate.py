@@ -47,19 +47,12 @@ class Verification(NamedTuple):
         return {name: value for name, value in self._asdict().items() if value == value}
 
 
-def equal_error_rate(scores: "np.ndarray", is_same: "np.ndarray") -> float:
+def _equal_error_rate(scores: "np.ndarray", is_same: "np.ndarray", weights: "np.ndarray") -> float:
     """The rate at the threshold that rejects as large a share of same pairs as it accepts of different ones.
 
-    Exact: every score is tried as a threshold, and between two of them both rates are interpolated. nan if one kind is absent.
+    scores ascend, and each pair counts as often as its weight says. Exact: every score is tried as a threshold, and between
+    two of them both rates are interpolated. nan if there are no pairs of one kind.
     """
-    import numpy as np
-
-    order = np.argsort(scores, kind="stable")
-    return _sorted_rate(scores[order], is_same[order], np.ones(len(scores)))
-
-
-def _sorted_rate(scores: "np.ndarray", is_same: "np.ndarray", weights: "np.ndarray") -> float:
-    """equal_error_rate of pairs in ascending order of their scores, each counted as often as its weight says."""
     import numpy as np
 
     last_of_each = np.append(np.flatnonzero(np.diff(scores)), len(scores) - 1)  # of the pairs with one score
@@ -96,16 +89,16 @@ def verify_pairs(scores: "np.ndarray", is_same: "np.ndarray", first: "np.ndarray
         generator, is_one, rates = rng(EVALUATION_SEED, len(names)), first == second, []
         for _ in range(N_BOOTSTRAP):  # speakers are drawn with replacement; a pair counts as often as both its speakers
             times = np.bincount(generator.integers(len(names), size=len(names)), minlength=len(names)).astype(float)
-            rates.append(_sorted_rate(scores, is_same, times[first] * np.where(is_one, 1, times[second])))
+            rates.append(_equal_error_rate(scores, is_same, times[first] * np.where(is_one, 1, times[second])))
         low, high = np.nanpercentile(rates, [2.5, 97.5])
-    return Verification(_sorted_rate(scores, is_same, np.ones(len(order))), float(low), float(high), *means)
+    return Verification(_equal_error_rate(scores, is_same, np.ones(len(order))), float(low), float(high), *means)
 
 
 def verify(embeddings: "np.ndarray", speakers: "np.ndarray") -> Verification:
     """Every pair of embeddings (N, E), by the numbers of their speakers (N,); the interval is over the choice of speakers."""
     import numpy as np
 
-    n = len(embeddings)
+    n, speakers = len(embeddings), speakers.astype(np.int32)
     above = np.triu(np.ones((n, n), dtype=bool), k=1)
     scores = (embeddings @ embeddings.T)[above]
     first, second = (np.broadcast_to(each, (n, n))[above] for each in (speakers[:, None], speakers))
@@ -230,7 +223,6 @@ def embed_files(embedders: "list[SpeakerEmbedder]", root: Path, files: list[str]
 
 # ---- the command
 
-
 Counts = tuple[int | None, int, int, int]  # speakers (None if unknown), utterances, pairs of one speaker, pairs of two
 
 
@@ -325,9 +317,8 @@ def parse_arguments() -> argparse.Namespace:
     add("--max_utterances", type=count, default=10, metavar="N", help="folder: most utterances per speaker, always the same")
     text = "folder: length of the partials in frames of 10 ms; shorter utterances are left out"
     add("--partial_frames", type=count, default=PARTIAL_FRAMES, metavar="N", help=text)
-    add(
-        "--audio_root", type=Path, metavar="FOLDER", help="trial list: folder its paths start from (default: the list's folder)"
-    )
+    text = "trial list: folder that its paths start from (default: the folder of the list)"
+    add("--audio_root", type=Path, metavar="FOLDER", help=text)
     add("--cpu", action="store_true", help="use the CPU even if there is a GPU")
     args = parser.parse_args()
     if args.data.is_dir() and args.audio_root:

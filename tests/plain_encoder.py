@@ -1,4 +1,4 @@
-"""The published encoder and its utterance embedding written down once more, plainly, to compare with; shares no code."""
+"""The published encoder and its utterance embedding, written independently of the project, to compare with."""
 
 import numpy as np
 import torch
@@ -6,7 +6,7 @@ from torch import nn
 
 
 def load(state: dict[str, torch.Tensor]) -> tuple[nn.LSTM, nn.Linear]:
-    """Three layers of 256 cells over 40 mel bands, and the linear layer above them, of a published model_state."""
+    """The LSTM, three layers of 256 cells over 40 mel bands, and the linear layer of a published model_state."""
     lstm, linear = nn.LSTM(40, 256, 3, batch_first=True), nn.Linear(256, 256)
     lstm.load_state_dict({name.removeprefix("lstm."): value for name, value in state.items() if name.startswith("lstm.")})
     linear.load_state_dict({name.removeprefix("linear."): value for name, value in state.items() if name.startswith("linear.")})
@@ -23,9 +23,9 @@ def embed_partial(model: tuple[nn.LSTM, nn.Linear], frames: np.ndarray) -> np.nd
 
 
 def embed_mel(model: tuple[nn.LSTM, nn.Linear], mel: np.ndarray, n_samples: int) -> np.ndarray:
-    """Mel (T, 40) of a wave of n_samples -> (256,): the mean of partials of 160 frames every 80, of length 1.
+    """Mel (T, 40) of a wave of n_samples -> (256,) of length 1: the mean of partials of 160 frames, one every 80.
 
-    A partial begins while at least one half of it lies in the mel; the last one counts if 75 % of it are covered by the wave.
+    Partials start as long as half of one lies in the mel; the last one counts if the wave covers 75 % of it.
     """
     n_frames, starts = n_samples // 160 + 1, [0]
     while starts[-1] + 80 < n_frames - 160 + 80 + 1:

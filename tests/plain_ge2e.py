@@ -1,4 +1,4 @@
-"""The GE2E loss as the paper writes it, to compare with."""
+"""The GE2E loss, written as in the paper, to compare with."""
 
 import torch
 from torch import Tensor
@@ -6,7 +6,7 @@ from torch.nn import functional
 
 
 def similarities(embeddings: Tensor) -> Tensor:
-    """(S, U, E) -> (S * U, S): cosine with each centroid, that of the own speaker made without the utterance."""
+    """(S, U, E) -> (S * U, S): cosine with each centroid; that of its own speaker is the mean of the other utterances."""
     n_speakers, n_utterances, _ = embeddings.shape
     rows = []
     for speaker in range(n_speakers):

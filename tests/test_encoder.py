@@ -212,7 +212,7 @@ def test_fewer_speakers_than_asked_for():
     ]
 
 
-def test_crops_are_what_lies_in_the_files(preprocessed):
+def test_crops_equal_the_files(preprocessed):
     index = read_index(preprocessed, 160)
     trained, held_out = split_speakers(index, 0.05)
     assert len(held_out) == 2 and len(trained) == 8 and not set(trained) & set(held_out)
@@ -385,7 +385,7 @@ def uninterrupted(preprocessed, tmp_path_factory):
     return models / "run"
 
 
-def test_training_writes_its_figures(uninterrupted):
+def test_training_writes_metrics_pictures_and_a_checkpoint(uninterrupted):
     lines = [json.loads(line) for line in (uninterrupted / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines if "loss" in line] == list(range(1, 13))
     assert [line["step"] for line in lines if "eer" in line] == [4, 8, 12]
@@ -427,7 +427,7 @@ def test_a_resumed_run_takes_a_new_learning_rate(preprocessed, tmp_path):
 
 def test_killed_training_continues_the_same_bit_for_bit(preprocessed, uninterrupted, tmp_path):
     command = ["encoder_train.py", "run", preprocessed, "-m", tmp_path, "--cpu", "--no_visdom", "-s", 4, "-u", 0]
-    process = start(*command, "--eval_every", 4, "--hparams", TINY)  # without end
+    process = start(*command, "--eval_every", 4, "--hparams", TINY)  # no --max_steps: trains until it is killed
     wait_for(lambda: (tmp_path / "run" / "encoder.pt").exists(), process)
     process.kill()
     process.communicate(timeout=60)
@@ -440,7 +440,7 @@ def test_killed_training_continues_the_same_bit_for_bit(preprocessed, uninterrup
     assert_same_training(tmp_path / "run" / "encoder.pt", reference / "encoder.pt")
 
 
-def test_training_says_what_it_lacks(preprocessed, tmp_path, capsys):
+def test_training_on_too_little_or_damaged_data_says_so(preprocessed, tmp_path, capsys):
     train(preprocessed, options(tmp_path, max_steps=1), f"{TINY},speakers_per_batch=64", umap_every=0)
     assert "a batch holds 8 speakers instead of 64" in capsys.readouterr().out
     (tmp_path / "empty").mkdir()

@@ -14,7 +14,7 @@ import torch
 
 from encoder import inference
 from encoder.dataset import SpeakerIndex, read_index, split_speakers
-from encoder.evaluate import choose_speakers, choose_utterances, equal_error_rate, main, verify, verify_pairs
+from encoder.evaluate import choose_speakers, choose_utterances, main, verify, verify_pairs
 from encoder.train import train
 from tests import plain_encoder, plain_ge2e
 from tests.published_state import published_state
@@ -27,6 +27,11 @@ TINY = "hidden_size=16,n_layers=1,embedding_size=8,speakers_per_batch=4,utteranc
 
 
 # ---- error rates
+
+
+def equal_error_rate(scores, is_same):
+    one_speaker = np.zeros(len(scores), dtype=int)
+    return verify_pairs(scores, is_same, one_speaker, one_speaker).eer
 
 
 @pytest.mark.parametrize(
