@@ -15,7 +15,7 @@ from utils.config import override, parse_overrides
 from utils.corpora import Speaker
 from utils.data import audio, cluster, vad
 from utils.data.parallel import run_tasks
-from utils.data.paths import EncoderData, default_out_dir, remove_leftovers, save_text, write_atomically
+from utils.data.paths import EncoderData, default_out_dir, one_field, remove_leftovers, save_text, write_atomically
 from utils.data.summary import indented, statistics_line
 from utils.errors import UserError
 
@@ -130,8 +130,8 @@ def preprocess_speaker(speaker: Speaker, datasets_root: Path, data: EncoderData,
 
 
 def _printable(name: str) -> str:
-    """A file's name may hold anything; in the table it must be one field of UTF-8."""
-    return " ".join(name.split()).encode("utf-8", "backslashreplace").decode()
+    """A file's name may hold any bytes; in the table it must be one field of UTF-8."""
+    return one_field(name).encode("utf-8", "backslashreplace").decode()
 
 
 def utterance_mel(path: Path, settings: PreprocessSettings) -> np.ndarray:
