@@ -79,6 +79,7 @@ def step(dtype: str = "fp32") -> str:
     from encoder.accelerate import accelerate
     from encoder.config import EncoderConfig
     from encoder.model import EncoderWithLoss
+    from utils.models.device import computes_bf16
 
     config = EncoderConfig()
     plain = EncoderWithLoss(config).to(device())
@@ -86,17 +87,19 @@ def step(dtype: str = "fp32") -> str:
     accelerate(fast)
     mels = torch.rand(SPEAKERS, UTTERANCES, FRAMES, config.n_mels, device=device())
 
-    def train(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    def train(model: torch.nn.Module, optimizer: torch.optim.Optimizer, dtype: str) -> None:
         with autocast(dtype):
             loss = model(mels)
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
 
-    steps = [partial(train, model, torch.optim.Adam(model.parameters(), fused=True)) for model in (fast, plain)]
+    plain_dtype = dtype if computes_bf16(device()) else "fp32"  # torch's LSTM has no bf16 on other CPUs
+    pairs = ((fast, dtype), (plain, plain_dtype))
+    steps = [partial(train, model, torch.optim.Adam(model.parameters(), fused=True), used) for model, used in pairs]
     ours, theirs = timing.alternate(*steps, times=5)
     shape = f"{SPEAKERS} speakers x {UTTERANCES} utterances x {FRAMES} frames, {dtype}"
-    return f"{1 / ours:.3f} steps/s, {theirs / ours:.2f} times as fast as with torch's own LSTM ({shape})"
+    return f"{1 / ours:.3f} steps/s, {theirs / ours:.2f} times as fast as with torch's own LSTM in {plain_dtype} ({shape})"
 
 
 def loss() -> str:
