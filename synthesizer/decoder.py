@@ -38,7 +38,7 @@ class ResidualLSTM(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """All steps: (B, S, C) -> (B, S, C)"""
         if not (self.training and self.zoneout):
-            return x + self.lstm(x.to(self.lstm.weight_ih_l0.dtype))[0]
+            return x + self.lstm(x)[0]
         kept = torch.rand(x.shape, device=x.device) < self.zoneout
         hidden = cell = torch.zeros_like(x[:, 0], dtype=torch.float32)
         steps = []

@@ -68,7 +68,7 @@ class BidirectionalGRU(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """(B, T, n_inputs) and mask (B, T, 1) -> (B, T, 2 * size), 0 at the padding"""
-        x = x.to(self.forward_gru.weight_ih_l0.dtype)  # autocast leaves it to torch's GRU to convert
+        x = x.to(self.forward_gru.weight_ih_l0.dtype)  # keeps its state in fp32 under autocast
         lengths = mask.sum(1, keepdim=True, dtype=torch.long)  # (B, 1, 1)
         positions = torch.arange(x.size(1), device=x.device)[:, None]  # (T, 1)
         reverse = torch.where(positions < lengths, lengths - 1 - positions, positions)  # (B, T, 1)
