@@ -131,12 +131,7 @@ def test_killed_and_terminated_script_continues_bit_for_bit(data, tmp_path):
         assert process.returncode == code, output
     assert "the same command continues" in output
     last = checkpoint.load(tmp_path / "parts" / "r" / "synthesizer.pt", "synthesizer")["step"] + 2
-    contents = []
-    for name in ("parts", "whole"):
-        with start_script(data, tmp_path / name, "--max_steps", str(last)) as process:
-            output = process.communicate()[0]
-        assert process.returncode == 0, output
-        contents.append(checkpoint.load(tmp_path / name / "r" / "synthesizer.pt", "synthesizer"))
+    contents = [run(data, tmp_path / name, last) for name in ("parts", "whole")]
     assert contents[0]["step"] == last > 6
     assert_same(*contents)
 
@@ -292,7 +287,7 @@ def test_checkpoint_that_cannot_be_continued(data, tmp_path, stage):
 def test_a_mel_that_is_not_a_number_skips_its_steps(own_data, tmp_path):
     for row in read_rows(own_data.manifest):
         save_npy(own_data.mels_dir / row.mel, np.full((row.n_frames, 80), np.nan, np.float16))
-    with pytest.raises(UserError, match=f"not finite for {SKIPS_TO_GIVE_UP} steps in a row"):
+    with pytest.raises(UserError, match=f"not finite .*{SKIPS_TO_GIVE_UP} .*in a row"):
         run(own_data, tmp_path, 100)
     assert not (tmp_path / "r" / "synthesizer.pt").exists()
 
