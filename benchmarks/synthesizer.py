@@ -1,10 +1,25 @@
-"""What is measured of the synthesizer: the training step, speaking, ground-truth-aligned mels."""
+"""The synthesizer's training step, speaking, and ground-truth-aligned mels."""
+
+from typing import Any
 
 from benchmarks import timing
 from benchmarks.timing import autocast, device
 
-SPEAK_ASKED = {1: 0.4, 16: 2}  # seconds on two cores, by the number of sentences
+SPEAK_TARGETS = {1: 0.4, 16: 2}  # seconds on two cores, by the number of sentences
 SPEAK_PUBLISHED = {1: 0.94, 16: 4.75}
+
+
+def _speech(model: Any, n: int, n_symbols: int, n_frames: int) -> tuple:
+    """Random model inputs: text, its lengths, mels, their lengths, speakers."""
+    import torch
+
+    from utils.data.mel_format import MelFormat
+
+    c, max_abs = model.config, MelFormat().max_abs
+    text = torch.randint(2, c.n_symbols, (n, n_symbols), device=device())
+    mels = (torch.rand(n, n_frames, c.n_mels, device=device()) * 2 - 1) * max_abs
+    lengths = text.new_full((n,), n_symbols), text.new_full((n,), n_frames)
+    return text, lengths[0], mels, lengths[1], torch.rand(n, c.speaker_size, device=device())
 
 
 def step(dtype: str = "fp32") -> str:
@@ -15,15 +30,12 @@ def step(dtype: str = "fp32") -> str:
 
     model = Tacotron(TacotronConfig()).to(device())
     optimizer = torch.optim.Adam(model.parameters(), fused=True)
-    text = torch.randint(2, 66, (12, 100), device=device())
-    mels = torch.rand(12, 500, 80, device=device()) * 8 - 4
-    text_lengths, mel_lengths = torch.full((12,), 100, device=device()), torch.full((12,), 500, device=device())
-    speakers = torch.rand(12, 256, device=device())
+    inputs = _speech(model, 12, 100, 500)
 
     def train() -> None:
         with autocast(dtype):
-            prediction = model(text, text_lengths, mels, mel_lengths, speakers, r=2)
-        tacotron_losses(prediction, mels, mel_lengths, 2, stop_weight=5.0).total.backward()
+            prediction = model(*inputs, r=2)
+        tacotron_losses(prediction, inputs[2], inputs[3], 2, stop_weight=5.0).total.backward()
         optimizer.step()
         optimizer.zero_grad()
 
@@ -31,31 +43,30 @@ def step(dtype: str = "fp32") -> str:
 
 
 def speak(n_sentences: int = 1, dtype: str = "bf16") -> str:
-    """In turns with the loop in plain torch."""
+    """Alternates with the loop in plain torch."""
     import torch
 
+    from synthesizer.accelerate import speaking_loop
     from synthesizer.generation import TorchLoop
     from synthesizer.model import Tacotron, TacotronConfig
 
     model = Tacotron(TacotronConfig()).to(device()).eval()
-    text = torch.randint(2, 66, (n_sentences, 80), device=device())
     torch.nn.init.constant_(model.decoder.stop.bias, -100)  # random weights stop anywhere
-    lengths, frames = text.new_full((n_sentences,), 80), text.new_full((n_sentences,), 400)
-    speakers = torch.rand(n_sentences, 256, device=device())
+    text, lengths, _, caps, speakers = _speech(model, n_sentences, 80, 400)
     with autocast(dtype):
-        loop, plain = model.speaking_loop(), TorchLoop(model.decoder, 2, torch.float32)
+        loop, plain = speaking_loop(model), TorchLoop(model.decoder, 2)
 
     def work() -> None:
         with autocast(dtype):
-            model.generate(text, lengths, speakers, frames, loop=loop)
+            model.generate(text, lengths, speakers, caps, loop=loop)
 
     def plain_work() -> None:
-        model.generate(text, lengths, speakers, frames, loop=plain)
+        model.generate(text, lengths, speakers, caps, loop=plain)
 
-    seconds, of_plain = timing.alternate(work, plain_work, times=5 if n_sentences == 1 else 3)
-    times = f"{of_plain / seconds:.1f} times as fast as plain torch in fp32"
-    target = f"target: {SPEAK_ASKED[n_sentences]} on two cores; published code: {SPEAK_PUBLISHED[n_sentences]}"
-    return f"{seconds:.2f} s for {n_sentences} x 400 frames ({dtype}; {target}), {times}"
+    seconds, plain_seconds = timing.alternate(work, plain_work, times=5 if n_sentences == 1 else 3)
+    speedup = f"{plain_seconds / seconds:.1f} times as fast as plain torch in fp32"
+    target = f"target: {SPEAK_TARGETS[n_sentences]} on two cores; published code: {SPEAK_PUBLISHED[n_sentences]}"
+    return f"{seconds:.2f} s for {n_sentences} x 400 frames ({dtype}; {target}), {speedup}"
 
 
 def aligned_mels(dtype: str = "bf16") -> str:
@@ -64,14 +75,12 @@ def aligned_mels(dtype: str = "bf16") -> str:
     from synthesizer.model import Tacotron, TacotronConfig
 
     model = Tacotron(TacotronConfig()).to(device()).eval()
-    text, speakers = torch.randint(2, 66, (16, 80), device=device()), torch.rand(16, 256, device=device())
-    mels = torch.rand(16, 480, 80, device=device()) * 8 - 4
-    text_lengths, mel_lengths = torch.full((16,), 80, device=device()), torch.full((16,), 480, device=device())
+    inputs = _speech(model, 16, 80, 480)
 
     @torch.inference_mode()
     def work() -> None:
         with autocast(dtype):
-            model(text, text_lengths, mels, mel_lengths, speakers, r=2)
+            model(*inputs, r=2)
 
     seconds, core_seconds = timing.repeat(work, 3), timing.core_seconds(work)
     rates = f"{16 * 6 / seconds:.0f} audio s per s, {16 * 6 / core_seconds:.0f} per core-second"

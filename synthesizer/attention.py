@@ -1,8 +1,8 @@
 """Attention over the text.
 
-An attention is a module with three methods: `prepare(values, mask)` does once per utterance what does not change from step
-to step, `start(memory)` gives the state before the first step, and `forward(query, state, memory)` the next state, whose
-`weights` (B, T) sum to one over the real characters. Whatever an attention remembers stands in its state.
+An attention is a module with three methods. `prepare(values, mask)` computes once per utterance what does not change between
+steps, `start(memory)` gives the state before the first step, and `forward(query, state, memory)` the next state. The state is
+a NamedTuple of tensors, of which `weights` (B, T) sum to one over the real characters.
 """
 
 import math
@@ -12,30 +12,31 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-PRIOR_REACH, PRIOR_ALPHA, PRIOR_BETA = 10, 0.1, 0.9  # most characters in a step, and the beta-binomial's shape (1910.10288)
-LEAST_PRIOR = 1e-6  # of the mass: where the prior says never, the energies can still say otherwise
+PRIOR_LENGTH, PRIOR_ALPHA, PRIOR_BETA = 10, 0.1, 0.9  # characters per step at most, and the beta-binomial's shape (1910.10288)
+LEAST_PRIOR = 1e-6  # keeps the log finite, so that the energies can overrule the prior
 
 
 class Memory(NamedTuple):
+    """What `prepare` gives."""
+
     values: Tensor  # (B, T, V) what is attended to
-    keys: Tensor  # (B, T, A), or nothing (0,) of an attention that does not look at the text
-    padding: Tensor  # (B, T) bool, True where there is no character
-    location: Tensor  # (A, K) filters over the location
+    keys: Tensor  # (B, T, A), or (0,) where the attention does not look at the text
+    padding: Tensor  # (B, T) bool, True at the padding
+    location: Tensor  # (A, K) location filters
 
     def float(self) -> "Memory":
-        """In fp32."""
         return Memory(self.values.float(), self.keys.float(), self.padding, self.location.float())
 
 
 class AttentionState(NamedTuple):
-    weights: Tensor  # (B, T) where the last step looked
-    cumulative: Tensor  # (B, T) the sum of the weights of all steps
+    weights: Tensor  # (B, T) of the last step
+    cumulative: Tensor  # (B, T) sum over all steps
 
 
 class LocationSensitiveAttention(nn.Module):
-    """Additive attention that sees where it has looked so far (1506.07503; cumulative weights as in 1712.05884).
+    """Additive attention that sees its own earlier weights (1506.07503; cumulative as in 1712.05884).
 
-    both: it sees the last step's weights beside the cumulative ones, as the published models do not.
+    both: it sees the last step's weights beside the cumulative ones, unlike the published models.
     """
 
     def __init__(self, n_values: int, n_query: int, size: int, n_filters: int, kernel: int, both: bool = False) -> None:
@@ -48,29 +49,29 @@ class LocationSensitiveAttention(nn.Module):
 
     def prepare(self, values: Tensor, mask: Tensor) -> Memory:
         """(B, T, V) and bool (B, T), True at the real characters -> Memory"""
-        # The filters and the projection after them are both linear: one product instead of two at every step.
-        location = self.location.weight @ self.filters.weight.flatten(1)  # (A, K), of both weights (A, 2 K)
+        # Filters and projection are both linear: merged, they are one product at every step instead of two.
+        location = self.location.weight @ self.filters.weight.flatten(1)  # (A, K), or (A, 2 K) with both
         keys = self.key(values) + self.location.weight @ self.filters.bias
         return Memory(values, keys, ~mask, location)
 
     def start(self, memory: Memory) -> AttentionState:
-        nowhere = memory.values.new_zeros(memory.padding.shape, dtype=torch.float32)
-        return AttentionState(nowhere, nowhere)
+        zeros = memory.values.new_zeros(memory.padding.shape, dtype=torch.float32)
+        return AttentionState(zeros, zeros)
 
     def forward(self, query: Tensor, state: AttentionState, memory: Memory) -> AttentionState:
-        """(B, n_query) and the state of the step before -> the state of this step"""
+        """(B, n_query) and the last step's state -> the state of this step"""
         (kernel,) = self.filters.kernel_size
-        around = _around(state.cumulative, kernel // 2, kernel // 2)  # (B, T, K)
+        seen = _windows(state.cumulative, kernel // 2, kernel // 2)  # (B, T, K)
         if self.filters.in_channels == 2:
-            around = torch.cat([_around(state.weights, kernel // 2, kernel // 2), around], dim=2)  # (B, T, 2 K)
-        energies = memory.keys + self.query(query)[:, None] + F.linear(around, memory.location)  # (B, T, A)
+            seen = torch.cat([_windows(state.weights, kernel // 2, kernel // 2), seen], dim=2)  # (B, T, 2 K)
+        energies = memory.keys + self.query(query)[:, None] + F.linear(seen, memory.location)  # (B, T, A)
         weights = _weights(self.score(torch.tanh(energies)).squeeze(2), memory)
         return AttentionState(weights, state.cumulative + weights)
 
 
 class DynamicConvolutionAttention(nn.Module):
-    """Moves the last step's weights by filters: fixed ones, ones that the query chooses, and a prior that only goes forward
-    (Battenberg et al. 2019, 1910.10288, section 2.3). It never compares the query with the text.
+    """Moves the last step's weights by static filters, by dynamic filters made from the query, and by a prior that only moves
+    forward (1910.10288, section 2.3). It never compares the query with the text.
     """
 
     def __init__(self, n_query: int, size: int, n_filters: int, kernel: int) -> None:
@@ -81,7 +82,7 @@ class DynamicConvolutionAttention(nn.Module):
         self.dynamic_filters = nn.Linear(size, n_filters * kernel, bias=False)
         self.dynamic = nn.Linear(n_filters, size)
         self.score = nn.Linear(size, 1, bias=False)
-        self.register_buffer("prior", beta_binomial(PRIOR_REACH, PRIOR_ALPHA, PRIOR_BETA).flip(0), persistent=False)
+        self.register_buffer("prior", beta_binomial(PRIOR_LENGTH, PRIOR_ALPHA, PRIOR_BETA).flip(0), persistent=False)
 
     def prepare(self, values: Tensor, mask: Tensor) -> Memory:
         """(B, T, V) and bool (B, T), True at the real characters -> Memory"""
@@ -94,31 +95,27 @@ class DynamicConvolutionAttention(nn.Module):
         return AttentionState(first, torch.zeros_like(first))
 
     def forward(self, query: Tensor, state: AttentionState, memory: Memory) -> AttentionState:
-        """(B, n_query) and the state of the step before -> the state of this step"""
+        """(B, n_query) and the last step's state -> the state of this step"""
         (kernel,) = self.filters.kernel_size
-        around = _around(state.weights, kernel // 2, kernel // 2)  # (B, T, K)
-        chosen = self.dynamic_filters(torch.tanh(self.query(query))).unflatten(1, (-1, kernel))  # (B, filters, K)
-        moved = torch.bmm(around.to(chosen.dtype), chosen.transpose(1, 2))  # (B, T, filters)
-        energies = F.linear(around, memory.location) + self.dynamic(moved)  # (B, T, A)
-        expected = (_around(state.weights, PRIOR_REACH, 0) * self.prior).sum(2)  # (B, T)
-        scores = self.score(torch.tanh(energies)).squeeze(2).float() + expected.clamp(min=LEAST_PRIOR).log()
+        seen = _windows(state.weights, kernel // 2, kernel // 2)  # (B, T, K)
+        filters = self.dynamic_filters(torch.tanh(self.query(query))).unflatten(1, (-1, kernel))  # (B, filters, K)
+        filtered = torch.bmm(seen.to(filters.dtype), filters.transpose(1, 2))  # (B, T, filters)
+        energies = F.linear(seen, memory.location) + self.dynamic(filtered)  # (B, T, A)
+        prior = (_windows(state.weights, PRIOR_LENGTH, 0) * self.prior).sum(2)  # (B, T)
+        scores = self.score(torch.tanh(energies)).squeeze(2).float() + prior.clamp(min=LEAST_PRIOR).log()
         weights = _weights(scores, memory)
         return AttentionState(weights, state.cumulative + weights)
 
 
-ATTENTIONS = ("location", "location_both", "dynamic")
-
-
 def make_attention(kind: str, n_values: int, n_query: int, size: int, n_filters: int, kernel: int) -> nn.Module:
-    """One of ATTENTIONS: "location" as published, over the cumulative weights; "location_both", over the last step's too;
-    "dynamic" convolution attention."""
+    """kind: one of synthesizer.config.ATTENTIONS."""
     if kind == "dynamic":
         return DynamicConvolutionAttention(n_query, size, n_filters, kernel)
     return LocationSensitiveAttention(n_values, n_query, size, n_filters, kernel, both=kind == "location_both")
 
 
 def beta_binomial(n: int, alpha: float, beta: float) -> Tensor:
-    """The beta-binomial distribution's probabilities of 0 ... n: float32 (n + 1,)"""
+    """Probabilities of 0 ... n under the beta-binomial distribution: float32 (n + 1,)"""
 
     def log_beta(a: float, b: float) -> float:
         return math.lgamma(a) + math.lgamma(b) - math.lgamma(a + b)
@@ -127,8 +124,8 @@ def beta_binomial(n: int, alpha: float, beta: float) -> Tensor:
     return torch.tensor(logs).exp()
 
 
-def _around(weights: Tensor, before: int, after: int) -> Tensor:
-    """(B, T) -> (B, T, before + 1 + after): each position with its neighbours, 0 past the ends"""
+def _windows(weights: Tensor, before: int, after: int) -> Tensor:
+    """(B, T) -> (B, T, before + 1 + after): each position with its neighbours, zeros beyond the ends"""
     return F.pad(weights, (before, after)).unfold(1, before + 1 + after, 1)
 
 

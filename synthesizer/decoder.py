@@ -1,26 +1,69 @@
-"""Tacotron's decoder: one step is a pre-net, attention, two residual LSTMs, r frames and a stop output.
+"""Tacotron's decoder: a step is a pre-net, attention, two residual LSTMs, r frames and a stop output.
 
 Shapes: B utterances, T characters, E encoder channels, A size of the attention, S steps of r frames each.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from synthesizer.attention import AttentionState, LocationSensitiveAttention, Memory
-from synthesizer.attention_sequence import AttentionSequence, Weights
+from synthesizer.attention import Memory
 from synthesizer.layers import PreNet
-from synthesizer.recurrence import ResidualLSTM
-from synthesizer.training_products import product_dtype
-from utils.cpu.packed_linear import Product
+
+
+def gru_cell(x_gates: Tensor, h_gates: Tensor, hidden: Tensor) -> Tensor:
+    """What input and hidden state add to the gates (reset, update, new), (B, 3 C) each, and hidden (B, C) -> next hidden"""
+    (x_reset, x_update, x_new), (h_reset, h_update, h_new) = x_gates.chunk(3, dim=1), h_gates.chunk(3, dim=1)
+    candidate = torch.tanh(x_new + torch.sigmoid(x_reset + h_reset) * h_new)
+    return torch.lerp(candidate, hidden, torch.sigmoid(x_update + h_update))
+
+
+def lstm_cell(gates: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
+    """Gates (input, forget, cell, output) before their nonlinearities (B, 4 C), and cell (B, C) -> next hidden, next cell"""
+    i, f, g, o = gates.chunk(4, dim=1)
+    cell = torch.addcmul(f.sigmoid() * cell, i.sigmoid(), g.tanh())
+    return o.sigmoid() * cell.tanh(), cell
+
+
+class ResidualLSTM(nn.Module):
+    """x + LSTM(x). In training zoneout keeps part of the hidden state at its last value (1606.01305)."""
+
+    def __init__(self, size: int, zoneout: float) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(size, size, batch_first=True)
+        self.zoneout = zoneout
+
+    def forward(self, x: Tensor) -> Tensor:
+        """All steps: (B, S, C) -> (B, S, C)"""
+        if not (self.training and self.zoneout):
+            return x + self.lstm(x)[0]
+        kept = torch.rand(x.shape, device=x.device) < self.zoneout
+        hidden = cell = torch.zeros_like(x[:, 0], dtype=torch.float32)
+        steps = []
+        for x_gates, zoned_out in zip(self._x_gates(x).unbind(1), kept.unbind(1), strict=True):
+            new_hidden, cell = lstm_cell((x_gates + self._h_gates(hidden)).float(), cell)
+            hidden = torch.where(zoned_out, hidden, new_hidden)
+            steps.append(hidden)
+        return x + torch.stack(steps, dim=1)
+
+    def step(self, x: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """One step without zoneout: (B, C) and (hidden, cell), (B, C) each -> (B, C) and the next state"""
+        state = lstm_cell(self._x_gates(x) + self._h_gates(state[0]), state[1])
+        return x + state[0], state
+
+    def _x_gates(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.lstm.weight_ih_l0, self.lstm.bias_ih_l0 + self.lstm.bias_hh_l0)
+
+    def _h_gates(self, hidden: Tensor) -> Tensor:
+        return F.linear(hidden, self.lstm.weight_hh_l0)
 
 
 class Attended(NamedTuple):
     hidden: Tensor  # (B, A) of the GRU that queries the attention
     context: Tensor  # (B, E) what the attention read
-    attention: AttentionState
+    attention: Any  # the attention's own state, whose `weights` are (B, T)
 
 
 class DecoderState(NamedTuple):
@@ -29,20 +72,9 @@ class DecoderState(NamedTuple):
     lstm2: tuple[Tensor, Tensor]
 
 
-class StepWeights(NamedTuple):
-    """What a step that generates reads, prepared once for all of them."""
-
-    frames: Tensor  # (r n_mels, size)
-    lstm1: Product
-    lstm2: Product
-
-
 class Decoder(nn.Module):
-    """The attention and its GRU do not read the LSTMs.
-
-    So where all frames are known, `attend` goes over the steps first and the LSTMs follow, and everything that is not a
-    recurrence (pre-net, input and output projections) is done once for all steps.
-    """
+    """The attention and its GRU do not read the LSTMs' output. With teacher forcing the attention therefore goes over all
+    steps first and the LSTMs follow, and everything that is not recurrent is computed once for all steps."""
 
     def __init__(
         self,
@@ -60,7 +92,7 @@ class Decoder(nn.Module):
         super().__init__()
         self.n_mels, self.max_r = n_mels, max_r
         self.prenet = PreNet(n_mels, prenet_sizes, prenet_dropout)
-        # A GRU cell in three products, since the pre-net's is known for all steps before the first one.
+        # A GRU cell in three products, as teacher forcing knows the pre-net's part of all steps beforehand.
         self.query_prenet = nn.Linear(prenet_sizes[1], 3 * attention_size)
         self.query_context = nn.Linear(n_context, 3 * attention_size, bias=False)
         self.query_hidden = nn.Linear(attention_size, 3 * attention_size)
@@ -73,7 +105,11 @@ class Decoder(nn.Module):
 
     def forward(self, frames: Tensor, memory: Memory, r: int) -> tuple[Tensor, Tensor, Tensor]:
         """The frame that each step sees (B, S, n_mels) -> mel (B, S r, n_mels), stop logits (B, S), attention (B, S, T)"""
-        hidden, context, weights = self.attend_all(self.query_prenet(self.prenet(frames)), memory)
+        attended, steps = self.start(memory).attended, []
+        for x_gates in self.query_prenet(self.prenet(frames)).unbind(1):
+            attended = self.attend(x_gates, attended, memory)
+            steps.append((attended.hidden, attended.context, attended.attention.weights))
+        hidden, context, weights = (torch.stack(each, dim=1) for each in zip(*steps, strict=True))
         x = self.lstm2(self.lstm1(self.join(torch.cat([context, hidden], dim=2))))  # (B, S, size)
         mel = F.linear(x, self.frame_weights(r)).flatten(1).unflatten(1, (-1, self.n_mels))  # (B, S r, n_mels)
         return mel, self.stop(torch.cat([x, context], dim=2)).squeeze(2), weights
@@ -85,46 +121,23 @@ class Decoder(nn.Module):
         attended = Attended(hidden, memory.values.new_zeros(batch, n_context), self.attention.start(memory))
         return DecoderState(attended, (rest, rest), (rest, rest))
 
-    def step(
-        self, frame: Tensor, state: DecoderState, memory: Memory, weights: StepWeights
-    ) -> tuple[Tensor, Tensor, DecoderState]:
-        """Last frame (B, n_mels), state, memory, step_weights(B, r) -> r frames (B, r, n_mels), stop logits (B,), next state"""
+    def step(self, frame: Tensor, state: DecoderState, memory: Memory, r: int) -> tuple[Tensor, Tensor, DecoderState]:
+        """Last frame (B, n_mels) -> r frames (B, r, n_mels), stop logits (B,), next state"""
         attended = self.attend(self.query_prenet(self.prenet(frame)), state.attended, memory)
         x = self.join(torch.cat([attended.context, attended.hidden], dim=1))  # (B, size)
-        x, lstm1 = self.lstm1.step(x, state.lstm1, weights.lstm1)
-        x, lstm2 = self.lstm2.step(x, state.lstm2, weights.lstm2)
-        mel = F.linear(x, weights.frames).unflatten(1, (-1, self.n_mels))  # (B, r, n_mels)
+        x, lstm1 = self.lstm1.step(x, state.lstm1)
+        x, lstm2 = self.lstm2.step(x, state.lstm2)
+        mel = F.linear(x, self.frame_weights(r)).unflatten(1, (-1, self.n_mels))  # (B, r, n_mels)
         stop = self.stop(torch.cat([x, attended.context], dim=1)).squeeze(1)
         return mel, stop, DecoderState(attended, lstm1, lstm2)
 
-    def step_weights(self, n_rows: int, r: int, dtype: torch.dtype = torch.float32) -> StepWeights:
-        """For n_rows utterances. dtype: of the LSTMs' products, which are nearly all of a step's work."""
-        return StepWeights(self.frame_weights(r).contiguous(), self.lstm1.fused(n_rows, dtype), self.lstm2.fused(n_rows, dtype))
-
-    def attend(self, query: Tensor, last: Attended, memory: Memory) -> Attended:
+    def attend(self, x_gates: Tensor, last: Attended, memory: Memory) -> Attended:
         """query_prenet's output at this step (B, 3 A) -> where the attention goes next, and what it reads there"""
-        reset_in, update_in, new_in = (query + self.query_context(last.context)).float().chunk(3, dim=1)
-        reset, update, new = self.query_hidden(last.hidden).float().chunk(3, dim=1)
-        candidate = torch.tanh(new_in + torch.sigmoid(reset_in + reset) * new)
-        hidden = torch.lerp(candidate, last.hidden.float(), torch.sigmoid(update_in + update))  # (B, A)
+        x_gates = (x_gates + self.query_context(last.context)).float()
+        hidden = gru_cell(x_gates, self.query_hidden(last.hidden).float(), last.hidden.float())  # (B, A)
         attention = self.attention(hidden, last.attention, memory)
         context = torch.bmm(attention.weights[:, None], memory.values).squeeze(1)  # (B, E)
         return Attended(hidden, context, attention)
-
-    def attend_all(self, queries: Tensor, memory: Memory) -> tuple[Tensor, Tensor, Tensor]:
-        """query_prenet's output at all steps (B, S, 3 A) -> hidden (B, S, A), context (B, S, E), weights (B, S, T)"""
-        dtype = product_dtype(memory.values)
-        if dtype is None or not isinstance(self.attention, LocationSensitiveAttention):
-            attended, steps = self.start(memory).attended, []
-            for query in queries.unbind(1):
-                attended = self.attend(query, attended, memory)
-                steps.append((attended.hidden, attended.context, attended.attention.weights))
-            return tuple(torch.stack(of_steps, dim=1) for of_steps in zip(*steps, strict=True))
-        a, lengths = self.attention, (~memory.padding).sum(1)
-        hidden = self.query_hidden.weight, self.query_hidden.bias
-        weights = Weights(self.query_context.weight, *hidden, a.query.weight, a.query.bias, memory.location, a.score.weight)
-        found = AttentionSequence.apply(queries, memory.keys, memory.values, lengths, a.filters.in_channels, dtype, *weights)
-        return tuple(of_steps.transpose(0, 1) for of_steps in found)
 
     def frame_weights(self, r: int) -> Tensor:
         """The rows of the mel projection that give the first r frames, frame after frame: (r n_mels, size)"""

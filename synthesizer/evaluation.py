@@ -1,4 +1,4 @@
-"""How far the training is: measures, pictures and audio of the same held-out utterances every time."""
+"""Evaluates a synthesizer in training: measures, pictures and audio of the same held-out utterances every time."""
 
 from functools import partial
 from typing import Any
@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from synthesizer import measures
+from synthesizer.accelerate import speaking_loop
 from synthesizer.dataset import Batch, Utterances, collate
 from synthesizer.loss import expected_symbols, tacotron_losses
 from synthesizer.model import Generated, Prediction, Tacotron
@@ -17,84 +17,81 @@ from utils.data import audio
 from utils.training.batching import to_device
 from utils.training.run import Run
 
-FORMED = 0.2  # of the alignment score: from here on the picture shows a line, broad as it may be (docs/training-notes.md)
-LONGEST = 2  # times its target: a free-running utterance is cut there
+ALIGNED = 0.2  # alignment score from which the picture shows a line, broad as it may be (docs/training-notes.md)
+MAX_RATIO = 2  # free-running utterances are cut at this many times their target's length
 
 
 class HeldOut:
-    """Held-out utterances in memory, and what is measured on them."""
+    """Held-out utterances in memory, and their evaluation."""
 
-    def __init__(self, utterances: Utterances, n_utterances: int, n_shown: int, formed_by: int) -> None:
-        """n_shown of them are drawn and heard. A warning tells when no alignment has formed by the step formed_by."""
+    def __init__(self, utterances: Utterances, n_utterances: int, n_shown: int, aligned_by: int) -> None:
+        """n_shown of them are drawn and heard. A model that has not aligned by the step aligned_by gets a warning."""
         self.names = [row.name for row in utterances.rows[:n_utterances]]
         self.items = [utterances[i] for i in range(len(self.names))]
         self.symbols, self.format = utterances.symbols, utterances.mel_format
-        self.n_shown, self.formed_by = n_shown, formed_by
-        self._formed: bool | None = None  # at the evaluation before, if there was one
+        self.n_shown, self.aligned_by = n_shown, aligned_by
+        self._was_aligned: bool | None = None  # at the last evaluation, if there was one
 
     def evaluate(self, run: Run, model: Tacotron, r: int) -> None:
-        """Measure, report, draw and write audio. Leaves no trace in the training."""
+        """Measure, report, draw and write audio. Training goes on as if it had not happened."""
         batch = to_device(collate(self.items), run.device)
         spoken_lengths = torch.tensor(
             [spoken_length(item.text.tolist(), self.symbols) for item in self.items], device=run.device
         )
         with run.evaluating(model), run.autocast():
-            torch.manual_seed(0)  # the pre-net's dropout is always on: the same every time, so that numbers compare
+            torch.manual_seed(0)  # the pre-net's dropout is always on; a fixed seed keeps the numbers comparable
             forced = model(*batch.inputs, r)
-            caps = LONGEST * batch.mel_lengths
-            free = model.generate(batch.text, batch.text_lengths, batch.speakers, caps, r, spoken_lengths)
+            caps, loop = MAX_RATIO * batch.mel_lengths, speaking_loop(model, r)
+            free = model.generate(batch.text, batch.text_lengths, batch.speakers, caps, r, spoken_lengths, loop)
             losses = tacotron_losses(forced, batch.mels, batch.mel_lengths, r)
         values = self._measures(forced, free, r) | self._position_error(batch, forced, r)
         run.report(eval_mel_loss=losses.mel, eval_stop_loss=losses.stop, **values)
-        self._tell(run.step, values)
+        self._print_summary(run.step, values)
         for number in range(min(self.n_shown, len(self.items))):
             self._show(run, number, forced, free, r)
 
-    def _tell(self, step: int, values: dict[str, float]) -> None:
-        """What the measures mean, in a line."""
+    def _print_summary(self, step: int, values: dict[str, float]) -> None:
         score, n = values["alignment_score"], len(self.items)
-        formed = bool(score >= FORMED)
-        if formed:
-            attention = (
-                "the attention follows the text" if self._formed else "the alignment has formed: the attention follows the text"
-            )
-        elif self._formed:
+        is_aligned = bool(score >= ALIGNED)
+        if is_aligned:
+            attention = "the attention follows the text"
+            if not self._was_aligned:
+                attention = f"the alignment has formed: {attention}"
+        elif self._was_aligned:
             attention = "the alignment was lost again"
-        elif step >= self.formed_by:
-            attention = (
-                "WARNING: no alignment has formed, though it should have by now; docs/training-notes.md tells what helps"
-            )
+        elif step >= self.aligned_by:
+            attention = "WARNING: no alignment has formed, though it should have by now; see docs/training-notes.md"
         else:
             attention = "no alignment yet"
         n_missed = round(values["free_stop_misses"] * n)
-        endings = f"{n - n_missed} of {n} held-out texts come to an end" + f", {n_missed} do not" * (n_missed > 0)
-        tqdm.write(f"step {step}: {attention} (score {score:.2f} of 1); speaking freely, {endings} "
-                   f"(score {values['free_alignment_score']:.2f})")  # fmt: skip
-        self._formed = formed
+        stops = f"{n - n_missed} of {n} held-out texts come to an end" + f", {n_missed} do not" * (n_missed > 0)
+        free_score = values["free_alignment_score"]
+        tqdm.write(f"step {step}: {attention} (score {score:.2f} of 1); free-running, {stops} (score {free_score:.2f})")
+        self._was_aligned = is_aligned
 
     def _measures(self, forced: Prediction, free: Generated, r: int) -> dict[str, float]:
         true_lengths, free_lengths = [len(item.mel) for item in self.items], free.lengths.tolist()
         aligned = [self._attention(forced.attention, n, length, r) for n, length in enumerate(true_lengths)]
         free_aligned = [self._attention(free.attention, n, length, r) for n, length in enumerate(free_lengths)]
-        furthest = max(3, r)  # symbols in a step
+        max_step = max(3, r)  # symbols the attention may move in a decoder step
         return {
-            "alignment_score": np.mean([measures.alignment_score(attention, furthest) for attention in aligned]),
-            "alignment_peak": np.mean([measures.attention_peak(attention) for attention in aligned]),
-            "alignment_monotonicity": np.mean([measures.monotonicity(attention, furthest) for attention in aligned]),
-            "alignment_coverage": np.mean([measures.coverage(attention) for attention in aligned]),
-            "free_alignment_score": np.mean([measures.alignment_score(attention, furthest) for attention in free_aligned]),
-            "free_coverage": np.mean([measures.coverage(attention) for attention in free_aligned]),
+            "alignment_score": np.mean([alignment_score(attention, max_step) for attention in aligned]),
+            "alignment_peak": np.mean([attention_peak(attention) for attention in aligned]),
+            "alignment_monotonicity": np.mean([monotonicity(attention, max_step) for attention in aligned]),
+            "alignment_coverage": np.mean([coverage(attention) for attention in aligned]),
+            "free_alignment_score": np.mean([alignment_score(attention, max_step) for attention in free_aligned]),
+            "free_coverage": np.mean([coverage(attention) for attention in free_aligned]),
             "free_length_ratio": np.mean(np.array(free_lengths) / np.array(true_lengths)),
             "free_stop_misses": 1 - free.stopped.float().mean().item(),
             "free_stopped_by_attention": free.arrived.float().mean().item(),
         }
 
     def _position_error(self, batch: Batch, forced: Prediction, r: int) -> dict[str, float]:
-        """Symbols that the teacher-forced attention is off, over the utterances whose word times are known."""
+        """How many symbols the teacher-forced attention is off, over the utterances with word times."""
         spoken = expected_symbols(batch.ends, batch.text_lengths, forced.attention.size(1), r).cpu().numpy()  # (B, S)
         timed = [n for n, item in enumerate(self.items) if item.ends is not None]
         attentions = {n: self._attention(forced.attention, n, len(self.items[n].mel), r) for n in timed}
-        errors = [measures.position_error(attention, spoken[n, : len(attention)]) for n, attention in attentions.items()]
+        errors = [position_error(attention, spoken[n, : len(attention)]) for n, attention in attentions.items()]
         return {"position_error": np.mean(errors)} if errors else {}
 
     def _attention(self, attention: torch.Tensor, number: int, n_frames: int, r: int) -> np.ndarray:
@@ -120,3 +117,36 @@ class HeldOut:
             run.board.figure(run.step, f"alignment-{kind}-{name}", draw)
         for kind, mel in mels.items():
             run.board.audio(run.step, f"{name}-{kind}", partial(audio.griffin_lim, mel, self.format), self.format.sample_rate)
+
+
+# ---- whether an attention follows the text
+
+
+def attention_peak(attention: np.ndarray) -> float:
+    """(S, T) -> mean over the steps of the largest weight: from 1 / T, nothing learned, towards 1."""
+    return float(attention.max(axis=1).mean())
+
+
+def monotonicity(attention: np.ndarray, max_step: int = 3) -> float:
+    """(S, T) -> share of the steps whose peak stays or moves forward by at most `max_step` symbols."""
+    if len(attention) < 2:
+        return 1.0
+    moves = np.diff(attention.argmax(axis=1))
+    return float(((moves >= 0) & (moves <= max_step)).mean())
+
+
+def coverage(attention: np.ndarray) -> float:
+    """(S, T) -> share of the symbols that are the peak of a step, or next to it."""
+    peaks = attention.argmax(axis=1)
+    near = np.concatenate([peaks - 1, peaks, peaks + 1])
+    return len(np.unique(near[(near >= 0) & (near < attention.shape[1])])) / attention.shape[1]
+
+
+def alignment_score(attention: np.ndarray, max_step: int = 3) -> float:
+    """(S, T) -> peak times monotonicity times coverage: near 0 where one of them is, 1 for a perfect alignment."""
+    return attention_peak(attention) * monotonicity(attention, max_step) * coverage(attention)
+
+
+def position_error(attention: np.ndarray, spoken: np.ndarray) -> float:
+    """(S, T) and the symbol spoken at each step (S,) -> mean distance of the peak from it, in symbols."""
+    return float(np.abs(attention.argmax(axis=1) - spoken).mean())

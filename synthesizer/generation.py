@@ -1,4 +1,4 @@
-"""Speaking freely: the decoder's steps one after another until every utterance of a batch has ended.
+"""Speaking: decoder steps one after another until every utterance of a batch has stopped.
 
 Shapes: B utterances, T characters, r frames in each step.
 """
@@ -12,8 +12,8 @@ from torch import Tensor
 from synthesizer.attention import Memory
 from synthesizer.decoder import Decoder
 
-MIN_FRAMES = 10  # the stop output is heeded only in steps that start after this frame
-SPAN = 8  # steps after which it is seen whether all have ended
+MIN_FRAMES = 10  # only steps that start after this frame can stop
+SPAN = 8  # steps between two checks whether all have stopped
 
 
 class Spoken(NamedTuple):
@@ -24,33 +24,31 @@ class Spoken(NamedTuple):
 
 
 class Loop(Protocol):
-    """Steps of a decoder whose weights do not change. A row's answers do not depend on the other rows."""
+    """Runs a decoder whose weights do not change. The rows of a batch do not depend on each other."""
 
     r: int
 
     def start(self, memory: Memory) -> None:
-        """New utterances, from their first step on."""
+        """Go to the first step of new utterances."""
 
     def steps(self, n: int) -> tuple[Tensor, Tensor, Tensor]:
         """The next n steps -> mel (n, B, r, n_mels), stop logits (n, B), attention (n, B, T)"""
 
 
 class TorchLoop:
-    """The loop in plain torch, on any device and for any attention."""
+    """The loop in plain torch, on any device and with any attention."""
 
-    def __init__(self, decoder: Decoder, r: int, dtype: torch.dtype) -> None:
-        self.r, self._decoder, self._dtype = r, decoder, dtype
+    def __init__(self, decoder: Decoder, r: int) -> None:
+        self.r, self._decoder = r, decoder
 
     def start(self, memory: Memory) -> None:
-        B = memory.values.size(0)
         self._memory, self._state = memory, self._decoder.start(memory)
-        self._weights = self._decoder.step_weights(B, self.r, self._dtype)
-        self._frame = memory.values.new_zeros(B, self._decoder.n_mels)
+        self._frame = memory.values.new_zeros(len(memory.values), self._decoder.n_mels)
 
     def steps(self, n: int) -> tuple[Tensor, Tensor, Tensor]:
         mels, stops, attention = [], [], []
         for _ in range(n):
-            mel, stop_logits, self._state = self._decoder.step(self._frame, self._state, self._memory, self._weights)
+            mel, stop_logits, self._state = self._decoder.step(self._frame, self._state, self._memory, self.r)
             self._frame = mel[:, -1]
             mels.append(mel)
             stops.append(stop_logits)
@@ -58,8 +56,8 @@ class TorchLoop:
         return torch.stack(mels), torch.stack(stops), torch.stack(attention)
 
 
-class Ends:
-    """Where each item of a batch that is generated ends."""
+class StopDetection:
+    """Finds out where each item of a generated batch stops."""
 
     def __init__(self, unspoken: Tensor, max_frames: Tensor, arrival_frames: int, r: int) -> None:
         """unspoken (B, T) bool: the characters that end the text, and the padding. max_frames (B,)."""
@@ -69,38 +67,38 @@ class Ends:
         self.lengths = self.max_frames.copy()  # (B,)
         self.stopped = np.zeros(len(self.lengths), bool)
         self.arrived = self.stopped
-        self.frames_at_end = np.zeros_like(self.lengths)  # for how long the attention has been there
+        self.frames_at_end = np.zeros_like(self.lengths)  # how long the attention has been on the end of the text
 
     def update(self, stop_logits: Tensor, attention: Tensor) -> int:
-        """After several steps, with their stop logits (n, B) and attention (n, B, T) -> how many of them were needed."""
+        """Take in the stop logits (n, B) and attention (n, B, T) of n steps -> how many of them were needed."""
         at_end = ((attention * self.unspoken).sum(2) > 0.5).cpu().numpy()
         for n, (stops, arrived) in enumerate(zip((stop_logits > 0).cpu().numpy(), at_end, strict=True)):
-            if self.all_reached:
+            if self.all_stopped:
                 return n
             self._step(stops, arrived)
         return len(at_end)
 
     @property
-    def all_reached(self) -> bool:
+    def all_stopped(self) -> bool:
         return bool((self.lengths <= self.n_frames).all())
 
     def _step(self, stops: np.ndarray, at_end: np.ndarray) -> None:
-        begin, self.n_frames = self.n_frames, self.n_frames + self.r
+        start, self.n_frames = self.n_frames, self.n_frames + self.r
         self.frames_at_end = (self.frames_at_end + self.r) * at_end
-        if begin > MIN_FRAMES:
+        if start > MIN_FRAMES:
             arrives = (self.frames_at_end >= self.arrival_frames) & ~stops & bool(self.arrival_frames)
-            ends_now = (stops | arrives) & ~self.stopped & (self.n_frames <= self.max_frames)
-            self.lengths[ends_now] = self.n_frames
-            self.stopped, self.arrived = self.stopped | ends_now, self.arrived | (arrives & ends_now)
+            stops_now = (stops | arrives) & ~self.stopped & (self.n_frames <= self.max_frames)
+            self.lengths[stops_now] = self.n_frames
+            self.stopped, self.arrived = self.stopped | stops_now, self.arrived | (arrives & stops_now)
 
 
-def speak(loop: Loop, memory: Memory, ends: Ends) -> Spoken:
-    """Step after step until all items have ended; `ends` then tells where."""
+def speak(loop: Loop, memory: Memory, stop: StopDetection) -> Spoken:
+    """Step after step until all items have stopped; `stop` then says where."""
     loop.start(memory)
     mels, attention = [], []
-    while not ends.all_reached:
+    while not stop.all_stopped:
         mel, stop_logits, weights = loop.steps(SPAN)
-        n = ends.update(stop_logits, weights)
+        n = stop.update(stop_logits, weights)
         mels.append(mel[:n])
         attention.append(weights[:n])
     mel = torch.cat(mels).transpose(0, 1).flatten(1, 2)

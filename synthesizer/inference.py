@@ -3,16 +3,19 @@
 import contextlib
 import functools
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import MethodType
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from synthesizer.accelerate import speaking_loop
+from synthesizer.config import TacotronConfig
 from synthesizer.generation import Loop
-from synthesizer.model import Generated, Tacotron, TacotronConfig
+from synthesizer.model import Generated, Tacotron
 from synthesizer.published import own_content
 from synthesizer.text import Reading, read, shown, spoken_length, text_to_ids
 from utils.data import audio
@@ -24,10 +27,21 @@ from utils.models.device import DTYPES, choose_dtype, computes_bf16
 MAX_BATCH = 16  # texts spoken at once
 
 
-class Synthesizer:
-    """A trained synthesizer: this project's checkpoints and the ones published before it."""
+class class_or_instance_method:
+    """A method of both the class and its instances: it gets whichever it is called on."""
 
-    sample_rate = MelFormat().sample_rate  # on the class too, as griffin_lim and make_spectrogram: notebooks use them so
+    def __init__(self, function: Callable) -> None:
+        self._function = function
+
+    def __get__(self, instance: object | None, owner: type) -> MethodType:
+        return MethodType(self._function, owner if instance is None else instance)
+
+
+class Synthesizer:
+    """A trained synthesizer, from a checkpoint of this project or one published before it."""
+
+    mel_format = MelFormat()  # an instance has its file's; notebooks also use these on the class itself
+    sample_rate = mel_format.sample_rate
 
     def __init__(
         self,
@@ -37,10 +51,10 @@ class Synthesizer:
         cap_frames: tuple[int, int] | None = None,
         precision: str = "auto",
     ) -> None:
-        """device: a GPU if there is one. cap_frames: see TacotronConfig; those of the file if not given. precision: fp32, or
-        bf16 (on a GPU also fp16), which is faster and rounds; auto is bf16 where the hardware multiplies in it.
+        """device: by default a GPU if there is one. cap_frames: see TacotronConfig; by default the file's. precision: fp32, or
+        bf16 or (on a GPU) fp16, which are faster but round; auto is bf16 where the hardware supports it.
 
-        UserError if the file is missing, cut short or of another stage.
+        UserError if the file is missing, damaged or of another stage.
         """
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.verbose = verbose
@@ -54,18 +68,16 @@ class Synthesizer:
             self.symbols, self.cleaner = content["symbols"], content["training"]["cleaner"]
             self.mel_format = MelFormat(**content["mel"])
         self.cap_frames = cap_frames or self.model.config.cap_frames
-        self.unfinished: list[int] = []  # of the texts last spoken, those that were cut at the cap
+        self.unfinished: list[int] = []  # of the last texts, those cut at the cap
         self.model.to(self.device).eval()
-        self._lock = threading.Lock()  # the loop speaks one batch at a time
+        self._lock = threading.Lock()  # the loop runs one batch at a time
         self.sample_rate = self.mel_format.sample_rate
-        self.griffin_lim = functools.partial(self.griffin_lim, mel_format=self.mel_format)
-        self.make_spectrogram = functools.partial(self.make_spectrogram, mel_format=self.mel_format)
         if verbose:
-            print(f"Synthesizer {path}: step {content['step']}, {int(self.model.r)} frames a step, on {self.device}")
+            print(f"Synthesizer {path}: step {content['step']}, {int(self.model.r)} frames per step, on {self.device}")
 
     def read(self, text: str) -> Reading:
-        """The text as the model reads it, sounds in braces, and the characters that it leaves out. UserError for a text without
-        a letter that it knows."""
+        """The text as the model reads it, sounds in braces, and the characters it leaves out. UserError for a text without a
+        letter the model knows."""
         reading = read(text, self.symbols, self.cleaner)
         return reading._replace(text=shown(reading.text))
 
@@ -78,9 +90,9 @@ class Synthesizer:
     ) -> list[np.ndarray] | tuple[list[np.ndarray], list[np.ndarray]]:
         """Speak each text in the voice of its embedding.
 
-        embeddings: (N, 256), N vectors, or one for all texts. A seed makes the result repeatable. Returns a list of float32
-        (n_mels, T) and, if asked, the alignments, float32 (decoder steps, symbols) each. UserError for a text without a
-        letter that the model knows.
+        embeddings: (N, speaker_size), N vectors, or one for all texts. A seed makes the result repeatable. Returns a list of
+        float32 (n_mels, T) and, if asked, of alignments, float32 (decoder steps, symbols). UserError for a text without a
+        letter the model knows.
         """
         ids = [torch.tensor(text_to_ids(text, self.symbols, self.cleaner)) for text in texts]
         speakers = self._speakers(embeddings, len(texts))
@@ -95,7 +107,7 @@ class Synthesizer:
                     if not spoken.stopped[row]:
                         self.unfinished.append(i)
                         seconds = int(spoken.lengths[row]) * self.mel_format.hop_length / self.sample_rate
-                        print(f"cut at {seconds:.1f} s, the model did not end by itself: {texts[i][:60]!r}")
+                        print(f"cut at {seconds:.1f} s, as the model did not stop: {texts[i][:60]!r}")
                 if self.verbose:
                     print(f"Synthesizer: {len(chosen)} texts spoken")
         return (mels, alignments) if return_alignments else mels
@@ -107,42 +119,42 @@ class Synthesizer:
         mels: Sequence[np.ndarray],
         seed: int | None = None,
     ) -> list[np.ndarray]:
-        """Ground-truth-aligned mels: what the model answers when it sees the true frames (1712.05884, section 3.3).
+        """Ground-truth-aligned mels: what the model predicts with teacher forcing (1712.05884, section 3.3).
 
-        mels: true ones, (T, n_mels) each. Returns float32 (T, n_mels) of exactly as many frames each. All in one batch, so
-        memory grows with their number times the longest.
+        mels: the true ones, (T, n_mels) each. Returns as many float32 (T, n_mels), each of its true mel's length. All are one
+        batch, so memory grows with their number times the longest.
         """
         ids = [torch.tensor(text_to_ids(text, self.symbols, self.cleaner)) for text in texts]
         speakers = self._speakers(embeddings, len(texts))
         frames = [torch.from_numpy(np.asarray(mel, dtype=np.float32)) for mel in mels]
         with self._repeatable(seed):
-            answer = self.model(*self._padded(ids), *self._padded(frames), speakers, int(self.model.r)).after.cpu().float()
-        return [answer[row, : len(mel)].numpy().copy() for row, mel in enumerate(mels)]
+            predicted = self.model(*self._padded(ids), *self._padded(frames), speakers, int(self.model.r)).after.cpu().float()
+        return [predicted[row, : len(mel)].numpy().copy() for row, mel in enumerate(mels)]
 
     @property
     def precision(self) -> str:
-        """What it computes in: fp32, bf16 or fp16."""
+        """fp32, bf16 or fp16."""
         return next((name for name, dtype in DTYPES.items() if dtype == self._dtype), "fp32")
 
-    @staticmethod
-    def griffin_lim(mel: np.ndarray, n_iter: int = 60, mel_format: MelFormat = MelFormat()) -> np.ndarray:  # noqa: B008 (frozen)
-        """(n_mels, T) -> float32 wave (Griffin and Lim 1984): quick to have, rough to hear."""
+    @class_or_instance_method
+    def griffin_lim(self, mel: np.ndarray, n_iter: int = 60) -> np.ndarray:
+        """(n_mels, T) -> float32 wave (Griffin and Lim 1984): quick, but it sounds rough."""
         try:
-            return audio.griffin_lim(np.asarray(mel).T, mel_format, n_iter)
+            return audio.griffin_lim(np.asarray(mel).T, self.mel_format, n_iter)
         except ImportError as error:
             raise UserError(f"Griffin-Lim needs librosa ({error}): pip install librosa") from error
 
-    @staticmethod
-    def make_spectrogram(wav_or_path: np.ndarray | str | Path, mel_format: MelFormat = MelFormat()) -> np.ndarray:  # noqa: B008
+    @class_or_instance_method
+    def make_spectrogram(self, wav_or_path: np.ndarray | str | Path) -> np.ndarray:
         """A wave at the model's sample rate, or an audio file -> float32 (n_mels, T) as the model is trained on."""
         is_wave = isinstance(wav_or_path, np.ndarray)
-        wav = wav_or_path if is_wave else audio.load(Path(wav_or_path), mel_format.sample_rate)
-        return audio.mel_spectrogram(audio.rescale(wav, mel_format.rescale_peak), mel_format).T
+        wav = wav_or_path if is_wave else audio.load(Path(wav_or_path), self.mel_format.sample_rate)
+        return audio.mel_spectrogram(audio.rescale(wav, self.mel_format.rescale_peak), self.mel_format).T
 
     @functools.cached_property
     def _loop(self) -> Loop:
-        """The decoder made ready to speak, when it first does."""
-        return self.model.speaking_loop()
+        """Made when the model first speaks, as it takes a second copy of the decoder's weights."""
+        return speaking_loop(self.model)
 
     def _generate(self, ids: list[Tensor], speakers: Tensor) -> Generated:
         text, lengths = self._padded(ids)
@@ -155,10 +167,10 @@ class Synthesizer:
         return Generated(*(tensor.cpu().float() if tensor.is_floating_point() else tensor.cpu() for tensor in spoken))
 
     def _cut(self, spoken: Generated, row: int, n_symbols: int) -> tuple[np.ndarray, np.ndarray]:
-        """One item's mel (n_mels, T) and alignment (steps, symbols), its silence at the end taken off."""
+        """One item's mel (n_mels, T) and alignment (steps, symbols), without the silence at its end."""
         mel = spoken.after[row, : int(spoken.lengths[row])].numpy()  # (T, n_mels)
         loud = np.flatnonzero(mel.max(axis=1) >= self.model.config.silence_level)
-        n_frames = loud[-1] + 1 if len(loud) else len(mel)  # all silent: better heard than nothing at all
+        n_frames = loud[-1] + 1 if len(loud) else len(mel)  # all of it silent: kept rather than empty
         n_steps = -(-n_frames // int(self.model.r))
         return mel[:n_frames].T.copy(), spoken.attention[row, :n_steps, :n_symbols].numpy().copy()
 
@@ -177,7 +189,7 @@ class Synthesizer:
 
     @contextlib.contextmanager
     def _repeatable(self, seed: int | None) -> Iterator[None]:
-        """The precision, and no gradients; with a seed the dropout, which is always on, falls the same way every time."""
+        """Autocast and no gradients; a seed makes the dropout, which is always on, the same every time."""
         devices = [self.device] if self.device.type == "cuda" else []
         mixed = torch.autocast(self.device.type, self._dtype, enabled=self._dtype is not None)
         with torch.inference_mode(), mixed, torch.random.fork_rng(devices, enabled=seed is not None):

@@ -1,15 +1,13 @@
-"""Building blocks of Tacotron (1703.10135, section 3), whose results never depend on padding.
+"""Building blocks of Tacotron (1703.10135, section 3). Padding never changes their results.
 
-Shapes: B utterances, T positions (characters or frames), C channels. `mask` is (B, T, 1), 1 where a position is real and
-0 where it is padding.
+Shapes: B utterances, T positions (characters or frames), C channels. `mask` is (B, T, 1), 1 at real positions and 0 at the
+padding.
 """
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from synthesizer.gru import BidirectionalGRU
-from synthesizer.norm import BankNorm, can_normalize
 from utils.training.ranks import BatchNorm
 
 
@@ -19,7 +17,7 @@ def sequence_mask(lengths: Tensor, size: int) -> Tensor:
 
 
 class PreNet(nn.Module):
-    """Two narrow layers whose dropout stays on at inference too: it is what makes the decoder heed the text."""
+    """Two narrow layers whose dropout stays on at inference: it makes the decoder rely on the text."""
 
     def __init__(self, n_inputs: int, sizes: tuple[int, int], dropout: float) -> None:
         super().__init__()
@@ -34,7 +32,7 @@ class PreNet(nn.Module):
 
 
 class ConvNorm(nn.Module):
-    """Convolution, ReLU if asked, then batch norm (in this order)."""
+    """Convolution, ReLU unless told otherwise, then batch norm (in this order)."""
 
     def __init__(self, n_inputs: int, n_outputs: int, kernel: int, relu: bool = True) -> None:
         super().__init__()
@@ -44,22 +42,8 @@ class ConvNorm(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """(B, C_in, T), 0 at the padding, and mask (B, 1, T) -> (B, C_out, T), 0 at the padding"""
-        convolved = self.conv(x)
-        if self.norm.training and can_normalize(convolved):
-            return _bank_norm([convolved], [self.norm], mask, self.relu, pool=False)
-        convolved = convolved[:, :, : x.size(2)]  # an even kernel gives one position too many
-        return self.norm(F.relu(convolved) if self.relu else convolved, mask)
-
-
-def _bank_norm(convolved: list[Tensor], norms: list[BatchNorm], mask: Tensor, relu: bool, pool: bool) -> Tensor:
-    """Several (B, C, T) and mask (B, 1, T) -> (B, sum of C, T), in training; see synthesizer.norm."""
-    lengths = mask.sum((1, 2), dtype=torch.long)
-    dtype = convolved[0].dtype if relu else torch.float32  # what follows a ReLU is the next convolution
-    weights, biases = ([getattr(norm, name) for norm in norms] for name in ("weight", "bias"))
-    y, *moments = BankNorm.apply(lengths, mask.size(2), (relu, pool), dtype, norms[0].eps, *convolved, *weights, *biases)
-    for norm, mean, variance in zip(norms, *(m.split([len(weight) for weight in weights]) for m in moments), strict=True):
-        norm.track(mean, variance, lengths.sum())
-    return y
+        y = self.conv(x)[:, :, : x.size(2)]  # an even kernel gives one position too many
+        return self.norm(F.relu(y) if self.relu else y, mask)
 
 
 class Highway(nn.Module):
@@ -72,6 +56,25 @@ class Highway(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(..., size) -> (..., size)"""
         return torch.lerp(x, F.relu(self.transform(x)).to(x.dtype), torch.sigmoid(self.gate(x)).to(x.dtype))
+
+
+class BidirectionalGRU(nn.Module):
+    """A GRU in both directions; the backward one starts at each sequence's own end."""
+
+    def __init__(self, n_inputs: int, size: int) -> None:
+        super().__init__()
+        self.forward_gru = nn.GRU(n_inputs, size, batch_first=True)
+        self.backward_gru = nn.GRU(n_inputs, size, batch_first=True)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """(B, T, n_inputs) and mask (B, T, 1) -> (B, T, 2 * size), 0 at the padding"""
+        x = x.to(self.forward_gru.weight_ih_l0.dtype)  # keeps its state in fp32 under autocast
+        lengths = mask.sum(1, keepdim=True, dtype=torch.long)  # (B, 1, 1)
+        positions = torch.arange(x.size(1), device=x.device)[:, None]  # (T, 1)
+        reverse = torch.where(positions < lengths, lengths - 1 - positions, positions)  # (B, T, 1)
+        forward, _ = self.forward_gru(x)
+        backward, _ = self.backward_gru(x.take_along_dim(reverse, dim=1))
+        return torch.cat([forward, backward.take_along_dim(reverse, dim=1)], dim=2) * mask
 
 
 class CBHG(nn.Module):
@@ -88,18 +91,11 @@ class CBHG(nn.Module):
         self.gru = BidirectionalGRU(channels, channels // 2)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """(B, T, n_inputs) -> (B, T, channels), 0 at the padding; what the padding of x holds has no influence"""
+        """(B, T, n_inputs) -> (B, T, channels), 0 at the padding; what x holds at the padding has no influence"""
         x = x * mask
-        across = mask.transpose(1, 2).to(x.dtype)  # (B, 1, T)
+        mask_t = mask.transpose(1, 2).to(x.dtype)  # (B, 1, T)
         y = x.transpose(1, 2)  # (B, C, T)
-        y = self._pooled_bank(y, across)
-        y = self.project_back(self.project(y, across), across).transpose(1, 2).contiguous()  # (B, T, n_inputs)
+        y = torch.cat([conv(y, mask_t) for conv in self.bank], dim=1)  # (B, n_kernels * channels, T)
+        y = F.max_pool1d(y, 2, stride=1, padding=1)[:, :, :-1] * mask_t  # of each position and the one before it
+        y = self.project_back(self.project(y, mask_t), mask_t).transpose(1, 2)  # (B, T, n_inputs)
         return self.gru(self.highways(self.widen(y + x)), mask)
-
-    def _pooled_bank(self, x: Tensor, mask: Tensor) -> Tensor:
-        """(B, C, T) and mask (B, 1, T) -> (B, n_kernels * channels, T), the larger of each position and the one before it"""
-        if all(conv.norm.training for conv in self.bank) and can_normalize(x):  # some or all may be frozen
-            convolved = [conv.conv(x) for conv in self.bank]
-            return _bank_norm(convolved, [conv.norm for conv in self.bank], mask, relu=True, pool=True)
-        y = torch.cat([conv(x, mask) for conv in self.bank], dim=1)
-        return F.max_pool1d(y, 2, stride=1, padding=1)[:, :, :-1] * mask

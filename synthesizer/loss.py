@@ -1,4 +1,4 @@
-"""What Tacotron is trained on: mel, stop and attention losses over real frames and steps alone."""
+"""Tacotron's losses on mel, stop output and attention, over real frames and steps alone."""
 
 import operator
 from collections.abc import Callable
@@ -8,13 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from synthesizer.dataset import Batch
 from synthesizer.layers import sequence_mask
 from synthesizer.model import Prediction
 
-Mean = Callable[[Tensor, Tensor], Tensor]  # a sum and the number of its parts -> their mean
-LEAST_MASS = 1e-6  # of attention near the expected symbol: where there is none, the loss is large but finite
-DIAGONAL_WIDTH = 0.2  # share of the text, as in 1710.08969
+Mean = Callable[[Tensor, Tensor], Tensor]  # a sum and the number of its terms -> their mean
+LEAST_MASS = 1e-6  # keeps the loss finite where no attention is near the expected symbol
+DIAGONAL_WIDTH = 0.2  # as a share of the text (1710.08969)
 
 
 class Losses(NamedTuple):
@@ -31,15 +30,15 @@ def tacotron_losses(
 ) -> Losses:
     """Prediction, mels (B, F, n_mels), lengths (B,) in frames -> Losses, float32 scalars.
 
-    stop_weight: factor on the loss of an utterance's last step, the only one of its steps that should stop.
-    mean: utils.training.ranks.share_of_mean where these are but a rank's part of the batch.
+    stop_weight: factor on the stop loss of an utterance's last step, the only step that should stop.
+    mean: utils.training.ranks.share_of_mean where this is one rank's part of the batch.
     """
     before, after = prediction.before.float(), prediction.after.float()
     mask = sequence_mask(lengths, mels.size(1))[:, :, None].expand_as(mels)  # (B, F, n_mels)
     n_values = mask.sum()
-    off_before = torch.where(mask, before - mels, 0.0)
-    off_after = torch.where(mask, after - mels, 0.0)
-    mel = mean(off_before.square().sum() + off_before.abs().sum() + off_after.square().sum(), n_values)
+    error_before = torch.where(mask, before - mels, 0.0)
+    error_after = torch.where(mask, after - mels, 0.0)
+    mel = mean(error_before.square().sum() + error_before.abs().sum() + error_after.square().sum(), n_values)
     return Losses(mel, _stop_loss(prediction.stop_logits.float(), lengths, r, stop_weight, mean))
 
 
@@ -54,7 +53,9 @@ def _stop_loss(logits: Tensor, lengths: Tensor, r: int, stop_weight: float, mean
 
 def attention_loss(
     attention: Tensor,
-    batch: Batch,
+    ends: Tensor,
+    text_lengths: Tensor,
+    mel_lengths: Tensor,
     r: int,
     width: float,
     times_weight: float,
@@ -63,29 +64,29 @@ def attention_loss(
 ) -> Tensor:
     """How far the attention (B, S, T) is from where the text is spoken: a float32 scalar, the mean over all real steps.
 
-    Of a step of an utterance with word times: times_weight times minus the log of the attention's mass near the symbol that
-    is spoken in the middle of the step, under a Gaussian of `width` symbols. Of one without: diagonal_weight times the mass
-    that is far from the diagonal, the guided attention loss of 1710.08969, section 4.1.
+    ends (B, T): the frame at which each symbol ends, 0 for utterances without word times, and infinite at the padding.
+    With word times, a step costs times_weight times the negative log of the attention near the symbol spoken in the middle of
+    the step, under a Gaussian of `width` symbols. Without, it costs diagonal_weight times the attention far from the diagonal,
+    as in guided attention (1710.08969, section 4.1).
     """
-    text_lengths, ends = batch.text_lengths, batch.ends
-    n_steps = ((batch.mel_lengths + r - 1) // r)[:, None]  # (B, 1)
+    n_steps = ((mel_lengths + r - 1) // r)[:, None]  # (B, 1)
     steps = torch.arange(attention.size(1), device=attention.device)  # (S,)
     symbols = torch.arange(attention.size(2), device=attention.device)  # (T,)
     timed = ends[:, :1] > 0  # (B, 1)
     spoken = expected_symbols(ends, text_lengths, attention.size(1), r)  # (B, S)
     near = torch.exp(-0.5 * ((symbols - spoken[:, :, None]) / width).square())  # (B, S, T)
     taught = -times_weight * torch.log((attention * near).sum(2) + LEAST_MASS)  # (B, S)
-    off = symbols / text_lengths[:, None, None] - (steps / n_steps)[:, :, None]  # (B, S, T)
-    far = 1 - torch.exp(-0.5 * (off / DIAGONAL_WIDTH).square())
+    distance = symbols / text_lengths[:, None, None] - (steps / n_steps)[:, :, None]  # (B, S, T)
+    far = 1 - torch.exp(-0.5 * (distance / DIAGONAL_WIDTH).square())
     guided = diagonal_weight * (attention * far).sum(2)  # (B, S)
     real = steps < n_steps  # (B, S)
     return mean(torch.where(real, torch.where(timed, taught, guided), 0.0).sum(), real.sum())
 
 
 def expected_symbols(ends: Tensor, text_lengths: Tensor, n_steps: int, r: int) -> Tensor:
-    """The symbol spoken in the middle of each step, in fractions: 3.0 is the middle of symbol 3. (B, n_steps)
+    """The symbol spoken in the middle of each step, in fractions (3.0 is the middle of symbol 3): (B, n_steps)
 
-    ends (B, T): the frame at which each symbol ends, growing; what stands in the padding must not be less.
+    ends (B, T): the frame at which each symbol ends, growing, the padding included.
     """
     middle = ((torch.arange(n_steps, device=ends.device) + 0.5) * r).expand(ends.size(0), -1).contiguous()  # (B, S) frames
     index = torch.searchsorted(ends, middle, right=True).minimum(text_lengths[:, None] - 1)  # (B, S)

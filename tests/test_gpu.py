@@ -6,6 +6,10 @@ from torch import nn
 
 from encoder.config import EncoderConfig
 from encoder.model import EncoderWithLoss, SpeakerEncoder
+from synthesizer.accelerate import speaking_loop
+from synthesizer.generation import TorchLoop
+from tests.test_synthesizer_generation import R, memory_of, run_loop
+from tests.test_synthesizer_model import tiny_model
 from tests.test_training import TinyConfig, metrics
 from utils.training.run import Run, RunOptions
 from utils.training.stepping import STEPS_BEHIND
@@ -57,3 +61,17 @@ def test_the_encoder_computes_the_same_as_on_a_cpu():
     model, mels = SpeakerEncoder(EncoderConfig()).eval(), torch.rand(5, 160, 40)
     with torch.no_grad():
         assert torch.allclose(model(mels), model.cuda()(mels.cuda()).cpu(), atol=1e-4)
+
+
+@pytest.mark.parametrize("attention", ["location_both", "dynamic"])
+def test_a_cuda_graph_speaks_as_single_steps_do(attention, capsys):
+    model = tiny_model(attention=attention).eval()
+    memories = [memory_of(model, n_texts) for n_texts in (3, 2)]
+    model.cuda()
+    loop = speaking_loop(model, R)
+    assert type(loop).__name__ == "GraphLoop"
+    for memory in memories:
+        memory = type(memory)(*(each.cuda() for each in memory))
+        for one, other in zip(run_loop(loop, memory), run_loop(TorchLoop(model.decoder, R), memory), strict=True):
+            torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
+    assert "no CUDA graph" not in capsys.readouterr().out

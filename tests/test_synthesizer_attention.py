@@ -7,8 +7,8 @@ from torch import nn
 
 from synthesizer.attention import AttentionState, beta_binomial, make_attention
 from synthesizer.dataset import Item, Utterances, collate
+from synthesizer.evaluation import alignment_score, position_error
 from synthesizer.loss import attention_loss, expected_symbols
-from synthesizer.measures import alignment_score, position_error
 from synthesizer.model import Tacotron
 from synthesizer.schedule import fade
 from synthesizer.text import SYMBOLS
@@ -95,6 +95,10 @@ def test_items_carry_times_in_frames_where_they_are_known(tmp_path):
 # ---- the loss
 
 
+def loss_of(attention, batch, **how):
+    return attention_loss(attention, batch.ends, batch.text_lengths, batch.mel_lengths, 2, **how)
+
+
 def test_expected_symbol_in_the_middle_of_each_step():
     spoken = expected_symbols(torch.tensor([[4.0, 8, 8, 16, torch.inf]]), torch.tensor([4]), 6, 4)
     assert spoken[0].tolist() == [0, 1, 2.75, 3.25, 3.5, 3.5]
@@ -105,19 +109,18 @@ def test_attention_loss_by_hand():
     texts = [Item(np.arange(3), np.zeros((n, 80), np.float32), np.zeros(4, np.float32)) for n in (4, 2)]
     batch = collate([texts[0]._replace(ends=np.array([2, 4, 4], np.float32)), texts[1]])
     attention = torch.tensor([[[1.0, 0, 0], [0, 0, 1.0]], [[0.0, 0, 1.0], [9.0, 9, 9]]])
-    loss = attention_loss(attention, batch, 2, width=2.0, times_weight=0.4, diagonal_weight=0.5)
+    loss = loss_of(attention, batch, width=2.0, times_weight=0.4, diagonal_weight=0.5)
     taught = [0.0, 0.4 * 0.5 * (1 / 2.0) ** 2]  # on the symbol, then one beside it
     guided = 0.5 * (1 - np.exp(-0.5 * ((2 / 3) / 0.2) ** 2))
     assert loss.item() == pytest.approx((sum(taught) + guided) / 3, abs=1e-4)
-    lost = attention_loss(torch.zeros(2, 2, 3), batch, 2, width=0.01, times_weight=1.0, diagonal_weight=0.0)
+    lost = loss_of(torch.zeros(2, 2, 3), batch, width=0.01, times_weight=1.0, diagonal_weight=0.0)
     assert torch.isfinite(lost)
 
 
-@pytest.mark.parametrize("kind", ["location", "location_both"])
-def test_word_times_teach_an_attention_to_follow_them(kind):
+def test_word_times_teach_an_attention_to_follow_them():
     """Speech that is slow at first and fast at the end: a diagonal is far from it."""
     torch.manual_seed(1)
-    model = Tacotron(type(TINY)(**{**vars(TINY), "attention": kind, "prenet_dropout": 0.5})).train()
+    model = Tacotron(type(TINY)(**{**vars(TINY), "attention": "location_both"})).train()
     draw = np.random.default_rng(2)
     spoken = 60 * np.linspace(0, 1, 13, dtype=np.float32)[1:] ** 0.5
     mel, voice = draw.normal(size=(60, 80)).astype(np.float32), np.zeros(8, np.float32)
@@ -125,9 +128,9 @@ def test_word_times_teach_an_attention_to_follow_them(kind):
     expected = expected_symbols(batch.ends, batch.text_lengths, 30, 2)[0].numpy()
     optimizer = torch.optim.Adam(model.attention_parameters(), 1e-2)
     errors, scores = [], []
-    for _ in range(60):
+    for _ in range(25):
         attention = model(*batch.inputs, 2).attention
-        attention_loss(attention, batch, 2, width=2.0, times_weight=1.0, diagonal_weight=1.0).backward()
+        loss_of(attention, batch, width=2.0, times_weight=1.0, diagonal_weight=1.0).backward()
         optimizer.step()
         optimizer.zero_grad()
         errors.append(position_error(attention[0].detach().numpy(), expected))
@@ -139,7 +142,7 @@ def test_word_times_teach_an_attention_to_follow_them(kind):
 def test_attention_loss_reaches_what_is_clipped_apart_and_nothing_else():
     model = Tacotron(TINY)
     batch = collate([Item(np.arange(2, 9), np.zeros((12, 80), np.float32), np.ones(8, np.float32))])
-    attention_loss(model(*batch.inputs, 2).attention, batch, 2, width=2.0, times_weight=1.0, diagonal_weight=1.0).backward()
+    loss_of(model(*batch.inputs, 2).attention, batch, width=2.0, times_weight=1.0, diagonal_weight=1.0).backward()
     apart = set(model.attention_parameters())
     assert apart == {parameter for parameter in model.parameters() if parameter.grad is not None}
 
@@ -152,7 +155,7 @@ def test_fade_is_whole_then_falls_then_is_gone():
 # ---- kinds of attention
 
 
-def test_location_sensitive_attention_over_both_is_the_published_one_where_it_does_not_heed_the_last_step():
+def test_location_sensitive_attention_over_both_is_the_published_one_where_it_ignores_the_last_step():
     torch.manual_seed(0)
     both, published = (make_attention(kind, 6, 5, 8, 4, 5) for kind in ("location_both", "location"))
     state = both.state_dict()

@@ -1,33 +1,28 @@
-"""The compiled loop that speaks and the compiled GRU against plain torch."""
+"""Speaking: where it stops, and that whatever decoder there is runs, changed or not."""
 
 import json
-import sys
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from synthesizer import graph, layers
-from synthesizer.compiled_loop import CompiledLoop
-from synthesizer.generation import SPAN, TorchLoop
-from synthesizer.gru import BidirectionalGRU
-from synthesizer.layers import sequence_mask
-from synthesizer.loops import fastest_loop
-from tests.test_synthesizer_model import tiny_model
+from synthesizer.accelerate import speaking_loop
+from synthesizer.attention import AttentionState, LocationSensitiveAttention
+from synthesizer.config import ATTENTIONS
+from synthesizer.dataset import collate
+from synthesizer.generation import SPAN
+from tests.test_synthesizer_model import items, tiny_model
 from tests.vocoder_data import write_speech, write_synthesizer
 from utils.errors import UserError
 from utils.models.device import computes_bf16
 from vocoder.preprocess import preprocess
 
-pytest.importorskip("numba")
-
-R, STEPS = 3, 2 * SPAN
-in_bf16 = pytest.mark.skipif(not computes_bf16(torch.device("cpu")), reason="needs a CPU with bfloat16 products")
+R = 3
 
 
 def memory_of(model, n_texts=7):
-    """Texts of different lengths, read."""
+    """Encoded texts of different lengths."""
     draw = torch.Generator().manual_seed(n_texts)
     lengths = torch.randint(3, 20, (n_texts,), generator=draw)
     text = torch.randint(2, 66, (n_texts, int(lengths.max())), generator=draw)
@@ -36,125 +31,123 @@ def memory_of(model, n_texts=7):
 
 
 @torch.no_grad()
-def said(loop, memory):
-    """mel, stop logits and attention of STEPS steps."""
+def run_loop(loop, memory, n_spans=2):
+    """mel, stop logits and attention of that many spans, with fixed random numbers."""
+    torch.manual_seed(11)
     loop.start(memory)
-    return [torch.cat(parts) for parts in zip(*(loop.steps(SPAN) for _ in range(STEPS // SPAN)), strict=True)]
+    return [torch.cat(parts) for parts in zip(*(loop.steps(SPAN) for _ in range(n_spans)), strict=True)]
 
 
-@pytest.mark.parametrize("attention", ["location", "location_both"])
-@pytest.mark.parametrize("n_texts", [1, 2, 7, 16])
-def test_compiled_steps_are_those_of_plain_torch(attention, n_texts):
-    model = tiny_model(attention=attention, decoder_size=50, attention_size=18).eval()  # panels are not filled up by either
-    memory = memory_of(model, n_texts)
-    plain = said(TorchLoop(model.decoder, R, torch.float32), memory)
-    assert plain[0].std() > 0.05 and plain[2].std() > 0.01
-    for ours, theirs in zip(said(CompiledLoop(model.decoder, R, torch.float32), memory), plain, strict=True):
-        torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
+@pytest.fixture
+def never_stops():
+    model = tiny_model(prenet_dropout=0.5, attention="location").eval()
+    model.decoder.stop.bias.data.fill_(-50.0)
+    return model
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, pytest.param(torch.bfloat16, marks=in_bf16)])
-def test_threads_and_company_change_no_bit(dtype):
-    model, seen = tiny_model(decoder_size=70).eval(), []
-    memory = memory_of(model)
-    for n_threads in (1, 2, 3):
-        torch.set_num_threads(n_threads)
-        seen.append(said(CompiledLoop(model.decoder, R, dtype), memory))
-    torch.set_num_threads(1)
-    second = memory._replace(values=memory.values[1:2], keys=memory.keys[1:2], padding=memory.padding[1:2])
-    alone = said(CompiledLoop(model.decoder, R, dtype), second)
-    for one, two, three, of_second in zip(*seen, alone, strict=True):
-        assert torch.equal(one, two) and torch.equal(one, three)
-        torch.testing.assert_close(of_second, one[:, 1:2], atol=0, rtol=0)
+def generate(model, **how):
+    batch = collate(items([9, 12], [10, 10]))
+    torch.manual_seed(7)
+    return model.generate(batch.text, batch.text_lengths, batch.speakers, torch.tensor([20, 30]), 2, **how)
 
 
-@in_bf16
-def test_bfloat16_rounds_a_little():
-    model = tiny_model(decoder_size=64).eval()
-    memory = memory_of(model)
-    exact, rounded = (said(CompiledLoop(model.decoder, R, dtype), memory)[0] for dtype in (torch.float32, torch.bfloat16))
-    assert 0 < (exact - rounded).abs().max() < 0.05 * exact.std()
+# ---- a changed decoder
 
 
-def test_dropout_falls_as_it_was_drawn(monkeypatch):
-    model = tiny_model(prenet_dropout=0.4).eval()
-    memory, sizes = memory_of(model, 2), model.config.decoder_prenet
-    torch.manual_seed(11)
-    ours = said(CompiledLoop(model.decoder, R, torch.float32), memory)
-    torch.manual_seed(11)
-    drawn = torch.cat([torch.empty(SPAN, 2, sum(sizes)).bernoulli_(0.6) for _ in range(STEPS // SPAN)])
-    assert 0.5 < drawn.mean() < 0.7
-    factors = iter(part for step in drawn / 0.6 for part in step.split(sizes, dim=1))
-    monkeypatch.setattr(layers.F, "dropout", lambda x, p, training: x * next(factors))
-    for one, other in zip(ours, said(TorchLoop(model.decoder, R, torch.float32), memory), strict=True):
-        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
+def sharper(forward):
+    def changed(self, query, state, memory):
+        weights = nn.functional.normalize(forward(self, query, state, memory).weights ** 1.1, p=1, dim=1)
+        return AttentionState(weights, state.cumulative + weights)
+
+    return changed
 
 
-def test_a_broken_weight_is_heard_of():
-    model = tiny_model().eval()
-    model.decoder.lstm2.lstm.weight_hh_l0.data[3, 4] = torch.nan
-    mel, stop, _ = said(CompiledLoop(model.decoder, R, torch.float32), memory_of(model))
-    assert mel[1:].isnan().any() and stop[1:].isnan().any()
+class SharperAttention(LocationSensitiveAttention):
+    forward = sharper(LocationSensitiveAttention.forward)
 
 
-def test_what_cannot_be_compiled_speaks_in_torch(monkeypatch):
-    located, dynamic = tiny_model(), tiny_model(attention="dynamic")
-    assert isinstance(fastest_loop(located.decoder, R), CompiledLoop)
-    assert isinstance(fastest_loop(dynamic.decoder, R), TorchLoop)
-    assert isinstance(fastest_loop(located.decoder, R, torch.float16), TorchLoop)
-    monkeypatch.setitem(sys.modules, "numba", None)
-    monkeypatch.delitem(sys.modules, "utils.cpu.vectors", raising=False)
-    monkeypatch.delattr("utils.cpu.vectors", raising=False)
-    assert isinstance(fastest_loop(located.decoder, R), TorchLoop)
+def same(a, b):
+    return torch.allclose(a.after, b.after, atol=1e-4) and torch.allclose(a.attention, b.attention, atol=1e-5)
 
 
-@pytest.mark.parametrize("attention", ["location_both", "dynamic"])
-def test_recorded_steps_can_be_replayed(attention, monkeypatch):
-    """What a CUDA graph does, done again instead of replayed: everything goes through the tensors that it holds."""
+def test_the_chosen_loop_gives_what_the_plain_one_gives(never_stops):
+    assert same(generate(never_stops, loop=speaking_loop(never_stops, 2)), generate(never_stops))
 
-    def record(work):
-        work()  # once, as recording does
-        return work
 
-    monkeypatch.setattr(graph, "record", record)
+@pytest.mark.parametrize("changed", ["a subclass", "the class", "the object"])
+def test_a_changed_attention_is_honoured(changed, never_stops, monkeypatch):
+    usual, attention = generate(never_stops), never_stops.decoder.attention
+    if changed == "a subclass":
+        attention.__class__ = SharperAttention
+    elif changed == "the class":
+        monkeypatch.setattr(LocationSensitiveAttention, "forward", SharperAttention.forward)
+    else:
+        monkeypatch.setattr(attention, "forward", SharperAttention.forward.__get__(attention))
+    plain = generate(never_stops)
+    assert same(generate(never_stops, loop=speaking_loop(never_stops, 2)), plain)
+    assert not same(plain, usual)
+
+
+# ---- where it stops
+
+
+@pytest.mark.parametrize("attention", ATTENTIONS)
+def test_a_batch_equals_its_items(attention):
     model = tiny_model(attention=attention).eval()
-    loop = graph.GraphLoop(model.decoder, R, torch.float32)
-    for n_texts in (3, 2):
-        memory = memory_of(model, n_texts)
-        for one, other in zip(said(loop, memory), said(TorchLoop(model.decoder, R, torch.float32), memory), strict=True):
-            assert torch.equal(one, other)
+    nn.init.normal_(model.decoder.stop.weight, 0, 2.0)  # so that the items stop at different steps
+    model.decoder.stop.bias.data.fill_(-2.0)
+    batch = collate(items([9, 30, 14, 21], [10, 10, 10, 10]))
+    caps = torch.tensor([90, 60, 90, 75])
+    together = model.generate(batch.text, batch.text_lengths, batch.speakers, caps, 3)
+    assert len(set(together.lengths.tolist())) > 1 and 0 < together.stopped.sum() < 4
+    for row, n_symbols in enumerate(batch.text_lengths.tolist()):
+        one = slice(row, row + 1)
+        alone = model.generate(batch.text[one, :n_symbols], batch.text_lengths[one], batch.speakers[one], caps[one], 3)
+        n_frames = int(alone.lengths)
+        assert (n_frames, bool(alone.stopped)) == (int(together.lengths[row]), bool(together.stopped[row]))
+        torch.testing.assert_close(together.after[row, :n_frames], alone.after[0, :n_frames], atol=1e-5, rtol=0)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-@pytest.mark.parametrize("attention", ["location_both", "dynamic"])
-def test_a_cuda_graph_speaks_as_single_steps_do(attention, capsys):
-    model = tiny_model(attention=attention).eval().cuda()
-    loop = fastest_loop(model.decoder, R)
-    assert isinstance(loop, graph.GraphLoop)
-    for n_texts in (3, 2):
-        memory = type(made := memory_of(model.cpu(), n_texts))(*(each.cuda() for each in made))
-        model.cuda()
-        plain = said(TorchLoop(model.decoder, R, torch.float32), memory)
-        for one, other in zip(said(loop, memory), plain, strict=True):
-            torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
-    assert "no CUDA graph" not in capsys.readouterr().out
+def test_the_cap_ends_speech_that_does_not_stop(never_stops):
+    spoken = generate(never_stops)
+    assert spoken.lengths.tolist() == [20, 30] and not spoken.stopped.any() and not spoken.arrived.any()
 
 
-@pytest.mark.parametrize("n_threads", [1, 2])
-def test_the_compiled_gru_is_torch_s_on_each_length(n_threads):
-    torch.set_num_threads(n_threads)
-    gru, lengths = BidirectionalGRU(10, 21), [12, 5, 1, 9]
-    x, mask = torch.randn(4, 12, 10), sequence_mask(torch.tensor(lengths), 12)[:, :, None].float()
-    with torch.no_grad():
-        ours = gru(x, mask)
-        with torch.autocast("cpu", torch.bfloat16):
-            rounded = gru(x, mask)
-    for row, length in enumerate(lengths):
-        ahead, _ = gru.ahead(x[row, None, :length])
-        back, _ = gru.back(x[row, None, :length].flip(1))
-        torch.testing.assert_close(ours[row, :length], torch.cat([ahead, back.flip(1)], dim=2)[0], atol=1e-6, rtol=1e-5)
-    assert not ours[mask.expand_as(ours) == 0].any() and not rounded[mask.expand_as(ours) == 0].any()
-    torch.testing.assert_close(rounded.float(), ours, atol=0.02, rtol=0)
+@pytest.mark.parametrize(("r", "n_frames"), [(2, 14), (3, 15), (11, 22)])
+def test_speech_stops_after_the_first_step_that_starts_after_frame_10(r, n_frames):
+    """That step is not the last of its span; what the loop generated after it is not returned."""
+    model = tiny_model().eval()
+    nn.init.zeros_(model.decoder.stop.weight)
+    model.decoder.stop.bias.data.fill_(50.0)
+    text, lengths = torch.randint(2, 66, (2, 9)), torch.tensor([9, 6])
+    spoken = model.generate(text, lengths, torch.zeros(2, 8), torch.tensor([90, 90]), r)
+    assert spoken.lengths.tolist() == [n_frames] * 2 and spoken.after.size(1) == n_frames
+    assert spoken.attention.size(1) == n_frames // r
+    assert spoken.stopped.all() and not spoken.arrived.any()
+
+
+@pytest.mark.parametrize(
+    ("arrival_frames", "spoken_lengths", "lengths"),
+    [(9, None, [28, 44]), (9, torch.tensor([4, 8]), [28, 44]), (9, torch.tensor([3, 6]), [24, 36]), (0, None, [60, 60])],
+)
+def test_speech_stops_when_the_attention_stays_on_the_end_of_the_text(arrival_frames, spoken_lengths, lengths, monkeypatch):
+    """Texts of 5 and 9 symbols, one symbol a step of 4 frames: at the end after 4 and 8 steps; 3 more make 9 frames."""
+    model = tiny_model(arrival_frames=arrival_frames).eval()
+    model.decoder.stop.bias.data.fill_(-50.0)
+    steps = iter(range(100))
+
+    def one_symbol_a_step(query, state, memory):
+        at = (~memory.padding).sum(1).sub(1).clamp(max=next(steps))
+        return AttentionState(nn.functional.one_hot(at, 9).float(), state.cumulative)
+
+    monkeypatch.setattr(model.decoder.attention, "forward", one_symbol_a_step)
+    batch = collate(items([5, 9], [10, 10]))
+    spoken = model.generate(batch.text, batch.text_lengths, batch.speakers, torch.tensor([60, 60]), 4, spoken_lengths)
+    assert spoken.lengths.tolist() == lengths
+    assert spoken.arrived.tolist() == spoken.stopped.tolist() == [arrival_frames > 0] * 2
+
+
+# ---- precision
 
 
 def test_aligned_mels_say_their_precision_and_hardly_depend_on_it(samples, tmp_path):
@@ -170,15 +163,3 @@ def test_aligned_mels_say_their_precision_and_hardly_depend_on_it(samples, tmp_p
         assert 0 < np.abs(exact - rounded).max() < 0.05
     with pytest.raises(UserError, match="precision must be one of auto, fp32"):
         preprocess(path, data.root, tmp_path / "no", cpu=True, hparams="precision=half")
-
-
-def test_a_stop_at_each_step_of_a_span_ends_there():
-    """The model says stop at a step that is not the last of those generated at once: what follows it is not returned."""
-    model = tiny_model().eval()
-    nn.init.zeros_(model.decoder.stop.weight)
-    model.decoder.stop.bias.data.fill_(50.0)
-    text, lengths = torch.randint(2, 66, (2, 9)), torch.tensor([9, 6])
-    for r, n_frames in ((2, 14), (3, 15), (11, 22)):  # the first step that begins after frame 10
-        spoken = model.generate(text, lengths, torch.zeros(2, 8), torch.tensor([90, 90]), r)
-        assert spoken.lengths.tolist() == [n_frames] * 2 and spoken.after.size(1) == n_frames
-        assert spoken.attention.size(1) == n_frames // r

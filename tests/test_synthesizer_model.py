@@ -5,15 +5,15 @@ import pytest
 import torch
 from torch import nn
 
-from synthesizer.attention import ATTENTIONS, AttentionState
+from synthesizer.config import ATTENTIONS, TacotronConfig
 from synthesizer.dataset import Item, collate
-from synthesizer.generation import TorchLoop
+from synthesizer.decoder import ResidualLSTM, gru_cell
+from synthesizer.evaluation import attention_peak, coverage, monotonicity
 from synthesizer.inference import Synthesizer
+from synthesizer.layers import BidirectionalGRU, sequence_mask
 from synthesizer.loss import attention_loss, tacotron_losses
-from synthesizer.measures import attention_peak, coverage, monotonicity
-from synthesizer.model import Tacotron, TacotronConfig
-from synthesizer.published import from_published
-from synthesizer.recurrence import ResidualLSTM, ZoneoutRecurrence
+from synthesizer.model import Tacotron
+from synthesizer.published import from_published, own_content
 from synthesizer.text import spoken_length, text_to_ids
 from tests.published_state import published_state
 from utils.data.audio import MelFormat
@@ -130,23 +130,6 @@ def test_teacher_forced_batch_equals_its_items(attention):
 
 
 @pytest.mark.parametrize("attention", ATTENTIONS)
-def test_free_running_batch_equals_its_items(attention):
-    model = tiny_model(attention=attention).eval()
-    nn.init.normal_(model.decoder.stop.weight, 0, 2.0)  # so that the items end apart from each other
-    model.decoder.stop.bias.data.fill_(-2.0)
-    batch = collate(items([9, 30, 14, 21], [10, 10, 10, 10]))
-    caps = torch.tensor([90, 60, 90, 75])
-    together = model.generate(batch.text, batch.text_lengths, batch.speakers, caps, 3)
-    assert len(set(together.lengths.tolist())) > 1 and 0 < together.stopped.sum() < 4
-    for row, n_symbols in enumerate(batch.text_lengths.tolist()):
-        one = slice(row, row + 1)
-        alone = model.generate(batch.text[one, :n_symbols], batch.text_lengths[one], batch.speakers[one], caps[one], 3)
-        n_frames = int(alone.lengths)
-        assert (n_frames, bool(alone.stopped)) == (int(together.lengths[row]), bool(together.stopped[row]))
-        torch.testing.assert_close(together.after[row, :n_frames], alone.after[0, :n_frames], atol=1e-5, rtol=0)
-
-
-@pytest.mark.parametrize("attention", ATTENTIONS)
 def test_padding_changes_neither_losses_nor_gradients_in_training(attention):
     """Batch norm's statistics, its running ones, every loss and every gradient; of two utterances one has word times."""
     timed, plain = items([9, 12], [20, 16])
@@ -161,9 +144,10 @@ def test_padding_changes_neither_losses_nor_gradients_in_training(attention):
         model = tiny_model(attention=attention).train()
         prediction = model(*batch.inputs, 2)
         losses = tacotron_losses(prediction, batch.mels, batch.mel_lengths, 2, stop_weight=5.0)
-        taught = attention_loss(prediction.attention, batch, 2, width=2.0, times_weight=1.0, diagonal_weight=1.0)
-        (losses.total + taught).backward()
-        models.append((model, (*losses, taught)))
+        lengths = batch.text_lengths, batch.mel_lengths
+        aligned = attention_loss(prediction.attention, batch.ends, *lengths, 2, 2.0, times_weight=1.0, diagonal_weight=1.0)
+        (losses.total + aligned).backward()
+        models.append((model, (*losses, aligned)))
     (first, plain), (second, longer) = models
     torch.testing.assert_close(plain, longer, atol=1e-5, rtol=0)
     for (name, buffer), other in zip(first.named_buffers(), second.buffers(), strict=True):
@@ -184,78 +168,60 @@ def test_masked_batch_norm_is_batch_norm_where_nothing_is_padded():
 # ---- recurrences
 
 
-def test_zoneout_recurrence_has_the_gradients_of_its_definition():
-    B, S, C = 3, 7, 5
-    inputs, weight = torch.randn(B, S, 4 * C, requires_grad=True), torch.randn(4 * C, C, requires_grad=True)
-    kept, upstream = torch.rand(B, S, C) < 0.3, torch.randn(B, S, C)
-    hidden = cell = torch.zeros(B, C)
-    steps = []
-    for s in range(S):
-        enter, forget, new, leave = (inputs[:, s] + hidden @ weight.t()).chunk(4, dim=1)
-        cell = forget.sigmoid() * cell + enter.sigmoid() * new.tanh()
-        hidden = torch.where(kept[:, s], hidden, leave.sigmoid() * cell.tanh())
-        steps.append(hidden)
-    plain, ours = torch.stack(steps, dim=1), ZoneoutRecurrence.apply(inputs, weight, kept)
-    torch.testing.assert_close(ours, plain)
-    expected_gradients = torch.autograd.grad((plain * upstream).sum(), (inputs, weight))
-    torch.testing.assert_close(torch.autograd.grad((ours * upstream).sum(), (inputs, weight)), expected_gradients)
-
-
 @torch.no_grad()
 def test_lstm_steps_equal_the_whole_sequence():
     lstm, x = ResidualLSTM(12, 0.1).eval(), torch.randn(2, 6, 12)
-    product, state, steps = lstm.fused(2), (torch.zeros(2, 12), torch.zeros(2, 12)), []
+    state, steps = (torch.zeros(2, 12), torch.zeros(2, 12)), []
     for frame in x.unbind(1):
-        y, state = lstm.step(frame, state, product)
+        y, state = lstm.step(frame, state)
         steps.append(y)
     torch.testing.assert_close(torch.stack(steps, dim=1), lstm(x))
 
 
-# ---- stopping, learning, measures
+def test_zoneout_keeps_a_share_of_the_hidden_state():
+    size, zoneout = 200, 0.3
+    lstm, x = ResidualLSTM(size, zoneout).train(), torch.randn(4, 9, size)
+    hidden = lstm(x) - x
+    kept = (hidden[:, 1:] - hidden[:, :-1]).abs() < 1e-6
+    assert kept.float().mean().item() == pytest.approx(zoneout, abs=0.03)
+    lstm.zoneout = 1e-9  # takes the same way, with nothing kept
+    torch.testing.assert_close(lstm(x), lstm.eval()(x))
 
 
-@pytest.mark.parametrize(("bias", "lengths", "stopped"), [(50.0, [14, 14], True), (-50.0, [20, 30], False)])
-def test_stop_output_and_cap(bias, lengths, stopped):
-    model = tiny_model().eval()
-    nn.init.zeros_(model.decoder.stop.weight)
-    model.decoder.stop.bias.data.fill_(bias)
-    batch = collate(items([9, 12], [10, 10]))
-    spoken = model.generate(batch.text, batch.text_lengths, batch.speakers, torch.tensor([20, 30]), 2)
-    assert spoken.lengths.tolist() == lengths and spoken.stopped.tolist() == [stopped, stopped]
-    assert not spoken.arrived.any()
+def test_gru_cell_is_torchs():
+    cell, x, hidden = nn.GRUCell(5, 7), torch.randn(3, 5), torch.randn(3, 7)
+    gates = nn.functional.linear(x, cell.weight_ih, cell.bias_ih), nn.functional.linear(hidden, cell.weight_hh, cell.bias_hh)
+    torch.testing.assert_close(gru_cell(*gates, hidden), cell(x, hidden))
 
 
-@pytest.mark.parametrize(
-    ("arrival_frames", "spoken_lengths", "lengths"),
-    [(9, None, [28, 44]), (9, torch.tensor([4, 8]), [28, 44]), (9, torch.tensor([3, 6]), [24, 36]), (0, None, [60, 60])],
-)
-def test_speech_ends_when_the_attention_stays_on_the_end_of_the_text(arrival_frames, spoken_lengths, lengths, monkeypatch):
-    """Texts of 5 and 9 symbols, one symbol a step of 4 frames: at the end after 4 and 8 steps, and 3 steps make 9 frames."""
-    model = tiny_model(arrival_frames=arrival_frames).eval()
-    model.decoder.stop.bias.data.fill_(-50.0)
-    steps = iter(range(100))
+@pytest.mark.parametrize("autocast", [False, True])
+def test_bidirectional_gru_is_torchs_on_each_length(autocast):
+    ours, theirs = BidirectionalGRU(10, 6), nn.GRU(10, 6, batch_first=True, bidirectional=True)
+    for name, weight in ours.forward_gru.named_parameters():
+        getattr(theirs, name).data.copy_(weight)
+        getattr(theirs, f"{name}_reverse").data.copy_(ours.backward_gru.get_parameter(name))
+    lengths, x = [12, 5, 1, 9], torch.randn(4, 12, 10)
+    mask = sequence_mask(torch.tensor(lengths), 12)[:, :, None].float()
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        outputs = ours(x.bfloat16() if autocast else x, mask)
+    assert not outputs[mask.expand_as(outputs) == 0].any()
+    for row, length in enumerate(lengths):
+        expected = theirs(x[row, None, :length])[0][0]
+        torch.testing.assert_close(outputs[row, :length].float(), expected, atol=0.02 if autocast else 1e-6, rtol=0)
 
-    def one_symbol_a_step(query, state, memory):
-        at = (~memory.padding).sum(1).sub(1).clamp(max=next(steps))
-        return AttentionState(nn.functional.one_hot(at, 9).float(), state.cumulative)
 
-    monkeypatch.setattr(model.decoder.attention, "forward", one_symbol_a_step)
-    batch = collate(items([5, 9], [10, 10]))
-    caps, loop = torch.tensor([60, 60]), TorchLoop(model.decoder, 4, torch.float32)
-    spoken = model.generate(batch.text, batch.text_lengths, batch.speakers, caps, 4, spoken_lengths, loop)
-    assert spoken.lengths.tolist() == lengths
-    assert spoken.arrived.tolist() == spoken.stopped.tolist() == [arrival_frames > 0] * 2
+# ---- learning, measures
 
 
 @pytest.mark.parametrize("autocast", [False, True])
 def test_overfits_one_batch(autocast):
     model = tiny_model(zoneout=0.1, prenet_dropout=0.5).train()
-    optimizer = torch.optim.Adam(model.parameters(), 5e-3)
+    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
     batch = collate(items([9, 12, 7], [24, 20, 31]))
     bands = torch.linspace(0, 6, 80) + torch.linspace(0, 3, 31)[:, None]
     batch = batch._replace(mels=(3 * torch.sin(bands)).expand_as(batch.mels))
     losses = []
-    for _ in range(60):
+    for _ in range(25):
         with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
             prediction = model(*batch.inputs, 2)
         loss = tacotron_losses(prediction, batch.mels, batch.mel_lengths, 2)
@@ -361,6 +327,16 @@ def test_spectrogram_and_griffin_lim_go_together(synthesizer, expected):
     assert wav.shape == (59 * 200,) and np.abs(wav).max() > 0.01
 
 
+def test_two_synthesizers_have_a_mel_format_each(synthesizer, expected, tmp_path):
+    path = tmp_path / "synthesizer.pt"
+    checkpoint.save(path, content(synthesizer.model) | {"mel": vars(MelFormat(hop_length=400))})
+    coarse = Synthesizer(path, device="cpu")
+    n_frames = [each.make_spectrogram(expected["wav"]).shape[1] for each in (synthesizer, coarse, Synthesizer)]
+    assert n_frames[0] == n_frames[2] and abs(n_frames[0] - 2 * n_frames[1]) < 2
+    mel = synthesizer.make_spectrogram(expected["wav"])[:, :11]
+    assert [len(each.griffin_lim(mel, n_iter=2)) for each in (synthesizer, coarse, Synthesizer)] == [2000, 4000, 2000]
+
+
 def test_what_ends_a_text_without_being_spoken():
     assert [spoken_length(text_to_ids(text)) for text in ("Well, then.", 'He said: "no!"', "a")] == [10, 12, 1]
 
@@ -370,6 +346,21 @@ def test_published_file_loads(tmp_path):
     synthesizer = Synthesizer(tmp_path / "published.pt", device="cpu")
     assert int(synthesizer.model.r) == 2 and synthesizer.sample_rate == 16_000
     assert synthesizer.model.config.silence_level == pytest.approx(-3.4)
+
+
+def test_names_of_earlier_versions_load(synthesizer, tmp_path):
+    now = content(synthesizer.model)
+    earlier = now | {"model_state": earlier_names(now["model_state"]), "frozen": ["encoder.cbhg.gru.back", "output"]}
+    assert any(".gru.ahead." in name for name in earlier["model_state"])
+    assert own_content(earlier)["model_state"].keys() == now["model_state"].keys()
+    assert own_content(earlier)["frozen"] == ["encoder.cbhg.gru.backward_gru", "output"]
+    checkpoint.save(tmp_path / "earlier.pt", earlier)
+    loaded = Synthesizer(tmp_path / "earlier.pt", device="cpu").model.state_dict()
+    assert all(torch.equal(value, loaded[name]) for name, value in now["model_state"].items())
+
+
+def earlier_names(state):
+    return {name.replace("forward_gru", "ahead").replace("backward_gru", "back"): value for name, value in state.items()}
 
 
 def test_files_that_are_no_synthesizer(tmp_path, synthesizer):

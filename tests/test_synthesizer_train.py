@@ -14,12 +14,14 @@ import numpy as np
 import pytest
 import torch
 
+from synthesizer.config import TacotronConfig, parse_schedule
 from synthesizer.dataset import split_rows, usable_rows
 from synthesizer.inference import Synthesizer
 from synthesizer.loss import tacotron_losses
-from synthesizer.model import Prediction, Tacotron, TacotronConfig
-from synthesizer.schedule import StagedPlan, parse_schedule, stage_at
+from synthesizer.model import Prediction, Tacotron
+from synthesizer.schedule import StagedPlan, stage_at
 from synthesizer.train import jittered, train
+from tests.test_synthesizer_model import earlier_names
 from utils.data.audio import MelFormat, load, mel_spectrogram
 from utils.data.paths import SynthesizerData, save_npy, save_text
 from utils.data.rows import Row, read_rows, write_rows
@@ -108,6 +110,15 @@ def test_resumed_equals_uninterrupted_with_evaluations_between_and_r_changing(da
     assert all(0 < row["free_length_ratio"] <= 2 for row in measured)
 
 
+def test_a_checkpoint_with_the_names_of_an_earlier_version_resumes_exactly(data, tmp_path):
+    whole = run(data, tmp_path / "whole", 4, UNSEEN)
+    saved = run(data, tmp_path / "parts", 2, UNSEEN)
+    for name in ("model_state", "average_state"):
+        saved[name] = earlier_names(saved[name])
+    checkpoint.save(tmp_path / "parts" / "r" / "synthesizer.pt", saved)
+    assert_same(whole, run(data, tmp_path / "parts", 4, hparams=""))
+
+
 def test_killed_and_terminated_script_continues_bit_for_bit(data, tmp_path):
     metrics = tmp_path / "parts" / "r" / "metrics.jsonl"
     for number, code in ((signal.SIGKILL, -9), (signal.SIGTERM, 143)):
@@ -120,12 +131,7 @@ def test_killed_and_terminated_script_continues_bit_for_bit(data, tmp_path):
         assert process.returncode == code, output
     assert "the same command continues" in output
     last = checkpoint.load(tmp_path / "parts" / "r" / "synthesizer.pt", "synthesizer")["step"] + 2
-    contents = []
-    for name in ("parts", "whole"):
-        with start_script(data, tmp_path / name, "--max_steps", str(last)) as process:
-            output = process.communicate()[0]
-        assert process.returncode == 0, output
-        contents.append(checkpoint.load(tmp_path / name / "r" / "synthesizer.pt", "synthesizer"))
+    contents = [run(data, tmp_path / name, last) for name in ("parts", "whole")]
     assert contents[0]["step"] == last > 6
     assert_same(*contents)
 
@@ -172,12 +178,12 @@ def test_word_times_teach_and_without_them_training_is_as_usual(data, own_data, 
 
 
 def test_alignment_is_told_when_it_forms_and_missed_when_it_should_have(data, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("synthesizer.evaluation.FORMED", 0.0)
+    monkeypatch.setattr("synthesizer.evaluation.ALIGNED", 0.0)
     run(data, tmp_path, 2, UNSEEN, eval_every=1)
     said = capsys.readouterr().out
     assert said.count("the alignment has formed") == 1 and "step 2: the attention follows the text" in said
     assert "held-out texts come to an end" in said
-    monkeypatch.setattr("synthesizer.evaluation.FORMED", 2.0)
+    monkeypatch.setattr("synthesizer.evaluation.ALIGNED", 2.0)
     run(data, tmp_path, 3, UNSEEN, eval_every=3)
     assert "WARNING: no alignment has formed" in capsys.readouterr().out
 
@@ -281,7 +287,7 @@ def test_checkpoint_that_cannot_be_continued(data, tmp_path, stage):
 def test_a_mel_that_is_not_a_number_skips_its_steps(own_data, tmp_path):
     for row in read_rows(own_data.manifest):
         save_npy(own_data.mels_dir / row.mel, np.full((row.n_frames, 80), np.nan, np.float16))
-    with pytest.raises(UserError, match=f"not finite for {SKIPS_TO_GIVE_UP} steps in a row"):
+    with pytest.raises(UserError, match=f"not finite .*{SKIPS_TO_GIVE_UP} .*in a row"):
         run(own_data, tmp_path, 100)
     assert not (tmp_path / "r" / "synthesizer.pt").exists()
 

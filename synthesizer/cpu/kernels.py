@@ -1,9 +1,8 @@
-"""The decoder's loop compiled for this CPU (numba): several steps of Tacotron in one call that holds no lock. Its threads share
-out the rows of what is small and the columns of what is large, so that both cores read the LSTMs' weights. Imported by
-synthesizer.compiled_loop alone, where it is used: numba need not be installed.
+"""The decoder's loop as numba compiles it: several steps in one call that holds no lock. Threads share out the rows of small
+products and the columns of large ones, so that all cores read the LSTMs' weights.
 
-B utterances (rows), T characters, A attention_size, E encoder channels, C decoder_size, K inputs of a product; arrays
-C-contiguous, float32 unless said otherwise.
+B utterances (rows), T characters, A attention_size, E encoder channels, C decoder_size, K inputs of a product; arrays are
+C-contiguous, and float32 unless said otherwise.
 """
 # numba derives the types from the calls
 # ruff: noqa: ANN001, ANN201
@@ -14,32 +13,30 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from synthesizer.kernels import gru as gru_kernels
-from synthesizer.kernels.gru import gru
 from utils.cpu import threads, vectors
 from utils.cpu.threads import meet
 from utils.cpu.vectors import COLUMNS, exp, keep, multiply_panel, put, sigmoid, tanh, text_of
 
-# No flag that lets the compiler assume that there is no NaN: a broken model must not look like speech.
+# Without "nnan", so that NaN passes through: a broken model must not sound like speech.
 _vectorised = njit(nogil=True, fastmath={"contract", "reassoc", "nsz"}, error_model="numpy")
-UNITS = COLUMNS // 4  # of an LSTM in a panel: their four gates stand side by side
+UNITS = COLUMNS // 4  # LSTM units in a panel, with their four gates side by side
 ZERO, ONE = np.float32(0), np.float32(1)
 
 
 class Weights(NamedTuple):
-    """Packed matrices (panels, inputs, COLUMNS), see utils.cpu.vectors.pack, and vectors."""
+    """Packed matrices (panels, K, COLUMNS), see utils.cpu.vectors.pack, and vectors."""
 
     prenet1: np.ndarray
     prenet1_bias: np.ndarray
     prenet2: np.ndarray
     prenet2_bias: np.ndarray
-    query: np.ndarray  # pre-net and context -> gates (3 A) of the GRU
+    query: np.ndarray  # pre-net and context -> the GRU's gates (3 A)
     query_bias: np.ndarray
-    query_hidden: np.ndarray  # its hidden state -> gates (3 A)
+    query_hidden: np.ndarray  # the GRU's hidden state -> gates (3 A)
     query_hidden_bias: np.ndarray
     attention_query: np.ndarray
     attention_query_bias: np.ndarray
-    location: np.ndarray  # (what is seen: 1 or 2, kernel, A)
+    location: np.ndarray  # (1 or 2 kinds of weights seen, kernel, A)
     score: np.ndarray  # (A,)
     join: np.ndarray  # context and hidden -> C
     join_bias: np.ndarray
@@ -61,18 +58,18 @@ class Text(NamedTuple):
 
 
 class Buffers(NamedTuple):
-    """What goes from step to step, and room for what does not. The LSTMs' inputs are there twice: a step reads one, its input
-    and the hidden state side by side, while it writes the hidden state into the other."""
+    """State that passes from step to step, and scratch space. Each LSTM has two inputs, x and hidden state side by side: a step
+    reads one while it writes the next hidden state into the other."""
 
     frame: np.ndarray  # (B, n_mels)
     prenet: np.ndarray  # (B, sizes[0])
     query_in: np.ndarray  # (B, sizes[1] + E)
     hidden: np.ndarray  # (B, A) of the GRU
     context: np.ndarray  # (B, E)
-    seen: np.ndarray  # (1 or 2, B, T + kernel - 1): cumulative weights, or the last step's and those; zeros at both ends
+    seen: np.ndarray  # (1 or 2, B, T + kernel - 1): cumulative weights, after the last step's if it sees both; zero-padded
     energies: np.ndarray  # (B, A), of one character at a time
-    join_in: np.ndarray  # (B, K), as the product reads it
-    x: np.ndarray  # (B, C and what fills up the last panel)
+    join_in: np.ndarray  # (B, K)
+    x: np.ndarray  # (B, C filled up to whole panels)
     lstm1_in: np.ndarray  # (2, B, K)
     lstm2_in: np.ndarray
     cell1: np.ndarray  # (B, as x)
@@ -83,7 +80,7 @@ class Buffers(NamedTuple):
     gates: np.ndarray  # (B, columns of an LSTM)
 
 
-class Answer(NamedTuple):
+class Outputs(NamedTuple):
     """Of n steps."""
 
     mel: np.ndarray  # (n, B, r n_mels)
@@ -92,46 +89,27 @@ class Answer(NamedTuple):
 
 
 @_vectorised
-def _speak(weights, text, buffers, noise, answer, first_step, thread, n_threads, met):
-    """n steps from `first_step` on, as thread `thread` of n_threads that do the same side by side. noise (n, B, sizes of the
-    pre-net): the factors of its dropout. met: (1,) int64, 0, see utils.cpu.threads.meet."""
-    B, n_meetings = len(buffers.x), 0
+def _speak(weights, text, buffers, noise, outputs, first_step, thread, n_threads, met):
+    """len(noise) steps from `first_step` on. All n_threads threads call it with the same arguments but their own `thread`.
+    noise (n, B, both layers): factors of the pre-net's dropout. met: (1,) int64, 0, see utils.cpu.threads.meet."""
+    w, b = weights, buffers
+    B, n_meetings = len(b.x), 0
     first, last = thread * B // n_threads, (thread + 1) * B // n_threads
     for step in range(len(noise)):
         now = (first_step + step) % 2
         if last > first:
-            query(weights, buffers, noise[step], first, last)
+            query_step(w, b, noise[step], first, last)
             for row in range(first, last):
-                attend(weights, text, buffers, answer.attention[step, row], row)
+                attend(w, text, b, outputs.attention[step, row], row)
         n_meetings = meet(met, n_meetings, n_threads)
-        join(weights, buffers, now, thread, n_threads)
+        join(w, b, now, thread, n_threads)
         n_meetings = meet(met, n_meetings, n_threads)
-        lstm(
-            weights.lstm1,
-            weights.lstm1_bias,
-            buffers,
-            buffers.cell1,
-            buffers.lstm1_in,
-            now,
-            buffers.lstm2_in[now],
-            thread,
-            n_threads,
-        )
+        lstm(w.lstm1, w.lstm1_bias, b, b.cell1, b.lstm1_in, now, b.lstm2_in[now], thread, n_threads)
         n_meetings = meet(met, n_meetings, n_threads)
-        lstm(
-            weights.lstm2,
-            weights.lstm2_bias,
-            buffers,
-            buffers.cell2,
-            buffers.lstm2_in,
-            now,
-            buffers.frames_in,
-            thread,
-            n_threads,
-        )
+        lstm(w.lstm2, w.lstm2_bias, b, b.cell2, b.lstm2_in, now, b.frames_in, thread, n_threads)
         n_meetings = meet(met, n_meetings, n_threads)
         if last > first:
-            frames(weights, buffers, answer.mel[step], answer.stop[step], first, last)
+            frames(w, b, outputs.mel[step], outputs.stop[step], first, last)
 
 
 @_vectorised
@@ -142,7 +120,7 @@ def multiply_rows(a, b, c, first, last):
 
 
 @_vectorised
-def query(weights, buffers, noise, first, last):
+def query_step(weights, buffers, noise, first, last):
     """The pre-net and the GRU that queries the attention."""
     n1, n2, A = len(weights.prenet1_bias), len(weights.prenet2_bias), buffers.hidden.shape[1]
     multiply_rows(buffers.frame, weights.prenet1, buffers.sums1, first, last)
@@ -157,27 +135,41 @@ def query(weights, buffers, noise, first, last):
     for row in range(first, last):
         for j in range(3 * A):
             buffers.sums1[row, j] += weights.query_bias[j]
-        gru(buffers.sums1[row], buffers.sums2[row], weights.query_hidden_bias, buffers.hidden[row])
+        gru_step(buffers.sums1[row], buffers.sums2[row], weights.query_hidden_bias, buffers.hidden[row])
         for j in range(A):
             put(buffers.join_in, row, buffers.context.shape[1] + j, buffers.hidden[row, j])
     multiply_rows(buffers.hidden, weights.attention_query, buffers.sums1, first, last)
 
 
 @_vectorised
+def gru_step(x_gates, h_gates, bias, hidden):
+    """hidden (H,) becomes the next hidden state. Gates (3 H,): reset, update, new; h_gates, without their bias, are used up."""
+    H = len(hidden)
+    for j in range(2 * H):
+        h_gates[j] = sigmoid(x_gates[j] + h_gates[j] + bias[j])
+    reset, update, new = h_gates[:H], h_gates[H : 2 * H], h_gates[2 * H : 3 * H]
+    for j in range(H):
+        new[j] = tanh(x_gates[2 * H + j] + reset[j] * (new[j] + bias[2 * H + j]))
+    for j in range(H):
+        hidden[j] = new[j] + update[j] * (hidden[j] - new[j])
+
+
+@_vectorised
 def dropout(sums, bias, noise, to):
+    """to = ReLU(sums + bias) with dropout"""
     for j in range(len(bias)):
         to[j] = max(sums[j] + bias[j], ZERO) * noise[j]
 
 
 @_vectorised
 def attend(weights, text, buffers, attention, row):
-    """Location-sensitive attention of one row: writes its attention (T,) and its context."""
+    """Location-sensitive attention of one row: writes its weights `attention` (T,) and its context."""
     A, T = len(weights.score), text.lengths[row]
-    of_query, energies, seen = buffers.sums1[row], buffers.energies[row], buffers.seen[:, row]
+    query, energies, seen = buffers.sums1[row], buffers.energies[row], buffers.seen[:, row]
     for j in range(A):
-        of_query[j] += weights.attention_query_bias[j]
+        query[j] += weights.attention_query_bias[j]
     for t in range(T):
-        attention[t] = score(weights, text.keys[row, t], of_query, seen, t, energies)
+        attention[t] = score(weights, text.keys[row, t], query, seen, t, energies)
     softmax(attention[:T])
     attention[T:] = 0
     around, n_seen = weights.location.shape[1] // 2, len(seen)
@@ -196,15 +188,15 @@ def attend(weights, text, buffers, attention, row):
 
 
 @_vectorised
-def score(weights, key, of_query, seen, t, energies):
-    """How much the query wants character t."""
+def score(weights, key, query, seen, t, energies):
+    """The score of character t."""
     A = len(energies)
     for j in range(A):
-        energies[j] = key[j] + of_query[j]
+        energies[j] = key[j] + query[j]
     for i in range(weights.location.shape[0]):
         for k in range(weights.location.shape[1]):
             weight = seen[i, t + k]
-            if weight != 0:  # most of the text has not been looked at
+            if weight != 0:  # most of the text has not been attended to yet
                 filtered = weights.location[i, k]
                 for j in range(A):
                     energies[j] += weight * filtered[j]
@@ -231,7 +223,7 @@ def softmax(scores):
 
 @_vectorised
 def join(weights, buffers, now, thread, n_threads):
-    """x, from the context and the attention's hidden state: this thread's share of the columns."""
+    """x from the context and the GRU's hidden state: this thread's share of the columns."""
     n_panels, C = len(weights.join), len(weights.join_bias)
     for panel in range(thread * n_panels // n_threads, (thread + 1) * n_panels // n_threads):
         multiply_panel(buffers.join_in, weights.join, panel, buffers.gates, 0, len(buffers.x))
@@ -244,7 +236,7 @@ def join(weights, buffers, now, thread, n_threads):
 
 @_vectorised
 def lstm(packed, bias, buffers, cells, inputs, now, to, thread, n_threads):
-    """x += LSTM(x) and the next hidden state: this thread's share of the units. x goes to `to`, too."""
+    """x += LSTM(x), written to `to` as well, and the next hidden state: this thread's share of the units."""
     n_panels, C = len(packed), buffers.frames_in.shape[1]
     following = inputs[1 - now]
     for panel in range(thread * n_panels // n_threads, (thread + 1) * n_panels // n_threads):
@@ -253,7 +245,7 @@ def lstm(packed, bias, buffers, cells, inputs, now, to, thread, n_threads):
         n = min(UNITS, C - panel * UNITS)
         for row in range(len(buffers.x)):
             gates, x = buffers.gates[row, columns], buffers.x[row, units]
-            cell_step(gates, bias[columns], cells[row, units])
+            lstm_step(gates, bias[columns], cells[row, units])
             for j in range(n):
                 x[j] += gates[j]
                 put(following, row, C + panel * UNITS + j, gates[j])
@@ -261,20 +253,20 @@ def lstm(packed, bias, buffers, cells, inputs, now, to, thread, n_threads):
 
 
 @_vectorised
-def cell_step(gates, bias, cell):
-    """gates (COLUMNS,), in the order enter, forget, new, leave, -> the next cell (UNITS,), and hidden in gates[:UNITS]"""
+def lstm_step(gates, bias, cell):
+    """cell (UNITS,) becomes the next cell, gates[:UNITS] the hidden state. Gates (COLUMNS,): input, forget, cell, output."""
     for j in range(COLUMNS):
         gates[j] += bias[j]
     for j in range(UNITS):
-        kept = sigmoid(gates[UNITS + j]) * cell[j]
-        after = kept + sigmoid(gates[j]) * tanh(gates[2 * UNITS + j])
-        cell[j] = after
-        gates[j] = sigmoid(gates[3 * UNITS + j]) * tanh(after)
+        i, f, g, o = gates[j], gates[UNITS + j], gates[2 * UNITS + j], gates[3 * UNITS + j]
+        c = sigmoid(f) * cell[j] + sigmoid(i) * tanh(g)
+        cell[j] = c
+        gates[j] = sigmoid(o) * tanh(c)
 
 
 @_vectorised
 def frames(weights, buffers, mel, stop, first, last):
-    """The step's frames, of which the next step sees the last, and its stop logits."""
+    """The step's frames, the last of which the next step sees, and its stop logits."""
     C, n_mels = len(weights.join_bias), buffers.frame.shape[1]
     multiply_rows(buffers.frames_in, weights.frames, buffers.sums1, first, last)
     for row in range(first, last):
@@ -288,14 +280,14 @@ def frames(weights, buffers, mel, stop, first, last):
         stop[row] = logit
 
 
-def _kept() -> Callable[..., None]:
-    version = text_of(vectors, threads, gru_kernels)
+def _cached() -> Callable[..., None]:
+    version = text_of(vectors, threads)  # numba compiles anew when those files have changed
 
-    def speak(weights, text, buffers, noise, answer, first_step, thread, n_threads, met):
+    def speak(weights, text, buffers, noise, outputs, first_step, thread, n_threads, met):
         if version:
-            _speak(weights, text, buffers, noise, answer, first_step, thread, n_threads, met)
+            _speak(weights, text, buffers, noise, outputs, first_step, thread, n_threads, met)
 
     return keep(speak)
 
 
-speak = _kept()
+speak = _cached()

@@ -1,0 +1,59 @@
+"""Chooses what runs the decoder when it speaks: the fastest loop that gives what plain torch gives."""
+
+import torch
+from torch import nn
+
+from synthesizer.attention import LocationSensitiveAttention
+from synthesizer.decoder import Decoder, ResidualLSTM
+from synthesizer.generation import SPAN, Loop, TorchLoop
+from synthesizer.layers import PreNet, sequence_mask
+from synthesizer.model import Tacotron
+
+COMPILED = {Decoder, PreNet, ResidualLSTM, LocationSensitiveAttention, nn.Linear, nn.LSTM, nn.Conv1d}
+TOLERANCE = 1e-3  # relative; rounding differs by 1e-6, a changed decoder by much more
+
+
+@torch.no_grad()
+def speaking_loop(model: Tacotron, r: int | None = None) -> Loop:
+    """What model.generate takes as `loop`, in autocast's precision. Make another when the weights have changed."""
+    decoder, r, device = model.decoder, r or int(model.r), model.output.weight.device.type
+    dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else torch.float32
+    with torch.autocast(device, enabled=False):
+        if device == "cpu" and all(type(module) in COMPILED for module in decoder.modules()):
+            return _compiled_loop(decoder, r, dtype) or TorchLoop(decoder, r)
+        return _graph_loop(decoder, r) if device == "cuda" else TorchLoop(decoder, r)
+
+
+def _compiled_loop(decoder: Decoder, r: int, dtype: torch.dtype) -> Loop | None:
+    try:
+        from synthesizer.cpu.loop import CompiledLoop, supports
+    except Exception:  # without numba, or without the folder, plain torch does it
+        return None
+    if not supports(dtype):
+        return None
+    if not _agrees(CompiledLoop(decoder, r, torch.float32), TorchLoop(decoder, r), decoder):
+        print("synthesizer: the decoder's code was changed, so it speaks in plain torch, slower")
+        return None
+    return CompiledLoop(decoder, r, dtype)
+
+
+def _graph_loop(decoder: Decoder, r: int) -> Loop:
+    try:
+        from synthesizer.cuda import GraphLoop
+    except Exception:  # without the file, plain torch does it
+        return TorchLoop(decoder, r)
+    return GraphLoop(decoder, r)
+
+
+def _agrees(loop: Loop, plain: Loop, decoder: Decoder) -> bool:
+    """Whether both say the same of random texts, dropout included."""
+    said = []
+    with torch.random.fork_rng([]):
+        torch.manual_seed(0)
+        values = torch.randn(2, 64, decoder.query_context.in_features)
+        memory = decoder.attention.prepare(values, sequence_mask(torch.tensor([64, 41]), 64))
+        for each in (loop, plain):
+            torch.manual_seed(1)
+            each.start(memory)
+            said.append(each.steps(SPAN))
+    return all((a - b).norm() <= TOLERANCE * b.norm() or b.isnan().any() for a, b in zip(*said, strict=True))
