@@ -14,6 +14,7 @@ from encoder.preprocess import preprocess
 from tests import layouts
 from tests.layouts import TEXTS, write_audio, write_text
 from utils import corpora
+from utils.corpora.alignments import parse_alignment
 from utils.corpora.layout import MAX_NAME_BYTES, disk_name
 from utils.corpora.lines import LineIndex
 from utils.corpora.preflight import N_HEADERS, N_SPEAKERS, Need, preflight
@@ -89,7 +90,7 @@ def test_damaged_texts_cost_one_utterance_each(tmp_path):
 )
 def test_bad_alignment_lines(line):
     with pytest.raises(ValueError):
-        corpora.parse_alignment(line)
+        parse_alignment(line)
 
 
 def test_what_is_missing_is_named(tmp_path, samples):
@@ -141,8 +142,14 @@ def listings(root, name):
 
 
 def test_published_layouts_give_speakers_names_and_texts_with_punctuation(tmp_path, silence):
-    stems = {"libritts": "90001_100010_00000{}_000000", "vctk_080": "{speaker}_00{}", "vctk_092": "{speaker}_00{}",
-             "mailabs": "emma+emma_01_f00000{}", "folder": "day{}+0001", "manifest": "clips+{speaker}{}"}  # fmt: skip
+    stems = {
+        "libritts": "90001_100010_00000{}_000000",
+        "vctk_080": "{speaker}_00{}",
+        "vctk_092": "{speaker}_00{}",
+        "mailabs": "emma+emma_01_f00000{}",
+        "folder": "day{}+0001",
+        "manifest": "clips+{speaker}{}",
+    }
     expected = {
         "libritts": ["LibriTTS_dev-clean_90001"],
         "vctk_080": ["VCTK-Corpus_p225", "VCTK-Corpus_p315", "VCTK-Corpus_s5"],
@@ -227,7 +234,7 @@ def test_one_folder_of_audio_is_one_speaker(tmp_path, silence):
         (["Text\tid\tSpeaker\tPath", "A.\t7\ta\t1.wav", "B\t8\tspeaker\t2.wav"], {"a": {"1": "A."}, "speaker": {"2": "B"}}),
         (["file|speaker", "1.wav|speaker"], {"speaker": {"1": None}}),
     ],
-)  # fmt: skip
+)
 def test_manifests_of_all_shapes(tmp_path, lines, expected):
     path = tmp_path / "in" / "list.tsv"
     path.parent.mkdir()
@@ -249,8 +256,12 @@ def test_unusable_lines_of_a_manifest_are_told_once(tmp_path, monkeypatch):
     ]
     monkeypatch.chdir(tmp_path)  # a manifest may also be named by its path from here
     assert len(corpora.find_speakers(tmp_path.parent, ["m.txt"])) == 1
-    for wrong, message in (("1.wav\n", "m.txt: its first line"), ("audio|text\n1|a\n", "its first line"), ("", "first line"),
-                           ("audio|speaker|text\n", "no speaker found")):  # fmt: skip
+    for wrong, message in (
+        ("1.wav\n", "m.txt: its first line"),
+        ("audio|text\n1|a\n", "its first line"),
+        ("", "first line"),
+        ("audio|speaker|text\n", "no speaker found"),
+    ):
         path.write_text(wrong)
         with pytest.raises(UserError, match=message):
             corpora.find_speakers(tmp_path, ["m.txt"])
@@ -314,9 +325,9 @@ def test_the_nearest_word_times_count_and_what_is_wrong_with_them_is_told(tmp_pa
     top = tmp_path / name
     for i in range(3):  # two files of a speaker may have one stem: their paths tell them apart
         write_audio(top / "anna" / f"0{i}.wav", silence[0])
-    write_text(top / "alignment.txt", "\n".join([
-        'anna/day0/0001 "TOP" "1"', '00 "TOP" "1"', '01 "TOP" "1"', 'anna/02 "A" "1"', '02 "B" "1"', '02 "C" "1"',
-        'bo/day0/0001 "A" "2,1"', 'bo/day1/0001 "A" "1"', 'bo/day1/0001 "A" "1"']))  # fmt: skip
+    lines = ['anna/day0/0001 "TOP" "1"', '00 "TOP" "1"', '01 "TOP" "1"', 'anna/02 "A" "1"', '02 "B" "1"', '02 "C" "1"']
+    lines += ['bo/day0/0001 "A" "2,1"', 'bo/day1/0001 "A" "1"', 'bo/day1/0001 "A" "1"']
+    write_text(top / "alignment.txt", "\n".join(lines))
     write_text(top / "anna" / "alignment.txt", '00 "NEAR" "1"\nday1/0001 "NEAR" "1"\n')
     write_text(top / "anna" / "day1" / "alignment.txt", '0001 "NEAREST" "1"\n')
     (top / "bo" / "alignment.txt").write_bytes('day2/0001 "Ä" "1"'.encode("latin-1"))
@@ -325,8 +336,8 @@ def test_the_nearest_word_times_count_and_what_is_wrong_with_them_is_told(tmp_pa
     assert words == {"day0+0001": "TOP", "day1+0001": "NEAREST", "day2+0001": None, "00": "NEAR", "01": "TOP", "02": "A"}
     assert anna.problems == [f"{top / 'anna/alignment.txt'}: no line for day2+0001"]
     assert [u.words for u in bo.utterances] == [None] * 3
-    reasons = ("line 7: 1 words but 2 times", "line 8: line 9 is of the same", "line 1: not UTF-8")
-    assert len(bo.problems) == 3 and all(reason in told for reason, told in zip(reasons, bo.problems, strict=True))
+    reasons = ("line 7: 1 words but 2 times", "line 8: line 9 is for the same", "line 1: not UTF-8")
+    assert len(bo.problems) == 3 and all(reason in problem for reason, problem in zip(reasons, bo.problems, strict=True))
 
 
 # ---- preflight

@@ -91,7 +91,7 @@ def test_so_does_the_synthesizers_preprocessing(samples, tmp_path, scheduler):
 def test_work_that_kills_every_process_ends_in_one_line(scheduler):
     with pytest.raises(UserError, match="a worker process was killed.*-n"):
         list(run_tasks(kill_itself, [1, 2], 2, "Tasks"))
-    with pytest.raises(UserError, match="died 2 times over the same task.*--skip_existing"):
+    with pytest.raises(UserError, match="died 2 times over one task.*--skip_existing"):
         list(run_tasks(kill_itself, [1], None, "Tasks", scheduler=scheduler))
     with pytest.raises(UserError, match="^1: is wrong$"):
         list(run_tasks(raise_error, [1], None, "Tasks", scheduler=scheduler))

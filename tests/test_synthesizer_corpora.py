@@ -172,6 +172,15 @@ def test_what_does_not_fit_is_dropped_and_counted_by_reason(samples, tmp_path):
             preprocess_audio(tmp_path / "in", tmp_path / "x", ["own"], hparams=wrong)
 
 
+def test_texts_of_another_language_are_read_by_their_cleaner(samples, tmp_path):
+    (wav,) = layouts.sample_waves(samples, 1)
+    for name, text in {"1": "Это было вчера вечером.", "2": "1234567 1234567"}.items():
+        write_text(write_audio(tmp_path / f"in/own/a/{name}.wav", wav).with_suffix(".txt"), text)
+    for cleaner, names in {"english": ["1"], "basic": ["1", "2"]}.items():  # in English words, figures are too long to say
+        preprocess_audio(tmp_path / "in", tmp_path / cleaner, ["own"], n_processes=1, hparams=f"cleaner={cleaner}")
+        assert [*rows_of(tmp_path / cleaner)] == [f"own_a--{name}_00" for name in names]
+
+
 def test_pauses_are_limited_with_and_without_word_times(samples, tmp_path):
     wav = load(next((samples / layouts.LIBRISPEECH).rglob("*.flac")))
     pause = np.zeros(24000, np.float32)
@@ -184,8 +193,8 @@ def test_pauses_are_limited_with_and_without_word_times(samples, tmp_path):
     write_text(tmp_path / "in/own/alignment.txt", f'a/1 "ONE,,TWO" "{n},{n + 1.5},{2 * n + 1.5}"\n')
     preprocess_audio(tmp_path / "in", tmp_path / "cut", ["own"], n_processes=1, hparams=hparams)
     assert [row.text for row in rows_of(tmp_path / "cut").values()] == ["One,", "two."]
-    preprocess_audio(tmp_path / "in", tmp_path / "kept", ["own"], n_processes=1,
-                     hparams=hparams + ",silence_min_duration_split=2")  # fmt: skip
+    hparams += ",silence_min_duration_split=2"
+    preprocess_audio(tmp_path / "in", tmp_path / "kept", ["own"], n_processes=1, hparams=hparams)
     (row,) = rows_of(tmp_path / "kept").values()
     assert row.text == "One, two." and row.n_samples / 16000 == pytest.approx(2 * n + 1.5, abs=0.02)
 
