@@ -42,7 +42,7 @@ def test_librispeech_as_it_comes(samples):
             assert len(utterance.words) == len(utterance.ends)
 
 
-def test_what_is_not_speech_is_ignored(tmp_path):
+def test_other_files_are_ignored(tmp_path):
     subset = tmp_path / "LibriSpeech" / "dev"
     utterance(subset / "7" / "8", "7-8-0001", "HELLO")
     utterance(subset / "7" / "8", "7-8-0000", "WORLD")
@@ -56,7 +56,7 @@ def test_what_is_not_speech_is_ignored(tmp_path):
     assert listing.chapters_without_alignments == [str(subset / "7" / "8")] and not listing.problems
 
 
-def test_damaged_texts_cost_one_utterance_each(tmp_path):
+def test_a_damaged_text_costs_one_utterance(tmp_path):
     chapter = tmp_path / "LibriSpeech" / "dev" / "7" / "8"
     for number in range(3):
         utterance(chapter, f"7-8-000{number}", "HELLO")
@@ -93,7 +93,7 @@ def test_bad_alignment_lines(line):
         parse_alignment(line)
 
 
-def test_what_is_missing_is_named(tmp_path, samples):
+def test_errors_name_what_is_missing(tmp_path, samples):
     cases = [
         (tmp_path / "absent", ["voxceleb1"], "no such folder"),
         (tmp_path, ["voxceleb1"], "is empty"),
@@ -130,7 +130,7 @@ def waves(samples):
 
 @pytest.fixture
 def silence():
-    """For tests that list and do not listen."""
+    """For tests that only list files."""
     return [np.zeros(160, np.float32)] * 3
 
 
@@ -161,9 +161,9 @@ def test_published_layouts_give_speakers_names_and_texts_with_punctuation(tmp_pa
     for build in layouts.WITH_TEXTS:
         texts, problems = listings(tmp_path, build(tmp_path, silence))
         assert list(texts) == expected[build.__name__]
-        for speaker, told in texts.items():
+        for speaker, text_of in texts.items():
             names = [stems[build.__name__].format(i, speaker=speaker.split("_")[-1]) for i in range(3)]
-            assert told == dict.fromkeys(names) if speaker.endswith("p315") else dict(zip(names, TEXTS, strict=True))
+            assert text_of == dict.fromkeys(names) if speaker.endswith("p315") else dict(zip(names, TEXTS, strict=True))
         assert len(problems) == (build is layouts.vctk_080) and all("3 of 3 audio files have no text" in p for p in problems)
 
 
@@ -186,7 +186,7 @@ def test_voxceleb_keeps_anglophone_speakers_unless_all_are_asked_for(tmp_path, s
         corpora.find_speakers(tmp_path, ["voxceleb1/some"])
 
 
-def test_two_releases_of_vctk_are_told_apart(tmp_path, silence):
+def test_two_releases_of_vctk_are_reported_apart(tmp_path, silence):
     layouts.vctk_080(tmp_path, silence)
     assert {s.corpus for s in corpora.find_speakers(tmp_path, ["vctk"])} == {"VCTK-Corpus"}
     layouts.vctk_092(tmp_path, silence)
@@ -195,7 +195,7 @@ def test_two_releases_of_vctk_are_told_apart(tmp_path, silence):
     assert [s.id for s in corpora.find_speakers(tmp_path, ["vctk-corpus-0.92"])] == ["VCTK-Corpus-0.92_p225"]
 
 
-def test_damaged_transcripts_cost_their_own_utterances_and_are_told(tmp_path, silence):
+def test_damaged_transcripts_cost_their_own_utterances_and_are_reported(tmp_path, silence):
     names = [build(tmp_path, silence) for build in (layouts.libritts, layouts.mailabs, layouts.folder)]
     first = tmp_path / "LibriTTS/dev-clean/90001/100010/90001_100010_000000_000000.normalized.txt"
     first.write_text(" \n")
@@ -241,10 +241,10 @@ def test_manifests_of_all_shapes(tmp_path, lines, expected):
     for newline, mark in itertools.product(("\n", "\r\n"), ("", "\ufeff")):
         path.write_bytes((mark + newline.join([*lines, ""])).encode())
         texts, problems = listings(tmp_path, "in/list.tsv")
-        assert {speaker.removeprefix("in+list_"): told for speaker, told in texts.items()} == expected and not problems
+        assert {speaker.removeprefix("in+list_"): text_of for speaker, text_of in texts.items()} == expected and not problems
 
 
-def test_unusable_lines_of_a_manifest_are_told_once(tmp_path, monkeypatch):
+def test_unusable_lines_of_a_manifest_are_reported_once(tmp_path, monkeypatch):
     path = tmp_path / "m.txt"
     path.write_bytes(
         "1.wav|b|One\n2.wav|a\n\n|a|no file\n3.wav||nobody\n4.wav|a|Zwölf\n5.wav|ä|Fü".encode("latin-1") + b"\n1.wav|b|again\n"
@@ -320,7 +320,7 @@ def test_lines_are_found_by_their_keys(tmp_path):
         assert index.find(str(key).encode()) == expected
 
 
-def test_the_nearest_word_times_count_and_what_is_wrong_with_them_is_told(tmp_path, silence):
+def test_the_nearest_word_times_count_and_what_is_wrong_with_them_is_reported(tmp_path, silence):
     name = layouts.folder(tmp_path, silence)
     top = tmp_path / name
     for i in range(3):  # two files of a speaker may have one stem: their paths tell them apart

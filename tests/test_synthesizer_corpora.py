@@ -40,7 +40,7 @@ def times_of(root: Path) -> dict[str, tuple[list[str], list[float]]]:
 
 
 def a_sentence(rng: np.random.Generator) -> tuple[str, list[str], list[float], dict[str, float]]:
-    """A text with punctuation, its words as an aligner has them with their ends, and the end of each word of the text."""
+    """A text with punctuation, an aligner's words and ends for it, and the true end of each word of the text."""
     marks = ["", "", ",", ".", "!”", " —", "; …"]
     text, words, ends, truth, now = [], [], [], {}, 0.0
     for i in range(rng.integers(1, 12)):
@@ -59,23 +59,23 @@ def a_sentence(rng: np.random.Generator) -> tuple[str, list[str], list[float], d
     return " ".join(text), words, ends, truth
 
 
-def test_word_times_are_laid_onto_the_text_as_it_is_written():
+def test_word_times_fit_the_text_as_it_is_written():
     rng = np.random.default_rng(0)
     for _ in range(300):
         text, words, ends, truth = a_sentence(rng)
-        laid, laid_ends = onto_text(text, words, ends)
-        assert " ".join(word for word in laid if word) == text
-        got = [end for word, end in zip(laid, laid_ends, strict=True) if word]
+        new_words, new_ends = onto_text(text, words, ends)
+        assert " ".join(word for word in new_words if word) == text
+        got = [end for word, end in zip(new_words, new_ends, strict=True) if word]
         assert got == pytest.approx([*truth.values()])
-        assert all(a <= b for a, b in itertools.pairwise(laid_ends))
+        assert all(a <= b for a, b in itertools.pairwise(new_ends))
         silent = {round(end, 6) for word, end in zip(words, ends, strict=True) if not word}
-        assert {round(end, 6) for word, end in zip(laid, laid_ends, strict=True) if not word} == silent
-        for word in filter(None, laid):
+        assert {round(end, 6) for word, end in zip(new_words, new_ends, strict=True) if not word} == silent
+        for word in filter(None, new_words):
             assert spoken(word).strip("'") in text and "," not in spoken(word) and spoken(word)[-1] not in ".!”—;… "
         assert onto_text(text + " more", words, ends) is None and onto_text(text[: len(text) // 2], words, ends) is None
 
 
-def test_words_parted_otherwise_share_the_time_by_their_letters():
+def test_words_split_in_another_way_share_the_time_by_their_letters():
     assert onto_text("A to-day.", ["A", "TO", "", "DAY"], [1, 2, 3, 6]) == (("A", "to-day."), (1, 6))
     assert onto_text("To day", ["", "TODAY", ""], [1, 6, 7]) == (("", "To", "day", ""), (1, 3, 6, 7))
     assert onto_text("A b", ["A", "", "", "B"], [1, 2, 3, 4]) == (("A", "", "b"), (1, 3, 4))

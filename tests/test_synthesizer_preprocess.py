@@ -102,7 +102,7 @@ def test_short_pieces_join_the_shorter_neighbour_unless_that_is_too_long():
     assert split(["", ""], [0.5, 1.0], 1.0) == []
 
 
-def test_word_times_that_cannot_be_right_are_told():
+def test_word_times_that_cannot_be_right_are_reported():
     assert disagreement([0.5, 2.0], 2.01) is None
     assert disagreement([0.5, 2.0], 1.98) is None  # rounding
     assert "lasts only 1.00" in disagreement([0.5, 2.0], 1.0)
@@ -150,7 +150,7 @@ def test_denoising_without_a_noise_profile_changes_nothing(n):
 
 
 def some_speakers(samples: Path, root: Path, n: int = 2, subset: str = "train-clean-100") -> Path:
-    """A datasets_root with n speakers of the samples, to be spoilt."""
+    """A datasets_root with n speakers of the samples, to be changed."""
     for speaker in sorted((samples / SUBSET).iterdir())[:n]:
         shutil.copytree(speaker, root / "LibriSpeech" / subset / speaker.name)
     return root
