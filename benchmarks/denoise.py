@@ -1,7 +1,7 @@
-"""Which way to remove noise gives the better speech, and what it takes.
+"""Compare ways to remove noise from speech: quality and speed.
 
-python -m benchmarks.denoise make <datasets_root> <folder>     speech with noise, and what each way makes of it
-python -m benchmarks.denoise judge <folder>                    a table of figures and of judges' opinions
+python -m benchmarks.denoise make <datasets_root> <folder>     write noisy speech and the output of each way
+python -m benchmarks.denoise judge <folder>                    print a table of measures and of judges' opinions
 """
 
 import csv
@@ -19,10 +19,10 @@ from utils import cli
 from utils.errors import UserError
 
 RATE = 16_000  # Hz
-LEVELS = (5, 10, 20)  # dB of the speech over the noise, over whole utterances
+LEVELS = (5, 10, 20)  # dB of speech over noise, in whole utterances
 N_BABBLE = 6  # voices
-MAX_LAG = RATE // 20  # samples by which a way may delay its output
-HEARD = 9 * RATE + RATE // 50  # samples that DNSMOS listens to
+MAX_LAG = RATE // 20  # samples of delay that a way may add
+HEARD = 9 * RATE + RATE // 50  # samples that DNSMOS needs
 FIGURES = "figures.tsv"
 NO_NOISE = "none"
 COLUMNS = ("name", "noise", "way", "si_sdr", "gain", "core_seconds", "seconds")
@@ -31,18 +31,18 @@ COLUMNS = ("name", "noise", "way", "si_sdr", "gain", "core_seconds", "seconds")
 class Speech(NamedTuple):
     name: str
     wav: np.ndarray  # (n,) float32
-    spans: list[tuple[int, int]]  # samples in which nobody speaks
+    spans: list[tuple[int, int]]  # samples without speech
 
 
 # ---- noise
 
 
 def noise(kind: str, n_samples: int, others: Sequence[np.ndarray], generator: np.random.Generator) -> np.ndarray:
-    """(n_samples,) of a kind, of power one."""
+    """(n_samples,) of this kind of noise, with power one."""
     if kind == "babble":
         voices = generator.choice(len(others), N_BABBLE)
         wave = sum(np.resize(others[i] / others[i].std(), n_samples) for i in voices)
-    elif kind == "hum":  # of the mains: 50 Hz and all its multiples, and the hiss of an amplifier
+    elif kind == "hum":  # mains hum, 50 Hz and its multiples, with an amplifier's hiss
         times = np.arange(n_samples) / RATE
         phases = generator.uniform(0, 2 * np.pi, 40)
         wave = sum(np.sin(2 * np.pi * 50 * k * times + phases[k]) / k for k in range(1, 40))
@@ -60,8 +60,7 @@ def conditions() -> list[tuple[str, int]]:
 
 
 def noisy_versions(speech: list[Speech], per_condition: int) -> Iterator[tuple[str, Speech, np.ndarray]]:
-    """(name of the noise, speech, speech with that noise): each condition of as many utterances, and as many clean ones as a
-    noise has at all levels."""
+    """(name of the noise, speech, noisy speech): per_condition utterances of each noise and level, and clean ones too."""
     for number, (kind, level) in enumerate(conditions()):
         for i in range(per_condition):
             one = speech[(number * per_condition + i) % len(speech)]
@@ -77,7 +76,7 @@ def noisy_versions(speech: list[Speech], per_condition: int) -> Iterator[tuple[s
 
 
 def read_speech(datasets_root: Path, n_utterances: int) -> list[Speech]:
-    """Utterances with word times, from all of the corpus, with the same volume as in preprocessing."""
+    """Utterances with word times, spread over the corpus, at the volume that preprocessing gives them."""
     from synthesizer.corpus.segment import noise_spans
     from utils import corpora
     from utils.data import audio
@@ -94,7 +93,7 @@ def read_speech(datasets_root: Path, n_utterances: int) -> list[Speech]:
         spans = noise_spans(utterance.words, utterance.ends, len(wav) / RATE)
         speech.append(Speech(utterance.name, wav, [(round(start * RATE), round(end * RATE)) for start, end in spans]))
     if len({speaker_of(one) for one in speech}) < 2 or len(speech) < 2 * N_BABBLE:
-        raise UserError(f"{datasets_root}: holds too little speech with word times, or of one speaker alone")
+        raise UserError(f"{datasets_root}: holds too little speech with word times, or only one speaker")
     return speech
 
 
@@ -103,7 +102,7 @@ def speaker_of(speech: Speech) -> str:
 
 
 def make(datasets_root: Path, folder: Path, n_utterances: int, per_condition: int) -> None:
-    """Write the waves of every condition and way, and what can be measured without a judge."""
+    """Write the waves of every condition and way, and the measures that need no judge."""
     import soundfile
 
     ways = available_ways()
@@ -128,13 +127,13 @@ def make(datasets_root: Path, folder: Path, n_utterances: int, per_condition: in
 
 
 def available_ways() -> list[str]:
-    """Those whose package is installed, each once tried (what is loaded or compiled at first does not count)."""
+    """The ways whose package is installed. Each runs once, so that loading and compiling are not timed."""
     found = []
     for name, (how, package) in DENOISERS.items():
         try:
             print(f"{name}: {version(package) if package else 'part of this project'}")
         except PackageNotFoundError:
-            print(f"{name}: left out, as {package} is missing (pip install {package})")
+            print(f"{name}: left out, because {package} is missing (pip install {package})")
             continue
         how(np.random.default_rng(0).normal(0, 0.1, RATE).astype(np.float32), [(0, RATE)])
         found.append(name)
@@ -166,7 +165,7 @@ def write_rows(path: Path, columns: Sequence[str], rows: Sequence[Sequence[objec
 
 
 class Judges:
-    """DNSMOS (2110.01763) and Distill-MOS (2502.05356), as far as they are installed."""
+    """DNSMOS (2110.01763) and Distill-MOS (2502.05356), if installed."""
 
     def __init__(self) -> None:
         self.columns: list[str] = []
@@ -176,7 +175,7 @@ class Judges:
 
             self._dnsmos, self.columns = dnsmos, ["ovrl", "sig", "bak"]
         except ImportError as error:
-            print(f"no DNSMOS, as {error.name} is missing (pip install speechmos)")
+            print(f"no DNSMOS: {error.name} is missing (pip install speechmos)")
         try:
             import torch
             from distillmos import ConvTransformerSQAModel
@@ -184,15 +183,15 @@ class Judges:
             self._torch, self._distilled = torch, ConvTransformerSQAModel().eval()
             self.columns = [*self.columns, "distill_mos"]
         except ImportError as error:
-            print(f"no Distill-MOS, as {error.name} is missing (pip install distillmos)")
+            print(f"no Distill-MOS: {error.name} is missing (pip install distillmos)")
 
     def __call__(self, wav: np.ndarray) -> list[float]:
-        """float32 (n,) -> an opinion from 1 to 5 for each of the columns"""
+        """float32 (n,) -> an opinion from 1 to 5 for each column."""
         opinions = []
         if self._dnsmos:
-            long = np.resize(wav, max(len(wav), HEARD))  # it would repeat shorter waves itself, and be slower
-            told = self._dnsmos.run(long / max(1.0, np.abs(wav).max()), RATE)
-            opinions += [told["ovrl_mos"], told["sig_mos"], told["bak_mos"]]
+            long = np.resize(wav, max(len(wav), HEARD))  # it repeats shorter waves itself, but more slowly
+            scores = self._dnsmos.run(long / max(1.0, np.abs(wav).max()), RATE)
+            opinions += [scores["ovrl_mos"], scores["sig_mos"], scores["bak_mos"]]
         if self._distilled:
             with self._torch.no_grad():
                 opinions.append(float(self._distilled(self._torch.from_numpy(wav)[None])[0]))
@@ -200,7 +199,7 @@ class Judges:
 
 
 def judge(folder: Path) -> None:
-    """Print the mean of every figure by noise and way; opinions are kept beside the figures."""
+    """Print the means by noise and way, and write the opinions beside the measures."""
     import soundfile
 
     with (folder / FIGURES).open(encoding="utf-8") as file:
@@ -216,7 +215,7 @@ def judge(folder: Path) -> None:
 
 
 def print_table(rows: list[dict], columns: list[str]) -> None:
-    """Of every noise at every level, of every noise at all levels, and of all of them."""
+    """For every noise and level, for every noise, and for all noises."""
     print(f"| noise | way | {' | '.join(columns)} | audio s per core-second |\n|---|---|{'---|' * (len(columns) + 1)}")
     levels = dict.fromkeys(row["noise"] for row in rows if row["noise"] != NO_NOISE)
     kinds = {level.split()[0]: [each for each in levels if each.split()[0] == level.split()[0]] for level in levels}
@@ -231,15 +230,15 @@ def print_table(rows: list[dict], columns: list[str]) -> None:
 
 
 def main() -> None:
-    parser = cli.parser("Compare ways to remove noise from speech. Those whose package is not installed are left out.")
+    parser = cli.parser("Compare ways to remove noise from speech. Ways whose package is not installed are left out.")
     does = parser.add_subparsers(dest="does", required=True)
-    making = does.add_parser("make", help="write speech with noise, what each way makes of it, and figures.tsv")
+    making = does.add_parser("make", help="write noisy speech, the output of each way, and figures.tsv")
     making.add_argument("datasets_root", type=Path, help="holds LibriSpeech/train-clean-100 with word times")
-    making.add_argument("folder", type=Path, help="where the waves go")
+    making.add_argument("folder", type=Path, help="folder to write to")
     making.add_argument("--utterances", type=cli.whole_number(1), default=40, help="of the corpus")
     making.add_argument("--per_condition", type=cli.whole_number(1), default=4, help="utterances of each noise at each level")
-    judging = does.add_parser("judge", help="print figures and opinions of what was made (pip install speechmos distillmos)")
-    judging.add_argument("folder", type=Path, help="what make wrote")
+    judging = does.add_parser("judge", help="print measures and opinions (pip install speechmos distillmos)")
+    judging.add_argument("folder", type=Path, help="folder that make wrote")
     args = parser.parse_args()
     if args.does == "make":
         make(args.datasets_root, args.folder, args.utterances, args.per_condition)

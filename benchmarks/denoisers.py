@@ -1,4 +1,4 @@
-"""Ways to remove noise from speech, one signature for all: (wave (n,) float32 at 16 kHz, noise spans in samples) -> (n,)."""
+"""Ways to remove noise from speech, all called as (wave (n,) float32 at 16 kHz, noise spans in samples) -> (n,)."""
 
 import ctypes
 from collections.abc import Callable, Sequence
@@ -10,8 +10,8 @@ from synthesizer.corpus.denoise import denoise
 from utils.data.audio import SAMPLE_RATE, from_int16, resample, to_int16
 
 Denoiser = Callable[[np.ndarray, Sequence[tuple[int, int]]], np.ndarray]
-CHUNK = SAMPLE_RATE // 100  # what WebRTC takes at a time
-DEEP_RATE = 48_000  # Hz, of DeepFilterNet
+CHUNK = SAMPLE_RATE // 100  # samples that WebRTC takes at a time
+DEEP_RATE = 48_000  # Hz, what DeepFilterNet takes
 
 
 def nothing(wav: np.ndarray, spans: Sequence[tuple[int, int]]) -> np.ndarray:
@@ -27,14 +27,14 @@ def spectral_gate(wav: np.ndarray, spans: Sequence[tuple[int, int]]) -> np.ndarr
 
 
 def moving_gate(wav: np.ndarray, spans: Sequence[tuple[int, int]]) -> np.ndarray:
-    """noisereduce, with a threshold that follows the sound; it knows of no spans."""
+    """noisereduce, with a threshold that adapts to the sound; the spans are not used."""
     import noisereduce
 
     return noisereduce.reduce_noise(wav, SAMPLE_RATE, stationary=False)
 
 
 def rnnoise(wav: np.ndarray, spans: Sequence[tuple[int, int]]) -> np.ndarray:
-    """A small recurrent net (1709.08243); it knows of no spans."""
+    """A small recurrent network (1709.08243); the spans are not used."""
     from pyrnnoise import RNNoise
 
     frames = [frame for _, frame in RNNoise(SAMPLE_RATE).denoise_chunk(to_int16(wav), partial=True)]
@@ -42,7 +42,7 @@ def rnnoise(wav: np.ndarray, spans: Sequence[tuple[int, int]]) -> np.ndarray:
 
 
 def webrtc(wav: np.ndarray, spans: Sequence[tuple[int, int]]) -> np.ndarray:
-    """WebRTC's noise suppression at its strongest, of calls; it knows of no spans."""
+    """WebRTC's noise suppression, made for calls, at its strongest; the spans are not used."""
     from webrtc_noise_gain import AudioProcessor
 
     processor = AudioProcessor(0, 4)
@@ -52,7 +52,7 @@ def webrtc(wav: np.ndarray, spans: Sequence[tuple[int, int]]) -> np.ndarray:
 
 
 def deep_filter(wav: np.ndarray, spans: Sequence[tuple[int, int]]) -> np.ndarray:
-    """DeepFilterNet 3 (2305.08227), a net of 2 M weights, by its C library; it knows of no spans."""
+    """DeepFilterNet 3 (2305.08227), a network with 2 M weights, through its C library; the spans are not used."""
     library, model = _deep_filter()
     state = library.df_create(model, 100.0, None)
     length = library.df_get_frame_length(state)
@@ -79,7 +79,7 @@ def _deep_filter() -> tuple[ctypes.CDLL, bytes]:
     return library, str(slim.model_path()).encode()
 
 
-# name: (how, the package it needs)
+# name: (function, the package it needs)
 DENOISERS: dict[str, tuple[Denoiser, str | None]] = {
     "nothing": (nothing, None),
     "ours": (denoise, None),

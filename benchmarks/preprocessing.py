@@ -1,6 +1,6 @@
-"""Preprocessing per core, beside a plain way to do the same and the floor that no way passes, all three in turns.
+"""Speed of preprocessing per core, beside a plain implementation and an upper limit, measured in turns.
 
-Time is that of the processor, not of the clock, so that what else the machine does hardly counts.
+Processor time is measured, so other load on the machine hardly counts.
 """
 
 import contextlib
@@ -16,13 +16,13 @@ from pathlib import Path
 import numpy as np
 
 SUBSET = Path("LibriSpeech", "train-clean-100")
-COPIES = 3  # of each file: the samples' speakers have 40 s each, those of a corpus minutes
+COPIES = 3  # of each file: the samples have 40 s per speaker, a corpus has minutes
 ROUNDS = 5
 WINDOW = 480  # samples of the voice activity detector, 30 ms
 
 
 def encoder(samples: Path) -> str:
-    """Audio seconds per core-second of the encoder's preprocessing, all included."""
+    """Audio seconds per core-second of the whole encoder preprocessing."""
     from encoder.preprocess import preprocess
 
     with tempfile.TemporaryDirectory() as name:
@@ -34,28 +34,25 @@ def encoder(samples: Path) -> str:
             for i in range(COPIES):
                 shutil.copy(path, chapter / f"{path.stem}-{i}.flac")
         many = [path for path in few for _ in range(COPIES)]
-        parts = floor(few)
+        parts = unavoidable(few)
         names = iter(range(1000))
 
         def ours() -> None:
             with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
                 preprocess(folder / "in", folder / f"out-{next(names)}", [SUBSET.as_posix()], n_processes=1)
 
-        rates = in_turns({
-            "ours": (ours, seconds_of(many)),
-            "plain": (lambda: plain(few, folder), seconds_of(few)),
-            **{part: (work, seconds_of(few)) for part, work in parts.items()},
-        })  # fmt: skip
-    lowest = 1 / sum(1 / rates[part] for part in parts)
+        works = {"ours": (ours, seconds_of(many)), "plain": (lambda: plain(few, folder), seconds_of(few))}
+        rates = in_turns(works | {part: (work, seconds_of(few)) for part, work in parts.items()})
+    limit = 1 / sum(1 / rates[part] for part in parts)
     shares = ", ".join(f"{part} {rates[part]:.0f}" for part in parts)
     return (
-        f"{rates['ours']:.0f} audio s per core-second; {rates['ours'] / rates['plain']:.1f} times a plain way "
-        f"({rates['plain']:.0f}); floor {lowest:.0f} ({shares})"
+        f"{rates['ours']:.0f} audio s per core-second; {rates['ours'] / rates['plain']:.1f} times a plain implementation "
+        f"({rates['plain']:.0f}); floor {limit:.0f} ({shares})"
     )
 
 
 def synthesizer(samples: Path) -> str:
-    """Audio seconds per core-second of the synthesizer's preprocessing, all included."""
+    """Audio seconds per core-second of the whole synthesizer preprocessing."""
     from synthesizer.preprocess import preprocess_audio
 
     with tempfile.TemporaryDirectory() as name:
@@ -70,7 +67,7 @@ def synthesizer(samples: Path) -> str:
 
 
 def in_turns(works: dict[str, tuple[Callable[[], object], float]]) -> dict[str, float]:
-    """Of each (work, seconds of audio) the median audio seconds per core-second, after one round that does not count."""
+    """(work, seconds of audio) -> median audio seconds per core-second, after a warm-up round."""
     rates: dict[str, list[float]] = {name: [] for name in works}
     for _ in range(1 + ROUNDS):
         for name, (work, seconds) in works.items():
@@ -81,17 +78,17 @@ def in_turns(works: dict[str, tuple[Callable[[], object], float]]) -> dict[str, 
 
 
 def seconds_of(paths: list[Path]) -> float:
-    """Duration of the files together."""
+    """Total duration of the files."""
     import soundfile
 
     return sum(soundfile.info(path).duration for path in paths)
 
 
-# ---- the plain way
+# ---- the plain implementation
 
 
 def plain(paths: list[Path], folder: Path) -> None:
-    """One file after the other, one .npy per utterance, with librosa's mel spectrogram."""
+    """File by file, with librosa's mel spectrogram, and one .npy per utterance."""
     import librosa
     import soundfile
     import webrtcvad
@@ -112,11 +109,11 @@ def plain(paths: list[Path], folder: Path) -> None:
         np.save(folder / "mel.npy", mel.astype(np.float32).T)
 
 
-# ---- the floor
+# ---- the limit
 
 
-def floor(paths: list[Path]) -> dict[str, Callable[[], object]]:
-    """The three parts that nobody is spared, each on what lies ready in memory (decoding: in the page cache)."""
+def unavoidable(paths: list[Path]) -> dict[str, Callable[[], object]]:
+    """The three unavoidable parts, each on data that is in memory already (decoding: in the page cache)."""
     import scipy.fft
     import soundfile
     import webrtcvad

@@ -120,18 +120,13 @@ def preprocess_speaker(speaker: Speaker, datasets_root: Path, data: EncoderData,
                 continue
             writer.append(mel)
             source = corpora.relative(utterance.path, datasets_root)
-            rows.append(f"{_printable(utterance.name)}\t{start}\t{len(mel)}\t{_printable(source)}")
+            rows.append(f"{one_field(utterance.name)}\t{start}\t{len(mel)}\t{one_field(source)}")
             start += len(mel)
     if skipped:
-        relative = [_printable(line.replace(f"{datasets_root}{os.sep}", "")) for line in skipped]
+        relative = [one_field(line.replace(f"{datasets_root}{os.sep}", "")) for line in skipped]
         save_text(folder / data.SKIPPED, "".join(f"{line}\n" for line in relative))
     save_text(folder / data.UTTERANCES, "\n".join([_parameters(settings), COLUMNS, *rows, ""]))
     return SpeakerResult(len(rows), start, len(skipped))
-
-
-def _printable(name: str) -> str:
-    """A file's name may hold any bytes; in the table it must be one field of UTF-8."""
-    return one_field(name).encode("utf-8", "backslashreplace").decode()
 
 
 def utterance_mel(path: Path, settings: PreprocessSettings) -> np.ndarray:

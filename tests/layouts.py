@@ -1,4 +1,4 @@
-"""Corpora in the layouts that they are published in, made of the sample speech, for tests."""
+"""Corpora in their published layouts, made of the sample speech, for tests."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -45,7 +45,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def libritts(root: Path, waves: Sequence[np.ndarray]) -> str:
-    """Speaker 90001 of LibriSpeech too, one utterance per wave; the second has its original text alone."""
+    """Speaker 90001, who is in LibriSpeech too, with an utterance per wave; the second has only its original text."""
     for i, wav in enumerate(waves):
         path = write_audio(root / f"LibriTTS/dev-clean/90001/100010/90001_100010_00000{i}_000000.wav", wav, 24000)
         kind = "original" if i == 1 else "normalized"
@@ -56,7 +56,7 @@ def libritts(root: Path, waves: Sequence[np.ndarray]) -> str:
 
 
 def vctk_080(root: Path, waves: Sequence[np.ndarray], folder: str = "VCTK-Corpus") -> str:
-    """p225 with texts, p315 and s5 as well, p315 without."""
+    """Speakers p225 and s5 with texts, p315 without."""
     for speaker in ("p225", "p315", "s5"):
         for i, wav in enumerate(waves):
             write_audio(root / f"{folder}/wav48/{speaker}/{speaker}_00{i}.wav", wav, 48000)
@@ -66,7 +66,7 @@ def vctk_080(root: Path, waves: Sequence[np.ndarray], folder: str = "VCTK-Corpus
 
 
 def vctk_092(root: Path, waves: Sequence[np.ndarray], folder: str = "VCTK-Corpus-0.92") -> str:
-    """Two microphones, of which the first is taken."""
+    """Two microphones; only the first is used."""
     for i, wav in enumerate(waves):
         for microphone in (1, 2):
             write_audio(root / f"{folder}/wav48_silence_trimmed/p225/p225_00{i}_mic{microphone}.flac", wav, 48000)
@@ -76,7 +76,7 @@ def vctk_092(root: Path, waves: Sequence[np.ndarray], folder: str = "VCTK-Corpus
 
 
 def mailabs(root: Path, waves: Sequence[np.ndarray]) -> str:
-    """Two readers of books that have the same files; the normalised text counts, the raw one where there is none."""
+    """Readers of books with the same file names. The normalised text counts, or the raw one if there is none."""
     for reader in ("female/judy_bieber", "male/elliot_miller", "mix/judy_bieber"):
         book = root / "M-AILABS/en_US/by_book" / reader / "emma"
         for i, wav in enumerate(waves):
@@ -89,7 +89,7 @@ def mailabs(root: Path, waves: Sequence[np.ndarray]) -> str:
 
 
 def folder(root: Path, waves: Sequence[np.ndarray], name: str = "own/voices") -> str:
-    """Speakers anna and bo with the same file names in sub-folders of their own."""
+    """Speakers anna and bo, with the same file names in their own sub-folders."""
     for speaker in ("anna", "bo"):
         for i, wav in enumerate(waves):
             path = write_audio(root / name / speaker / f"day{i}" / f"0001.{('ogg', 'flac', 'wav')[i]}", wav, 44100, 2)
@@ -98,7 +98,7 @@ def folder(root: Path, waves: Sequence[np.ndarray], name: str = "own/voices") ->
 
 
 def manifest(root: Path, waves: Sequence[np.ndarray], name: str = "listed/manifest.txt") -> str:
-    """Speakers by a table, their files in one folder, telephone quality."""
+    """Speakers named by the manifest, with their files in one folder, in telephone quality."""
     lines = []
     for speaker in ("anna", "bo"):
         for i, wav in enumerate(waves):

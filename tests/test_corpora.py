@@ -14,6 +14,7 @@ from encoder.preprocess import preprocess
 from tests import layouts
 from tests.layouts import TEXTS, write_audio, write_text
 from utils import corpora
+from utils.corpora.alignments import parse_alignment
 from utils.corpora.layout import MAX_NAME_BYTES, disk_name
 from utils.corpora.lines import LineIndex
 from utils.corpora.preflight import N_HEADERS, N_SPEAKERS, Need, preflight
@@ -41,7 +42,7 @@ def test_librispeech_as_it_comes(samples):
             assert len(utterance.words) == len(utterance.ends)
 
 
-def test_what_is_not_speech_is_ignored(tmp_path):
+def test_other_files_are_ignored(tmp_path):
     subset = tmp_path / "LibriSpeech" / "dev"
     utterance(subset / "7" / "8", "7-8-0001", "HELLO")
     utterance(subset / "7" / "8", "7-8-0000", "WORLD")
@@ -55,7 +56,7 @@ def test_what_is_not_speech_is_ignored(tmp_path):
     assert listing.chapters_without_alignments == [str(subset / "7" / "8")] and not listing.problems
 
 
-def test_damaged_texts_cost_one_utterance_each(tmp_path):
+def test_a_damaged_text_costs_one_utterance(tmp_path):
     chapter = tmp_path / "LibriSpeech" / "dev" / "7" / "8"
     for number in range(3):
         utterance(chapter, f"7-8-000{number}", "HELLO")
@@ -89,10 +90,10 @@ def test_damaged_texts_cost_one_utterance_each(tmp_path):
 )
 def test_bad_alignment_lines(line):
     with pytest.raises(ValueError):
-        corpora.parse_alignment(line)
+        parse_alignment(line)
 
 
-def test_what_is_missing_is_named(tmp_path, samples):
+def test_errors_name_what_is_missing(tmp_path, samples):
     cases = [
         (tmp_path / "absent", ["voxceleb1"], "no such folder"),
         (tmp_path, ["voxceleb1"], "is empty"),
@@ -129,7 +130,7 @@ def waves(samples):
 
 @pytest.fixture
 def silence():
-    """For tests that list and do not listen."""
+    """For tests that only list files."""
     return [np.zeros(160, np.float32)] * 3
 
 
@@ -141,8 +142,14 @@ def listings(root, name):
 
 
 def test_published_layouts_give_speakers_names_and_texts_with_punctuation(tmp_path, silence):
-    stems = {"libritts": "90001_100010_00000{}_000000", "vctk_080": "{speaker}_00{}", "vctk_092": "{speaker}_00{}",
-             "mailabs": "emma+emma_01_f00000{}", "folder": "day{}+0001", "manifest": "clips+{speaker}{}"}  # fmt: skip
+    stems = {
+        "libritts": "90001_100010_00000{}_000000",
+        "vctk_080": "{speaker}_00{}",
+        "vctk_092": "{speaker}_00{}",
+        "mailabs": "emma+emma_01_f00000{}",
+        "folder": "day{}+0001",
+        "manifest": "clips+{speaker}{}",
+    }
     expected = {
         "libritts": ["LibriTTS_dev-clean_90001"],
         "vctk_080": ["VCTK-Corpus_p225", "VCTK-Corpus_p315", "VCTK-Corpus_s5"],
@@ -154,9 +161,9 @@ def test_published_layouts_give_speakers_names_and_texts_with_punctuation(tmp_pa
     for build in layouts.WITH_TEXTS:
         texts, problems = listings(tmp_path, build(tmp_path, silence))
         assert list(texts) == expected[build.__name__]
-        for speaker, told in texts.items():
+        for speaker, text_of in texts.items():
             names = [stems[build.__name__].format(i, speaker=speaker.split("_")[-1]) for i in range(3)]
-            assert told == dict.fromkeys(names) if speaker.endswith("p315") else dict(zip(names, TEXTS, strict=True))
+            assert text_of == dict.fromkeys(names) if speaker.endswith("p315") else dict(zip(names, TEXTS, strict=True))
         assert len(problems) == (build is layouts.vctk_080) and all("3 of 3 audio files have no text" in p for p in problems)
 
 
@@ -179,7 +186,7 @@ def test_voxceleb_keeps_anglophone_speakers_unless_all_are_asked_for(tmp_path, s
         corpora.find_speakers(tmp_path, ["voxceleb1/some"])
 
 
-def test_two_releases_of_vctk_are_told_apart(tmp_path, silence):
+def test_two_releases_of_vctk_are_reported_apart(tmp_path, silence):
     layouts.vctk_080(tmp_path, silence)
     assert {s.corpus for s in corpora.find_speakers(tmp_path, ["vctk"])} == {"VCTK-Corpus"}
     layouts.vctk_092(tmp_path, silence)
@@ -188,7 +195,7 @@ def test_two_releases_of_vctk_are_told_apart(tmp_path, silence):
     assert [s.id for s in corpora.find_speakers(tmp_path, ["vctk-corpus-0.92"])] == ["VCTK-Corpus-0.92_p225"]
 
 
-def test_damaged_transcripts_cost_their_own_utterances_and_are_told(tmp_path, silence):
+def test_damaged_transcripts_cost_their_own_utterances_and_are_reported(tmp_path, silence):
     names = [build(tmp_path, silence) for build in (layouts.libritts, layouts.mailabs, layouts.folder)]
     first = tmp_path / "LibriTTS/dev-clean/90001/100010/90001_100010_000000_000000.normalized.txt"
     first.write_text(" \n")
@@ -227,17 +234,17 @@ def test_one_folder_of_audio_is_one_speaker(tmp_path, silence):
         (["Text\tid\tSpeaker\tPath", "A.\t7\ta\t1.wav", "B\t8\tspeaker\t2.wav"], {"a": {"1": "A."}, "speaker": {"2": "B"}}),
         (["file|speaker", "1.wav|speaker"], {"speaker": {"1": None}}),
     ],
-)  # fmt: skip
+)
 def test_manifests_of_all_shapes(tmp_path, lines, expected):
     path = tmp_path / "in" / "list.tsv"
     path.parent.mkdir()
     for newline, mark in itertools.product(("\n", "\r\n"), ("", "\ufeff")):
         path.write_bytes((mark + newline.join([*lines, ""])).encode())
         texts, problems = listings(tmp_path, "in/list.tsv")
-        assert {speaker.removeprefix("in+list_"): told for speaker, told in texts.items()} == expected and not problems
+        assert {speaker.removeprefix("in+list_"): text_of for speaker, text_of in texts.items()} == expected and not problems
 
 
-def test_unusable_lines_of_a_manifest_are_told_once(tmp_path, monkeypatch):
+def test_unusable_lines_of_a_manifest_are_reported_once(tmp_path, monkeypatch):
     path = tmp_path / "m.txt"
     path.write_bytes(
         "1.wav|b|One\n2.wav|a\n\n|a|no file\n3.wav||nobody\n4.wav|a|Zwölf\n5.wav|ä|Fü".encode("latin-1") + b"\n1.wav|b|again\n"
@@ -249,8 +256,12 @@ def test_unusable_lines_of_a_manifest_are_told_once(tmp_path, monkeypatch):
     ]
     monkeypatch.chdir(tmp_path)  # a manifest may also be named by its path from here
     assert len(corpora.find_speakers(tmp_path.parent, ["m.txt"])) == 1
-    for wrong, message in (("1.wav\n", "m.txt: its first line"), ("audio|text\n1|a\n", "its first line"), ("", "first line"),
-                           ("audio|speaker|text\n", "no speaker found")):  # fmt: skip
+    for wrong, message in (
+        ("1.wav\n", "m.txt: its first line"),
+        ("audio|text\n1|a\n", "its first line"),
+        ("", "first line"),
+        ("audio|speaker|text\n", "no speaker found"),
+    ):
         path.write_text(wrong)
         with pytest.raises(UserError, match=message):
             corpora.find_speakers(tmp_path, ["m.txt"])
@@ -309,14 +320,14 @@ def test_lines_are_found_by_their_keys(tmp_path):
         assert index.find(str(key).encode()) == expected
 
 
-def test_the_nearest_word_times_count_and_what_is_wrong_with_them_is_told(tmp_path, silence):
+def test_the_nearest_word_times_count_and_what_is_wrong_with_them_is_reported(tmp_path, silence):
     name = layouts.folder(tmp_path, silence)
     top = tmp_path / name
     for i in range(3):  # two files of a speaker may have one stem: their paths tell them apart
         write_audio(top / "anna" / f"0{i}.wav", silence[0])
-    write_text(top / "alignment.txt", "\n".join([
-        'anna/day0/0001 "TOP" "1"', '00 "TOP" "1"', '01 "TOP" "1"', 'anna/02 "A" "1"', '02 "B" "1"', '02 "C" "1"',
-        'bo/day0/0001 "A" "2,1"', 'bo/day1/0001 "A" "1"', 'bo/day1/0001 "A" "1"']))  # fmt: skip
+    lines = ['anna/day0/0001 "TOP" "1"', '00 "TOP" "1"', '01 "TOP" "1"', 'anna/02 "A" "1"', '02 "B" "1"', '02 "C" "1"']
+    lines += ['bo/day0/0001 "A" "2,1"', 'bo/day1/0001 "A" "1"', 'bo/day1/0001 "A" "1"']
+    write_text(top / "alignment.txt", "\n".join(lines))
     write_text(top / "anna" / "alignment.txt", '00 "NEAR" "1"\nday1/0001 "NEAR" "1"\n')
     write_text(top / "anna" / "day1" / "alignment.txt", '0001 "NEAREST" "1"\n')
     (top / "bo" / "alignment.txt").write_bytes('day2/0001 "Ä" "1"'.encode("latin-1"))
@@ -325,8 +336,8 @@ def test_the_nearest_word_times_count_and_what_is_wrong_with_them_is_told(tmp_pa
     assert words == {"day0+0001": "TOP", "day1+0001": "NEAREST", "day2+0001": None, "00": "NEAR", "01": "TOP", "02": "A"}
     assert anna.problems == [f"{top / 'anna/alignment.txt'}: no line for day2+0001"]
     assert [u.words for u in bo.utterances] == [None] * 3
-    reasons = ("line 7: 1 words but 2 times", "line 8: line 9 is of the same", "line 1: not UTF-8")
-    assert len(bo.problems) == 3 and all(reason in told for reason, told in zip(reasons, bo.problems, strict=True))
+    reasons = ("line 7: 1 words but 2 times", "line 8: line 9 is for the same", "line 1: not UTF-8")
+    assert len(bo.problems) == 3 and all(reason in problem for reason, problem in zip(reasons, bo.problems, strict=True))
 
 
 # ---- preflight
@@ -397,18 +408,18 @@ def test_preflight_of_many_speakers_looks_at_a_sample_alone(tmp_path, waves, mon
 # ---- real files
 
 
-@pytest.mark.parametrize(("suffix", "rate", "channels"), [
-    ("m4a", 44100, 2), ("m4a", 16000, 1), ("wav", 44100, 2), ("wav", 8000, 1), ("flac", 48000, 1), ("ogg", 44100, 1),
-    ("mp3", 44100, 2),
-])  # fmt: skip
+FILES = [("m4a", 44100, 2), ("m4a", 16000, 1), ("wav", 44100, 2), ("wav", 8000, 1), ("flac", 48000, 1), ("ogg", 44100, 1)]
+
+
+@pytest.mark.parametrize(("suffix", "rate", "channels"), [*FILES, ("mp3", 44100, 2)])
 def test_files_of_all_kinds_hold_the_same_speech(tmp_path, waves, suffix, rate, channels):
     decoded = audio.load(write_audio(tmp_path / f"a.{suffix}", waves[0], rate, channels))
     n = len(waves[0])
     assert decoded.dtype == np.float32 and n - 1 <= len(decoded) <= n + 4096  # AAC and MP3 come in whole blocks
     cepstra = [np.log(audio.encoder_mel(audio.normalize_volume(wav, -30.0)) + 1e-6)[:, :30] for wav in (waves[0], decoded)]
-    corr = [np.corrcoef(cepstra[0].ravel(), cepstra[1][i : i + len(cepstra[0])].ravel())[0, 1] for i in range(12)
-            if i + len(cepstra[0]) <= len(cepstra[1])]  # fmt: skip
-    assert max(corr) > 0.97
+    starts = range(min(12, len(cepstra[1]) - len(cepstra[0]) + 1))
+    parts = [cepstra[1][start : start + len(cepstra[0])] for start in starts]
+    assert max(np.corrcoef(cepstra[0].ravel(), part.ravel())[0, 1] for part in parts) > 0.97
 
 
 def test_the_encoder_takes_every_corpus(tmp_path, waves):

@@ -1,4 +1,4 @@
-"""Several processes, or hosts, work in one folder: nothing is lost or differs when a worker dies in the middle."""
+"""Several processes or hosts work in one folder: nothing is lost or different if a worker dies."""
 
 import os
 import shutil
@@ -41,7 +41,7 @@ def scheduler():
 
 @contextmanager
 def one_writer_killed(folder, names):
-    """Meanwhile, kill the first process that is seen writing a file of these names."""
+    """Kill the first process that writes a file of these names."""
     killed, is_over = [], threading.Event()
 
     def watch():
@@ -66,7 +66,7 @@ def contents(folder):
     return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_a_cluster_that_loses_a_worker_writes_what_one_process_does(samples, preprocessed, tmp_path, scheduler):
+def test_a_cluster_that_loses_a_worker_writes_the_same_as_one_process(samples, preprocessed, tmp_path, scheduler):
     os.symlink(samples, tmp_path / "corpora")
     command = [sys.executable, ROOT / "encoder_preprocess.py", "corpora", "-o", "out", "-d", SUBSET, "--scheduler", scheduler]
     with one_writer_killed(tmp_path, "mels.npy*") as killed:
@@ -77,7 +77,7 @@ def test_a_cluster_that_loses_a_worker_writes_what_one_process_does(samples, pre
     assert "10/10" in done.stderr and "audio h" in done.stderr and "Traceback" not in done.stderr
 
 
-def test_so_does_the_synthesizers_preprocessing(samples, tmp_path, scheduler):
+def test_the_synthesizers_preprocessing_survives_a_lost_worker_too(samples, tmp_path, scheduler):
     subset = tmp_path / "in" / SUBSET
     for speaker in sorted((samples / SUBSET).iterdir())[:3]:
         shutil.copytree(speaker, subset / speaker.name)
@@ -91,13 +91,13 @@ def test_so_does_the_synthesizers_preprocessing(samples, tmp_path, scheduler):
 def test_work_that_kills_every_process_ends_in_one_line(scheduler):
     with pytest.raises(UserError, match="a worker process was killed.*-n"):
         list(run_tasks(kill_itself, [1, 2], 2, "Tasks"))
-    with pytest.raises(UserError, match="died 2 times over the same task.*--skip_existing"):
+    with pytest.raises(UserError, match="died 2 times over one task.*--skip_existing"):
         list(run_tasks(kill_itself, [1], None, "Tasks", scheduler=scheduler))
     with pytest.raises(UserError, match="^1: is wrong$"):
         list(run_tasks(raise_error, [1], None, "Tasks", scheduler=scheduler))
 
 
-def test_a_cluster_that_cannot_work_is_told_at_once(tmp_path, scheduler, monkeypatch):
+def test_a_cluster_that_cannot_work_is_an_error_at_once(tmp_path, scheduler, monkeypatch):
     monkeypatch.setattr(cluster, "CONNECT_SECONDS", 1)
 
     def failure(address, code=preprocess, *folders):
@@ -115,7 +115,7 @@ def test_a_cluster_that_cannot_work_is_told_at_once(tmp_path, scheduler, monkeyp
     assert 'pip install "dask[distributed]"' in failure(scheduler)
 
 
-def test_a_lost_scheduler_costs_nothing_that_was_there(samples, tmp_path, monkeypatch):
+def test_a_lost_scheduler_leaves_earlier_results(samples, tmp_path, monkeypatch):
     monkeypatch.setattr(cluster, "CONNECT_SECONDS", 1)
     pytest.importorskip("distributed")
     for speaker in sorted((samples / SUBSET).iterdir())[:1]:
@@ -127,7 +127,7 @@ def test_a_lost_scheduler_costs_nothing_that_was_there(samples, tmp_path, monkey
     assert contents(tmp_path / "out") == before
 
 
-def test_what_others_are_writing_stays(tmp_path):
+def test_files_that_others_are_writing_stay(tmp_path):
     target = tmp_path / "speaker" / "mels.npy"
     target.parent.mkdir()
     dead, mine = left_by_a_kill(target), temporary_path(target, os.getpid())

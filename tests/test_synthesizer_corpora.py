@@ -40,7 +40,7 @@ def times_of(root: Path) -> dict[str, tuple[list[str], list[float]]]:
 
 
 def a_sentence(rng: np.random.Generator) -> tuple[str, list[str], list[float], dict[str, float]]:
-    """A text with punctuation, its words as an aligner has them with their ends, and the end of each word of the text."""
+    """A text with punctuation, an aligner's words and ends for it, and the true end of each word of the text."""
     marks = ["", "", ",", ".", "!”", " —", "; …"]
     text, words, ends, truth, now = [], [], [], {}, 0.0
     for i in range(rng.integers(1, 12)):
@@ -59,23 +59,23 @@ def a_sentence(rng: np.random.Generator) -> tuple[str, list[str], list[float], d
     return " ".join(text), words, ends, truth
 
 
-def test_word_times_are_laid_onto_the_text_as_it_is_written():
+def test_word_times_fit_the_text_as_it_is_written():
     rng = np.random.default_rng(0)
     for _ in range(300):
         text, words, ends, truth = a_sentence(rng)
-        laid, laid_ends = onto_text(text, words, ends)
-        assert " ".join(word for word in laid if word) == text
-        got = [end for word, end in zip(laid, laid_ends, strict=True) if word]
+        new_words, new_ends = onto_text(text, words, ends)
+        assert " ".join(word for word in new_words if word) == text
+        got = [end for word, end in zip(new_words, new_ends, strict=True) if word]
         assert got == pytest.approx([*truth.values()])
-        assert all(a <= b for a, b in itertools.pairwise(laid_ends))
+        assert all(a <= b for a, b in itertools.pairwise(new_ends))
         silent = {round(end, 6) for word, end in zip(words, ends, strict=True) if not word}
-        assert {round(end, 6) for word, end in zip(laid, laid_ends, strict=True) if not word} == silent
-        for word in filter(None, laid):
+        assert {round(end, 6) for word, end in zip(new_words, new_ends, strict=True) if not word} == silent
+        for word in filter(None, new_words):
             assert spoken(word).strip("'") in text and "," not in spoken(word) and spoken(word)[-1] not in ".!”—;… "
         assert onto_text(text + " more", words, ends) is None and onto_text(text[: len(text) // 2], words, ends) is None
 
 
-def test_words_parted_otherwise_share_the_time_by_their_letters():
+def test_words_split_in_another_way_share_the_time_by_their_letters():
     assert onto_text("A to-day.", ["A", "TO", "", "DAY"], [1, 2, 3, 6]) == (("A", "to-day."), (1, 6))
     assert onto_text("To day", ["", "TODAY", ""], [1, 6, 7]) == (("", "To", "day", ""), (1, 3, 6, 7))
     assert onto_text("A b", ["A", "", "", "B"], [1, 2, 3, 4]) == (("A", "", "b"), (1, 3, 4))
@@ -172,6 +172,15 @@ def test_what_does_not_fit_is_dropped_and_counted_by_reason(samples, tmp_path):
             preprocess_audio(tmp_path / "in", tmp_path / "x", ["own"], hparams=wrong)
 
 
+def test_texts_of_another_language_are_read_by_their_cleaner(samples, tmp_path):
+    (wav,) = layouts.sample_waves(samples, 1)
+    for name, text in {"1": "Это было вчера вечером.", "2": "1234567 1234567"}.items():
+        write_text(write_audio(tmp_path / f"in/own/a/{name}.wav", wav).with_suffix(".txt"), text)
+    for cleaner, names in {"english": ["1"], "basic": ["1", "2"]}.items():  # in English words, figures are too long to say
+        preprocess_audio(tmp_path / "in", tmp_path / cleaner, ["own"], n_processes=1, hparams=f"cleaner={cleaner}")
+        assert [*rows_of(tmp_path / cleaner)] == [f"own_a--{name}_00" for name in names]
+
+
 def test_pauses_are_limited_with_and_without_word_times(samples, tmp_path):
     wav = load(next((samples / layouts.LIBRISPEECH).rglob("*.flac")))
     pause = np.zeros(24000, np.float32)
@@ -184,8 +193,8 @@ def test_pauses_are_limited_with_and_without_word_times(samples, tmp_path):
     write_text(tmp_path / "in/own/alignment.txt", f'a/1 "ONE,,TWO" "{n},{n + 1.5},{2 * n + 1.5}"\n')
     preprocess_audio(tmp_path / "in", tmp_path / "cut", ["own"], n_processes=1, hparams=hparams)
     assert [row.text for row in rows_of(tmp_path / "cut").values()] == ["One,", "two."]
-    preprocess_audio(tmp_path / "in", tmp_path / "kept", ["own"], n_processes=1,
-                     hparams=hparams + ",silence_min_duration_split=2")  # fmt: skip
+    hparams += ",silence_min_duration_split=2"
+    preprocess_audio(tmp_path / "in", tmp_path / "kept", ["own"], n_processes=1, hparams=hparams)
     (row,) = rows_of(tmp_path / "kept").values()
     assert row.text == "One, two." and row.n_samples / 16000 == pytest.approx(2 * n + 1.5, abs=0.02)
 

@@ -176,13 +176,13 @@ def test_ids_spell_the_cleaned_text_and_end_once():
     assert len(SYMBOLS) == len(set(SYMBOLS)) == 66 and SYMBOLS.startswith(PAD + END)
 
 
-def test_what_cannot_be_read_is_told_and_parts_words():
+def test_characters_that_cannot_be_read_are_reported_and_separate_words():
     assert read("a|b ☃ 😀 c|d") == ("a b c d", ("|", "☃", "😀"))
     assert read("naïve", cleaner="basic") == ("nave", ("ï",))
     assert read("plain, and £5 — “so”").unread == ()
 
 
-def test_any_mixture_is_read_in_symbols_alone_without_figures():
+def test_any_mixture_is_read_as_symbols_without_digits():
     pieces = [*" ".join(READ_AS).split(), *"!@#$%^&*()_+-=[]{}|;:'\",.<>/?~`£€½²°☃é1234567890", "\u202f", "\u0301", "ﬀ"]
     draw = random.Random(0)
     for _ in range(1500):
@@ -192,10 +192,10 @@ def test_any_mixture_is_read_in_symbols_alone_without_figures():
         assert all(character in text for character in unread), text
 
 
-# ---- symbols and cleaners of one's own
+# ---- other symbols and cleaners
 
 
-def test_symbols_and_cleaner_are_a_choice(tmp_path):
+def test_symbols_and_cleaner_are_settings(tmp_path):
     symbols = PAD + END + "абв "
     assert ids_to_text(text_to_ids("АБ  В", symbols, "basic"), symbols) == "аб в" + END
     assert clean("Ça va: 12", "transliteration") == "ca va: 12"
@@ -231,23 +231,23 @@ def german(tmp_path_factory):
     return data
 
 
-def test_another_alphabet_is_trained_resumed_taken_over_and_spoken(german, tmp_path):
+def test_a_model_with_another_alphabet_trains_resumes_passes_it_on_and_speaks(german, tmp_path):
     first = run(german, tmp_path, 1, f"{UNSEEN},symbols=+äöüß,cleaner=basic")
     assert first["symbols"] == SYMBOLS + "äöüß" and first["model"]["n_symbols"] == 70
     again = run(german, tmp_path, 2, hparams="")
     assert again["symbols"] == first["symbols"] and again["training"]["cleaner"] == "basic" and again["step"] == 2
     path = tmp_path / "r" / "synthesizer.pt"
-    heir = run(german, tmp_path / "heir", 1, "schedule=5:1e-3:4:3", init_from=path)
-    assert heir["symbols"] == first["symbols"] and heir["training"]["cleaner"] == "basic"
+    new = run(german, tmp_path / "new", 1, "schedule=5:1e-3:4:3", init_from=path)
+    assert new["symbols"] == first["symbols"] and new["training"]["cleaner"] == "basic"
     synthesizer = Synthesizer(path, "cpu")
-    assert synthesizer.read("Größe 5 ☃") == ("größe", ("5", "☃"))  # no figure is among these symbols
+    assert synthesizer.read("Größe 5 ☃") == ("größe", ("5", "☃"))  # no digit is among these symbols
     assert synthesizer.synthesize_spectrograms(["Größe"], np.zeros(8), seed=0)[0].shape[0] == 80
     for symbols in ("+é", "english"):
         with pytest.raises(UserError, match="symbols"):
             run(german, tmp_path, 3, f"symbols={symbols}")
 
 
-def test_a_checkpoint_from_before_symbols_were_a_setting_goes_on(german, tmp_path):
+def test_a_checkpoint_without_the_setting_symbols_resumes(german, tmp_path):
     old = run(german, tmp_path, 1)
     del old["training"]["symbols"]
     checkpoint.save(tmp_path / "r" / "synthesizer.pt", old)
@@ -257,7 +257,7 @@ def test_a_checkpoint_from_before_symbols_were_a_setting_goes_on(german, tmp_pat
 # ---- word times
 
 
-def test_times_of_words_that_are_written_otherwise_find_their_place():
+def test_words_written_in_another_way_get_their_times():
     words = ("The", "BBC", "paid", "7.5", "of", "1200", "to", "Mr", "Poe")  # as alignments.txt has them
     text = ids_to_text(text_to_ids("The BBC paid 7.5% of £1,200 to Mr. Poe."))
     ends = symbol_ends(text, WordTimes(words, tuple(range(1, 10))), 10.0)
@@ -272,13 +272,11 @@ def test_times_of_words_that_are_written_otherwise_find_their_place():
     }.items():
         assert ends[text.index(word) + len(word) - 1] == pytest.approx(second)
     assert (np.diff(ends) >= 0).all()
-    assert (
-        symbol_ends("something else entirely was said here, in other words~", WordTimes(words, tuple(range(1, 10))), 10.0)
-        is None
-    )
+    other = "something else entirely was said here, in other words~"
+    assert symbol_ends(other, WordTimes(words, tuple(range(1, 10))), 10.0) is None
 
 
-def test_an_aligner_that_writes_figures_out_gives_times_too(tmp_path, samples):
+def test_an_aligner_that_writes_out_numbers_gives_times_too(tmp_path, samples):
     speaker = next(s for s in find_speakers(samples, ["LibriSpeech/test-clean"]) if s.folder.name == "90012")
     found = list_utterances(speaker, texts=True, alignments=True).utterances
     (utterance,) = (each for each in found if "MISTER ELTON" in each.text)

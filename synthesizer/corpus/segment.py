@@ -1,21 +1,21 @@
 """Cut utterances at their pauses, by the times of their words. Pure functions of words and times in seconds.
 
-Words stand as in alignment files: "" is silence, each entry begins where the one before it ends.
+As in alignment files, the word "" is silence, and each word begins where the one before it ends.
 """
 
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-MAX_DISAGREEMENT = 0.5  # s by which the last word time may fall short of the audio
-ROUNDING = 0.05  # s by which it may exceed it
-KEPT_SILENCE = 0.1  # s of silence left on each side of a segment: soft onsets and releases reach into it
-NOISE_MARGIN = 0.025  # s next to speech that do not count as noise, as word times are not exact
+MAX_DISAGREEMENT = 0.5  # s that the last word may end before the audio
+ROUNDING = 0.05  # s that it may end after it
+KEPT_SILENCE = 0.1  # s of silence kept on each side of a segment, which holds soft onsets and releases
+NOISE_MARGIN = 0.025  # s beside speech that do not count as noise, because word times are not exact
 SHORTEST_NOISE = 0.03  # s
 
 
 class Segment(NamedTuple):
-    """A stretch of an utterance. start and end (s) count in the utterance, ends (s, of each word) from start."""
+    """A part of an utterance: start and end in s of the utterance, and the ends of its words in s from start."""
 
     start: float
     end: float
@@ -38,7 +38,7 @@ class _Entry(NamedTuple):
 
 
 def disagreement(ends: Sequence[float], duration: float) -> str | None:
-    """What is wrong with word times for audio of `duration` seconds; None if they agree."""
+    """How word times disagree with audio of `duration` seconds; None if they agree."""
     if ends[-1] > duration + ROUNDING:
         return f"the word times run to {ends[-1]:.2f} s, but the audio lasts only {duration:.2f} s"
     if ends[-1] < duration - MAX_DISAGREEMENT:
@@ -54,26 +54,26 @@ def split(
     min_duration: float = 1.6,
     max_duration: float = 11.25,
 ) -> list[Segment]:
-    """Cut at the silences of at least min_silence; in order, together holding every word once and no word cut.
+    """Cut at silences of at least min_silence. Every word is in one segment, in order, and none is cut. All in seconds.
 
-    A piece shorter than min_duration joins its shorter neighbour, or else the longer one, as long as both together (with
-    the pause between them) stay under max_duration. What is still too short or too long is the caller's to drop.
-    KEPT_SILENCE of the silence around a segment stays with it, at most half of a pause. All in seconds.
+    A piece shorter than min_duration joins its shorter neighbour, or else the longer one, if together with the pause they
+    stay under max_duration. The caller drops what is still too short or too long. A segment keeps KEPT_SILENCE on each
+    side, at most half of a pause.
     """
-    entries = _entries((*words, ""), (*ends, duration), duration)  # what follows the last time is silence
+    entries = _entries((*words, ""), (*ends, duration), duration)  # silence follows the last word
     pieces = _join_short(_pieces(entries, min_silence), entries, min_duration, max_duration)
     return [_segment(entries, first, past) for first, past in pieces]
 
 
 def noise_spans(words: Sequence[str], ends: Sequence[float], duration: float) -> list[tuple[float, float]]:
-    """(start, end) in seconds of what can be taken as background noise: the silences without their margins."""
+    """(start, end) in seconds of background noise: the silences without their margins."""
     silences = [entry for entry in _entries(words, ends, duration) if not entry.word]
     spans = [(entry.start + NOISE_MARGIN, entry.end - NOISE_MARGIN) for entry in silences]
     return [(start, end) for start, end in spans if end - start >= SHORTEST_NOISE]
 
 
 def _entries(words: Sequence[str], ends: Sequence[float], duration: float) -> list[_Entry]:
-    """Words and silences with their times, no silence empty or beside another; times within the audio."""
+    """Words and silences with their times, which end within the audio. Silences are joined, and empty ones dropped."""
     entries: list[_Entry] = []
     start = 0.0
     for word, end in zip(words, ends, strict=True):
@@ -87,7 +87,7 @@ def _entries(words: Sequence[str], ends: Sequence[float], duration: float) -> li
 
 
 def _pieces(entries: list[_Entry], min_silence: float) -> list[tuple[int, int]]:
-    """(first, past the last) entry of each run of words without a long silence inside or any silence at its ends."""
+    """(first, past the last) entry of each run of words without a long silence in it or any silence at its ends."""
     spoken = [i for i, entry in enumerate(entries) if entry.word]
     if not spoken:
         return []
@@ -119,7 +119,7 @@ def _join_short(
                     joined = (min(i, k), both)
                     break
         if joined:
-            i, both = joined  # what came of it is looked at again: it may still be too short
+            i, both = joined  # look again, because it may still be too short
             pieces[i : i + 2] = [both]
         else:
             i += 1
@@ -127,7 +127,7 @@ def _join_short(
 
 
 def _bounds(entries: list[_Entry], first: int, past: int) -> tuple[float, float]:
-    """Start and end of the entries first ... past - 1, with the silence that they keep on either side."""
+    """Start and end of the entries first ... past - 1, with the silence kept on either side."""
     return (
         entries[first].start - _kept(entries, first - 1, edge=first == 1),
         entries[past - 1].end + _kept(entries, past, edge=past == len(entries) - 1),
@@ -135,7 +135,7 @@ def _bounds(entries: list[_Entry], first: int, past: int) -> tuple[float, float]
 
 
 def _kept(entries: list[_Entry], i: int, edge: bool) -> float:
-    """How much of the silence at i a segment beside it keeps; that at the utterance's edge is shared with no other."""
+    """How much of the silence at i the segment beside it keeps. At the utterance's edge it need not be shared."""
     if not 0 <= i < len(entries) or entries[i].word:
         return 0.0
     silence = entries[i].end - entries[i].start

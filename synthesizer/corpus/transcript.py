@@ -1,23 +1,22 @@
-"""Word times laid onto a text with punctuation: aligners speak of bare words, the model reads the text as it is written."""
+"""Word times for a text with punctuation: aligners give bare words, but the model reads the text as it is written."""
 
 import unicodedata
 from collections.abc import Sequence
 
 
 def onto_text(text: str, words: Sequence[str], ends: Sequence[float]) -> tuple[tuple[str, ...], tuple[float, ...]] | None:
-    """Words ("" for silence) and their ends (s) -> the same for the text's own words, punctuation included.
+    """Words ("" is silence) and their ends (s) -> the same for the words of the text, with their punctuation.
 
-    Text and words must spell the same letters; how these are parted into words may differ ("well-known" for WELL, KNOWN), as
-    the times within a word are taken to be even. Where they do not spell the same, the answer is None. The words of the
-    answer, without the silences, joined by spaces are the text.
+    None unless both spell the same letters. They may be split into words differently ("well-known" for WELL, KNOWN): a
+    word's letters share its time evenly. Without the silences, the words returned, joined by spaces, are the text.
     """
     tokens = _tokens(text)
     spelt = [_letters(token) for token in tokens]
-    told = [_letters(word) for word in words]
-    if "".join(spelt) != "".join(told) or not tokens:
+    timed = [_letters(word) for word in words]
+    if "".join(spelt) != "".join(timed) or not tokens:
         return None
     times, silences, start = [], {}, 0.0  # end of each letter; end of the silence before each letter
-    for letters, end in zip(told, ends, strict=True):
+    for letters, end in zip(timed, ends, strict=True):
         times += [end - (end - start) * left / len(letters) for left in reversed(range(len(letters)))]
         if not letters:
             silences[len(times)] = end
@@ -32,13 +31,13 @@ def onto_text(text: str, words: Sequence[str], ends: Sequence[float]) -> tuple[t
 
 
 def spoken(word: str) -> str:
-    """A word of a text without the punctuation around it, as alignments.txt lists it; apostrophes stay."""
+    """A word as alignments.txt lists it: without the punctuation around it, except apostrophes."""
     kept = [i for i, character in enumerate(word) if character.isalnum() or character in "'’"]
     return word[kept[0] : kept[-1] + 1].replace(",", "") if kept else ""
 
 
 def _tokens(text: str) -> list[str]:
-    """The words of a text, each with the punctuation around it, be it parted by spaces."""
+    """The words of a text, each with the punctuation around it, even if spaces are between."""
     tokens: list[str] = []
     leading: list[str] = []
     for part in text.split():
@@ -53,5 +52,5 @@ def _tokens(text: str) -> list[str]:
 
 
 def _letters(word: str) -> str:
-    """What tells words apart whatever their case, accents and punctuation."""
+    """A word without case, accents and punctuation."""
     return "".join(c for c in unicodedata.normalize("NFKD", word).casefold() if c.isalnum())

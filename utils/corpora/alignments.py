@@ -1,15 +1,15 @@
-"""When each word is spoken, from alignment files: one line per utterance, `name ",A,WORD," "0.2,0.3,0.7,0.9"`.
+"""Alignment files, which say when each word is spoken: one line per utterance, `name ",A,WORD," "0.2,0.3,0.7,0.9"`.
 
-The file is <speaker>-<chapter>.alignment.txt in a chapter's folder, as for LibriSpeech, or alignment.txt in the audio's
-folder or any above it, up to the corpus's. The nearest line counts. An utterance goes by its path below that folder without
-suffix, by its name or by its file's stem.
+The file is <speaker>-<chapter>.alignment.txt in a chapter's folder, as in LibriSpeech, or alignment.txt in the folder of the
+audio or any folder above it, up to the corpus's. The nearest line counts. A line names an utterance by its path below the
+file's folder, without suffix, by its name or by its file's stem.
 """
 
 import math
 import re
 from pathlib import Path
 
-from utils.corpora.layout import Utterance, some_of
+from utils.corpora.layout import Utterance, first_few
 from utils.corpora.lines import index_of
 
 FILE_NAME = "alignment.txt"
@@ -17,9 +17,9 @@ LINE = re.compile(r'(\S.*?) "([^"]*)" "([^"]*)"')
 
 
 def parse_alignment(line: str) -> tuple[str, tuple[str, ...], tuple[float, ...]]:
-    """(utterance, words with "" for silence, end of each in s) of a line `utt ",A,WORD," "0.2,0.3,0.7,0.9"`.
+    """A line -> (utterance, words, the end of each in s). The word "" is silence.
 
-    ValueError, saying why, where the line has another form, words and times differ in number, or times fall.
+    ValueError, with the reason, if the line has another form, words and times differ in number, or the times fall.
     """
     match = LINE.fullmatch(line.strip())
     if match is None:
@@ -37,7 +37,7 @@ def parse_alignment(line: str) -> tuple[str, tuple[str, ...], tuple[float, ...]]
 
 
 def alignment_files(folder: Path, top: Path) -> list[Path]:
-    """The alignment files that tell of the audio in a folder, nearest first."""
+    """The alignment files for the audio in a folder, nearest first."""
     chapter = folder / f"{folder.parent.name}-{folder.name}.{FILE_NAME}"
     above = [folder, *folder.parents]
     inside = above[: above.index(top) + 1] if top in above else [top]
@@ -45,22 +45,22 @@ def alignment_files(folder: Path, top: Path) -> list[Path]:
 
 
 def add_alignments(top: Path, found: dict[str, Utterance], problems: list[str]) -> list[str]:
-    """Put in the words and their ends where they are known. Returns the folders that have no alignment file at all."""
+    """Set words and ends of the utterances in `found`, if known. Returns the folders without any alignment file."""
     files = {folder: alignment_files(folder, top) for folder in dict.fromkeys(u.path.parent for u in found.values())}
-    unnamed: dict[Path, list[str]] = {}
+    missing: dict[Path, list[str]] = {}
     for name, utterance in found.items():
         places = files[utterance.path.parent]
-        timed = next(filter(None, (_timed(utterance, place, problems) for place in places)), None)
-        if timed:
-            found[name] = timed
+        aligned = next(filter(None, (_aligned(utterance, place, problems) for place in places)), None)
+        if aligned:
+            found[name] = aligned
         elif places:
-            unnamed.setdefault(places[0], []).append(name)
-    problems += [f"{path}: no line for {some_of(names)}" for path, names in unnamed.items()]
+            missing.setdefault(places[0], []).append(name)
+    problems += [f"{path}: no line for {first_few(names)}" for path, names in missing.items()]
     return [str(folder) for folder, places in files.items() if not places]
 
 
-def _timed(utterance: Utterance, place: Path, problems: list[str]) -> Utterance | None:
-    """With its words if the file has a line for it, and without them if that line is of no use; None if it has none."""
+def _aligned(utterance: Utterance, place: Path, problems: list[str]) -> Utterance | None:
+    """The utterance with its words, or unchanged if its line in the file is unusable; None if there is no line."""
     keys = dict.fromkeys((_path_below(utterance.path, place.parent), utterance.name, utterance.path.stem))
     index = index_of(place, _key_of_line)
     lines = next(filter(None, (index.find(key.encode("utf-8", "surrogateescape")) for key in keys)), None)
@@ -69,9 +69,9 @@ def _timed(utterance: Utterance, place: Path, problems: list[str]) -> Utterance 
     number, line = lines[0]
     try:
         if len(lines) > 1:
-            raise ValueError(f"line {lines[1][0]} is of the same utterance")
+            raise ValueError(f"line {lines[1][0]} is for the same utterance")
         _, words, ends = parse_alignment(line.decode("utf-8-sig"))
-    except ValueError as error:  # of which UnicodeDecodeError is one
+    except ValueError as error:  # or UnicodeDecodeError, which is a ValueError
         reason = "not UTF-8" if isinstance(error, UnicodeDecodeError) else error
         problems.append(f"{place}, line {number}: {reason}; this utterance goes without word times")
         return utterance
@@ -83,6 +83,6 @@ def _path_below(path: Path, folder: Path) -> str:
 
 
 def _key_of_line(line: bytes) -> bytes:
-    """The utterance that a line speaks of; of a damaged line its first word."""
+    """The utterance that a line names; the first word of a damaged line."""
     line = line.removeprefix(b"\xef\xbb\xbf").strip()
     return line.partition(b' "' if b' "' in line else b" ")[0]

@@ -2,25 +2,17 @@
 
 from pathlib import Path
 
-from utils.corpora.layout import (
-    AUDIO_SUFFIXES,
-    Corpus,
-    Speaker,
-    audio_below,
-    folders_in,
-    relative_name,
-    texts_in_files_of_their_own,
-)
+from utils.corpora.layout import AUDIO_SUFFIXES, Corpus, Speaker, audio_below, folders_in, relative_name, texts_in_own_files
 from utils.errors import UserError
 
 
-def folders(folder: Path, subset: str) -> list[tuple[str, Path]]:
+def speakers(folder: Path, subset: str) -> list[tuple[str, Path]]:
     """A speaker per sub-folder; a folder of audio files alone is one speaker."""
     inner = folders_in(folder)
     direct = [path.name for path in folder.iterdir() if path.suffix.lower() in AUDIO_SUFFIXES and path.name[0] != "."]
     if inner and direct:
         raise UserError(
-            f"{folder / min(direct)}: stands beside folders; put each speaker's audio into a folder of its own, "
+            f"{folder / min(direct)}: is beside folders; put each speaker's audio into a folder of its own, "
             f"{folder}/<speaker>/..."
         )
     return [(path.name, path) for path in ([folder] if direct else inner)]
@@ -34,4 +26,4 @@ def transcripts(speaker: Speaker, path: Path) -> list[Path]:
     return [path.with_suffix(".txt")]
 
 
-FOLDER = Corpus("<speaker>/.../*.wav", folders, audio, texts_in_files_of_their_own(transcripts), transcripts)
+FOLDER = Corpus("<speaker>/.../*.wav", speakers, audio, transcripts, texts_in_own_files(transcripts))

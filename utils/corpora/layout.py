@@ -1,4 +1,4 @@
-"""What a corpus is to the rest of the project, and the reading of folders and texts that several layouts share."""
+"""What a corpus is to the rest of the project, and how folders and texts are read, which several corpora share."""
 
 import hashlib
 import os
@@ -7,14 +7,16 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from utils.data.paths import one_field
+
 AUDIO_SUFFIXES = {".flac", ".wav", ".mp3", ".ogg", ".opus", ".m4a", ".aac"}
-UNSAFE = re.compile(r"[^\w.+=,~@()&' -]|\s{2,}|[^\S ]|^ | $")  # in the name of a file that tables list
-MAX_NAME_BYTES = 180  # file systems take 255; prefixes and suffixes come on top
-N_NAMED = 5  # utterances named in one line, of those that lack something
+UNSAFE = re.compile(r"[^\w.+=,~@()&' -]|\s{2,}|[^\S ]|^ | $")  # in a file name that is also a field of tables
+MAX_NAME_BYTES = 180  # file systems take 255, and prefixes and suffixes are added
+N_NAMED = 5  # names in one line of a report
 
 
 class Utterance(NamedTuple):
-    """One audio file. words hold "" for silence and end at ends (s); None where not asked for or not known."""
+    """One audio file. The word "" is silence, and ends are in s; None if not asked for or not known."""
 
     name: str  # unique within the speaker
     path: Path
@@ -24,7 +26,7 @@ class Utterance(NamedTuple):
 
 
 class Speaker(NamedTuple):
-    """One person of a corpus such as "LibriSpeech_train-clean-100", with all audio below one folder, or in one manifest."""
+    """One person of a corpus such as "LibriSpeech_train-clean-100", with all audio below one folder or in one manifest."""
 
     corpus: str
     name: str
@@ -34,25 +36,25 @@ class Speaker(NamedTuple):
 
     @property
     def id(self) -> str:
-        """Unique over all corpora; names the speaker on disk."""
+        """The speaker's name on disk, unique over all corpora."""
         return disk_name(f"{self.corpus}_{self.name}")
 
     @property
     def top(self) -> Path:
-        """The folder under which all of the corpus lies."""
+        """The folder that holds the whole corpus."""
         return self.source if self.source.is_dir() else self.source.parent
 
     def absolute(self) -> "Speaker":
-        """The same for a process with another current folder."""
+        """The same speaker, for a process with another current folder."""
         return self._replace(folder=self.folder.absolute(), source=self.source.absolute())
 
 
 class Listing(NamedTuple):
-    """A speaker's utterances in a fixed order, and one line (file, what is wrong) for everything that was unusable."""
+    """A speaker's utterances in a fixed order, and what was wrong with the corpus's files."""
 
     utterances: list[Utterance]
-    problems: list[str]
-    chapters_without_alignments: list[str]  # folders, kept apart from the problems: a missing download, not damage
+    problems: list[str]  # one line each: the file and what is wrong
+    chapters_without_alignments: list[str]  # folders; no problem, but a missing download
 
 
 def no_subsets(folder: Path) -> list[str]:
@@ -68,22 +70,22 @@ def no_transcripts(speaker: Speaker, path: Path) -> list[Path]:
 
 
 class Corpus(NamedTuple):
-    """How one corpus lies on disk."""
+    """The layout of one corpus on disk."""
 
     expects: str  # what is looked for below the corpus folder, for messages
-    folders: Callable[[Path, str], list[tuple[str, Path]]]  # corpus folder, subset ("" for none) -> (speaker, folder)
+    speakers: Callable[[Path, str], list[tuple[str, Path]]]  # corpus folder, subset or "" -> (speaker, folder)
     audio: Callable[[Speaker, list[str]], list[tuple[str, Path]]]  # -> (utterance, file) in a fixed order; adds to problems
-    texts: Callable[[Speaker, dict[str, Utterance], list[str]], None] = no_texts  # puts them in; adds to problems
     transcripts: Callable[[Speaker, Path], list[Path]] = no_transcripts  # audio file -> where its text may be, best first
-    subsets: Callable[[Path], list[str]] = no_subsets  # corpus folder -> subsets that exist; [] where it has none
-    selections: tuple[str, ...] = ()  # what may stand for a subset but is a choice among the same speakers
-    folder_name: str = ""  # pattern of the corpus folder's name, where that is not the corpus's own
-    passages: bool = False  # files are passages to be cut by word times, whose words are the text; else utterances
+    texts: Callable[[Speaker, dict[str, Utterance], list[str]], None] = no_texts  # sets the texts; adds to problems
+    subsets: Callable[[Path], list[str]] = no_subsets  # corpus folder -> subsets that exist, if it has any
+    selections: tuple[str, ...] = ()  # names given like subsets that select among the same speakers
+    folder_name: str = ""  # pattern of the corpus folder's name, if that is not the corpus's name
+    passages: bool = False  # files are passages to be cut by word times, which are also the text; else utterances
     has_texts: bool = True
 
 
 def disk_name(name: str) -> str:
-    """A name that any table and file system takes. What has to be changed or cut gets a digest, so that names stay apart."""
+    """A name that any table and file system takes. If it must be changed or cut, a digest keeps it unique."""
     cleaned = UNSAFE.sub("_", name)
     if cleaned == name and len(name.encode()) <= MAX_NAME_BYTES:
         return name
@@ -92,7 +94,7 @@ def disk_name(name: str) -> str:
 
 
 def folders_in(folder: Path) -> list[Path]:
-    """Sub-folders, sorted, without the hidden ones; [] where there is no such folder."""
+    """Sub-folders, sorted, without hidden ones; [] if there is no such folder."""
     try:
         with os.scandir(folder) as entries:
             names = [entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir()]
@@ -102,7 +104,7 @@ def folders_in(folder: Path) -> list[Path]:
 
 
 def audio_below(folder: Path) -> list[Path]:
-    """All audio files in a folder and its sub-folders, sorted. Lists directories only."""
+    """All audio files in a folder and its sub-folders, sorted. Opens no file."""
     return sorted(_audio_below(folder))
 
 
@@ -123,13 +125,8 @@ def _audio_below(folder: Path) -> Iterable[Path]:
         yield from _audio_below(folder / name)
 
 
-def audio_named_by_stem(speaker: Speaker, problems: list[str]) -> list[tuple[str, Path]]:
-    """For corpora whose file names are unique within a speaker."""
-    return [(path.stem, path) for path in audio_below(speaker.folder)]
-
-
 def relative_name(path: Path, folder: Path, joint: str = "+") -> str:
-    """Names a file by its path below the folder, without the suffix."""
+    """The path of a file below the folder as a name, without the suffix."""
     return joint.join(path.relative_to(folder).with_suffix("").parts)
 
 
@@ -137,7 +134,7 @@ def relative_name(path: Path, folder: Path, joint: str = "+") -> str:
 
 
 def read_text(path: Path, problems: list[str]) -> str | None:
-    """The whole of a UTF-8 file; None, with a line in problems, where that cannot be had."""
+    """The content of a UTF-8 file; None, and a line in problems, if it cannot be read."""
     try:
         return path.read_bytes().decode("utf-8-sig")
     except OSError as error:
@@ -148,7 +145,7 @@ def read_text(path: Path, problems: list[str]) -> str | None:
 
 
 def numbered_lines(path: Path, problems: list[str]) -> list[tuple[int, str]]:
-    """(number from 1, line) of each line that is not empty."""
+    """(number from 1, line) for each line that is not empty."""
     lines = ((number, line.strip()) for number, line in enumerate((read_text(path, problems) or "").split("\n"), start=1))
     return [(number, line) for number, line in lines if line]
 
@@ -157,18 +154,18 @@ def enumerate_names(names: Iterable[str]) -> str:
     return ", ".join(names) or "none"
 
 
-def some_of(names: list[str]) -> str:
-    """The first few of many names, and how many more there are."""
+def first_few(names: list[str]) -> str:
+    """The first few names, and how many more there are."""
     more = f" and {len(names) - N_NAMED} more" if len(names) > N_NAMED else ""
     return ", ".join(names[:N_NAMED]) + more
 
 
-def texts_in_files_of_their_own(
+def texts_in_own_files(
     candidates: Callable[[Speaker, Path], list[Path]],
 ) -> Callable[[Speaker, dict[str, Utterance], list[str]], None]:
-    """A Corpus.texts for one text file per utterance: the first of the candidates that exists."""
+    """Corpus.texts for one text file per utterance, the first of the candidates that exists."""
 
-    def put_in(speaker: Speaker, found: dict[str, Utterance], problems: list[str]) -> None:
+    def set_texts(speaker: Speaker, found: dict[str, Utterance], problems: list[str]) -> None:
         without = []
         for name, utterance in found.items():
             places = candidates(speaker, utterance.path)
@@ -180,8 +177,8 @@ def texts_in_files_of_their_own(
             if text is not None and not text.strip():
                 problems.append(f"{path}: is empty")
             elif text is not None:
-                found[name] = utterance._replace(text=" ".join(text.split()))
+                found[name] = utterance._replace(text=one_field(text))
         if without:
-            problems.append(f"{speaker.folder}: {len(without)} of {len(found)} audio files have no text: {some_of(without)}")
+            problems.append(f"{speaker.folder}: {len(without)} of {len(found)} audio files have no text: {first_few(without)}")
 
-    return put_in
+    return set_texts

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from utils.corpora.layout import Corpus, Speaker, texts_in_files_of_their_own
+from utils.corpora.layout import Corpus, Speaker, texts_in_own_files
 from utils.corpora.librispeech import audio_in_chapters, numbered_speakers, subset_names
 
 
 def transcripts(speaker: Speaker, path: Path) -> list[Path]:
-    """The text with numbers written out, and the one as printed."""
+    """The text with numbers written out, or else as printed."""
     return [path.with_name(f"{path.stem}.{kind}.txt") for kind in ("normalized", "original")]
 
 
@@ -15,7 +15,7 @@ LIBRITTS = Corpus(
     "<speaker number>/<chapter>/*.wav",
     numbered_speakers,
     audio_in_chapters,
-    texts_in_files_of_their_own(transcripts),
     transcripts,
+    texts_in_own_files(transcripts),
     subset_names,
 )

@@ -1,4 +1,4 @@
-"""Lines of a long text file by key, without holding the file in memory: 16 bytes a line."""
+"""An index of a long text file's lines by key, which takes 16 bytes a line instead of the whole file."""
 
 from array import array
 from collections.abc import Callable
@@ -9,7 +9,7 @@ import numpy as np
 
 
 class LineIndex:
-    """find(key) -> the lines that have the key. keys holds all of them where the maker asked for it, else nothing."""
+    """find(key) -> the lines with that key. `keys` holds all keys if keep_keys, else none."""
 
     def __init__(self, path: Path, key: Callable[[bytes], bytes], keep_keys: bool = False) -> None:
         self.path, self._key = path, key
@@ -17,7 +17,7 @@ class LineIndex:
         with path.open("rb") as file:
             for line in file:
                 found = key(line)
-                hashes.append(hash(found))  # differs from process to process, and so does this index
+                hashes.append(hash(found))  # hashes differ between processes, so an index serves one process
                 offsets.append(offset)
                 offset += len(line)
                 if keep_keys:
@@ -28,7 +28,7 @@ class LineIndex:
         self._hashes, self._offsets = hashes[self._order], np.array(offsets, dtype=np.int64)
 
     def find(self, key: bytes) -> list[tuple[int, bytes]]:
-        """(number from 1, line without its newline) in the file's order."""
+        """(number from 1, line without its newline), in the order of the file."""
         first, past = np.searchsorted(self._hashes, hash(key)), np.searchsorted(self._hashes, hash(key), side="right")
         if first == past:
             return []
@@ -43,7 +43,7 @@ class LineIndex:
 
 
 def index_of(path: Path, key: Callable[[bytes], bytes], keep_keys: bool = False) -> LineIndex:
-    """The index of a file as it is now; made once per process."""
+    """The index of a file in its present state, made once per process."""
     status = path.stat()
     return _index_of(path, key, keep_keys, status.st_mtime_ns, status.st_size)
 

@@ -1,7 +1,7 @@
-"""A manifest: a text file with a line per audio file, its columns parted by tabs or by "|".
+"""A manifest: a text file with a line per audio file, its columns separated by tabs or by "|".
 
-Without a header the columns are audio, speaker and, last, text; a header names them (file, audio or path; speaker; text) in
-any order among others. Paths count from the manifest's folder. Without a text column it serves the encoder.
+Without a header the first columns are audio and speaker, and the last one is text. A header may name them (file, audio or
+path; speaker; text) in any order among others. Paths start from the manifest's folder. Only the encoder can do without texts.
 """
 
 from functools import lru_cache
@@ -10,14 +10,15 @@ from typing import NamedTuple
 
 from utils.corpora.layout import Corpus, Speaker, Utterance
 from utils.corpora.lines import LineIndex, index_of
+from utils.data.paths import one_field
 from utils.errors import UserError
 
 AUDIO_COLUMNS = ("file", "audio", "path")
-NO_SPEAKER = b""  # the key of lines that name none
+NO_SPEAKER = b""  # key of lines without a speaker
 
 
 class Format(NamedTuple):
-    """How the lines of a manifest are read. audio, speaker and text are positions of columns."""
+    """How to read the lines of a manifest: audio, speaker and text are the indices of their columns."""
 
     separator: str
     n_columns: int
@@ -27,7 +28,7 @@ class Format(NamedTuple):
     header: str | None
 
     def split(self, line: bytes) -> list[str] | None:
-        """The columns, stripped; None where they are not as many as in the first line, or name no file or no speaker."""
+        """The columns, stripped; None if there are more or fewer than in the first line, or no file or no speaker."""
         try:
             columns = line.decode("utf-8-sig").rstrip("\r\n").split(self.separator)
         except UnicodeDecodeError:
@@ -46,13 +47,13 @@ class Format(NamedTuple):
         return self.header is not None and line.decode("utf-8-sig", "replace").strip() == self.header
 
 
-def folders(path: Path, subset: str) -> list[tuple[str, Path]]:
-    """Speakers by the names that the manifest gives them."""
+def speakers(path: Path, subset: str) -> list[tuple[str, Path]]:
+    """Speakers as the manifest names them."""
     return [(speaker, path.parent) for speaker in _speakers(_open(path)[1])]
 
 
 def audio(speaker: Speaker, problems: list[str]) -> list[tuple[str, Path]]:
-    """Utterances by their paths as the manifest has them. Unusable lines are told with the first speaker."""
+    """Utterances, named by their paths in the manifest. The first speaker reports the unusable lines."""
     layout, index = _open(speaker.source)
     if speaker.name == _speakers(index)[0]:
         wrong = [n for n, line in index.find(NO_SPEAKER) if line.strip() and not layout.is_header(line)]
@@ -62,7 +63,7 @@ def audio(speaker: Speaker, problems: list[str]) -> list[tuple[str, Path]]:
 
 
 def texts(speaker: Speaker, found: dict[str, Utterance], problems: list[str]) -> None:
-    """The text column, of the first line where a file is named twice."""
+    """The text column; the first line counts if a file is named twice."""
     for name, _, text in reversed(_rows(speaker)):
         found[name] = found[name]._replace(text=text or None)
 
@@ -78,7 +79,7 @@ def _rows(speaker: Speaker) -> list[tuple[str, Path, str]]:
     for columns in filter(None, (layout.split(line) for _, line in index.find(speaker.name.encode()))):
         path = Path(columns[layout.audio])
         name = "+".join(part for part in path.with_suffix("").parts if part not in ("/", ".."))
-        text = "" if layout.text is None else " ".join(columns[layout.text].split())
+        text = "" if layout.text is None else one_field(columns[layout.text])
         rows.append((name, speaker.folder / path, text))
     return rows
 
@@ -95,7 +96,7 @@ def _open(path: Path) -> tuple[Format, LineIndex]:
 
 @lru_cache(maxsize=8)
 def _format(path: Path, changed: int, size: int) -> Format:
-    """Told by the first line that is not empty."""
+    """Read from the first line that is not empty."""
     with path.open("rb") as file:
         first = next((line for line in file if line.strip()), b"")
     try:
@@ -111,10 +112,10 @@ def _format(path: Path, changed: int, size: int) -> Format:
     if len(columns) < 2 or audio_columns:
         raise UserError(
             f"{path}: its first line is neither audio|speaker|text nor a header that names these columns "
-            f"({' or '.join(AUDIO_COLUMNS)}; speaker; text), parted by | or tabs"
+            f"({' or '.join(AUDIO_COLUMNS)}; speaker; text), separated by | or tabs"
         )
     n_columns = min(3, len(columns)) if separator == "|" else len(columns)
     return Format(separator, n_columns, 0, 1, n_columns - 1 if n_columns > 2 else None, None)
 
 
-MANIFEST = Corpus("lines audio|speaker|text", folders, audio, texts, transcripts)
+MANIFEST = Corpus("lines audio|speaker|text", speakers, audio, transcripts, texts)

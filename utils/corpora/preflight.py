@@ -1,7 +1,7 @@
-"""What a preprocessing is about to do, told before hours are spent: what was found, what is missing, whether it will fit.
+"""What preprocessing finds, what is missing and whether the output will fit, reported before hours are spent.
 
-Speakers are counted, files and hours estimated from a fixed sample of folders and headers, so that millions of files on a
-slow disk cost seconds: the sample grows with neither the speakers nor their files.
+Speakers are counted. Files and hours are estimated from a sample of folders and headers of fixed size, which takes seconds
+even with millions of files on a slow disk.
 """
 
 import os
@@ -16,27 +16,27 @@ from utils.corpora.layout import Speaker
 from utils.corpora.registry import CORPORA, relative
 from utils.errors import UserError
 
-N_SPEAKERS = 64  # of a corpus, whose folders are listed
-N_HEADERS = 64  # of a corpus's audio files, that are opened
+N_SPEAKERS = 64  # speakers of a corpus whose folders are listed
+N_HEADERS = 64  # audio files of a corpus that are opened
 
 
 class Need(NamedTuple):
-    """Bytes that a preprocessing writes."""
+    """Bytes that preprocessing writes."""
 
-    per_second: float  # of audio
-    per_file: float = 0.0  # of audio files
+    per_second: float  # for each second of audio
+    per_file: float = 0.0  # for each audio file
 
 
 class _Found(NamedTuple):
-    """Of one corpus. Numbers of files are estimates where not all speakers were looked at."""
+    """One corpus. Numbers of files are estimates, unless is_exact."""
 
     corpus: str
     n_speakers: int
     n_files: int
     is_exact: bool
-    seconds: float | None  # None where no header could be read
+    seconds: float | None  # None if no header could be read
     n_textless: int
-    textless: str  # one of these
+    textless: str  # an example
     n_untimed: int
 
     @property
@@ -53,16 +53,16 @@ def preflight(
     alignments: bool = False,
     ignore_space: bool = False,
 ) -> None:
-    """Print what is found of each corpus, what is missing, and the disk space. speakers: those still to be done.
+    """Print what each corpus holds, what is missing, and the disk space. `speakers` are those still to be done.
 
-    texts, alignments: whether these are wanted. UserError where there is no audio at all, where a corpus has no transcripts
-    and these are wanted, and, unless ignore_space, where the output will not fit on its disk.
+    texts, alignments: whether these are needed. UserError if there is no audio, if a corpus has no transcripts although they
+    are needed, and, unless ignore_space, if the output will not fit on its disk.
     """
     if not speakers:
         return
     groups = [list(members) for _, members in groupby(speakers, key=lambda speaker: speaker.corpus)]
-    if texts and (mute := [members[0].corpus for members in groups if not CORPORA[members[0].layout].has_texts]):
-        raise UserError(f"{', '.join(mute)}: has no transcripts, and so can train the encoder alone; leave it out of -d")
+    if texts and (silent := [members[0].corpus for members in groups if not CORPORA[members[0].layout].has_texts]):
+        raise UserError(f"{', '.join(silent)}: has no transcripts, and so can train the encoder alone; leave it out of -d")
     found = [_look_at(members, datasets_root, texts, alignments) for members in groups]
     if not any(each.n_files for each in found):
         folders = relative(speakers[0].folder, datasets_root)
@@ -80,7 +80,7 @@ def _look_at(speakers: list[Speaker], root: Path, texts: bool, alignments: bool)
     sample = _evenly(speakers, N_SPEAKERS)
     listed = [(speaker, path) for speaker in sample for _, path in corpus.audio(speaker, [])]
     names = _Directories()
-    textless = [(speaker, path) for speaker, path in listed if texts and not names.hold(corpus.transcripts(speaker, path))]
+    textless = [(speaker, path) for speaker, path in listed if texts and not names.hold_any(corpus.transcripts(speaker, path))]
     untimed = 0
     if alignments:
         folders = {(speaker.top, path.parent) for speaker, path in listed}
@@ -102,17 +102,17 @@ def _look_at(speakers: list[Speaker], root: Path, texts: bool, alignments: bool)
 
 
 def _evenly(items: list, n: int) -> list:
-    """At most n of them, spread over all."""
+    """At most n of them, evenly spread."""
     return items if len(items) <= n else [items[i * len(items) // n] for i in range(n)]
 
 
 class _Directories:
-    """Whether files exist, each folder being listed once."""
+    """Which files exist. Each folder is listed once."""
 
     def __init__(self) -> None:
         self._names: dict[Path, set[str]] = {}
 
-    def hold(self, candidates: list[Path]) -> bool:
+    def hold_any(self, candidates: list[Path]) -> bool:
         return any(path.name in self._listed(path.parent) for path in candidates)
 
     def _listed(self, folder: Path) -> set[str]:
@@ -125,7 +125,7 @@ class _Directories:
 
 
 def _seconds(path: Path) -> float | None:
-    """Told by a file's header; None where it cannot be read."""
+    """Duration from a file's header; None if it cannot be read."""
     import soundfile
 
     try:
@@ -147,9 +147,9 @@ def _missing(found: list[_Found], groups: list[list[Speaker]]) -> list[str]:
         if each.n_textless:
             lines.append(f"missing: {each.about}{each.n_textless:,} files of {each.corpus} have no text, e.g. {each.textless}")
         if each.n_untimed:
-            told = f"{each.about}{each.n_untimed:,} files of {each.corpus} are without word times"
+            what = f"{each.about}{each.n_untimed:,} files of {each.corpus} are without word times"
             passages = CORPORA[members[0].layout].passages
-            lines.append(f"missing: {told}; " + ("they are left out" if passages else "they are used whole, as one utterance"))
+            lines.append(f"missing: {what}; " + ("they are left out" if passages else "they are used whole, as one utterance"))
         if each.n_files and each.seconds is None:
             lines.append(f"missing: audio that can be read, in a sample of the files of {each.corpus}")
     return lines

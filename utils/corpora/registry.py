@@ -1,4 +1,4 @@
-"""All corpora by name, and the finding of their speakers and utterances."""
+"""All corpora by name, and how their speakers and utterances are found."""
 
 import os
 import re
@@ -38,25 +38,25 @@ MANIFEST_SUFFIXES = {".txt", ".tsv", ".csv"}
 
 
 class _Place(NamedTuple):
-    """What a name stands for. label begins the names of all that is made of it."""
+    """What the name of a corpus means."""
 
     layout: str
     source: Path  # the corpus's folder, or the manifest
     subset: str
-    label: str
+    label: str  # Speaker.corpus
 
 
 def find_speakers(datasets_root: Path, names: list[str]) -> list[Speaker]:
     """All speakers of the named corpora, sorted by corpus and name.
 
-    names: "LibriSpeech/<subset>", "VoxCeleb1", ... (NAMED), one of SHORT_NAMES, any folder of speakers or manifest, by its
-    path from datasets_root (a manifest also by its path from here). UserError where datasets_root, a corpus or a subset is
-    missing (telling which exist), where no speaker is found, and where two speakers would be written under one name.
+    names: "LibriSpeech/<subset>", "VoxCeleb1", ... (NAMED), one of SHORT_NAMES, or any folder of speakers or manifest by its
+    path from datasets_root (a manifest also by its path from here). UserError if datasets_root, a corpus or a subset is
+    missing (with those that exist), if no speaker is found, and if two speakers would be written under one name.
     """
     root = Path(datasets_root)
     _check_root(root)
     speakers: dict[str, Speaker] = {}
-    for name in expand(names):
+    for name in written_out(names):
         for speaker in _speakers_of(root, name):
             other = speakers.setdefault(speaker.id, speaker)
             if (other.folder, other.source) != (speaker.folder, speaker.source):
@@ -68,15 +68,15 @@ def find_speakers(datasets_root: Path, names: list[str]) -> list[Speaker]:
 
 
 def split_present(datasets_root: Path, names: list[str]) -> tuple[list[str], list[str]]:
-    """(those of the named corpora whose folders exist, those that are absent), short names written out."""
+    """The named corpora, short names written out: (those that exist, those that do not)."""
     root = Path(datasets_root)
     _check_root(root)
-    present = [name for name in expand(names) if _is_present(root, name)]
-    return present, [name for name in expand(names) if name not in present]
+    present = [name for name in written_out(names) if _is_present(root, name)]
+    return present, [name for name in written_out(names) if name not in present]
 
 
-def expand(names: list[str]) -> list[str]:
-    """Short names written out as "<corpus>" or "<corpus>/<subset>", each once; other names as they are."""
+def written_out(names: list[str]) -> list[str]:
+    """Short names written out as "<corpus>" or "<corpus>/<subset>", each once. Other names stay."""
     full: dict[str, None] = {}
     for name in names:
         for part in SHORT_NAMES.get(name.casefold(), [name]):
@@ -87,7 +87,7 @@ def expand(names: list[str]) -> list[str]:
 
 
 def list_utterances(speaker: Speaker, texts: bool = False, alignments: bool = False) -> Listing:
-    """The speaker's utterances, sorted by path, with transcripts and word times if these are asked for."""
+    """The speaker's utterances, sorted by path, with texts and word times if asked for."""
     corpus = CORPORA[speaker.layout]
     problems: list[str] = []
     found: dict[str, Utterance] = {}
@@ -103,15 +103,15 @@ def list_utterances(speaker: Speaker, texts: bool = False, alignments: bool = Fa
 
 
 def is_passages(speaker: Speaker) -> bool:
-    """Whether the audio files are passages to be cut by word times, rather than utterances as they are."""
+    """Whether the audio files are passages to be cut by word times, rather than utterances."""
     return CORPORA[speaker.layout].passages
 
 
 def stem(speaker: Speaker, utterance: str) -> str:
-    """Begins the names of all files made of an utterance: unique over all corpora, speakers and folders.
+    """How the names of all files made of an utterance begin: unique over all corpora, speakers and folders.
 
-    <speaker>-<chapter>-<utterance> in the subsets of LibriSpeech, else <corpus>_<speaker>--<utterance>. LibriTTS has
-    LibriSpeech's speakers and chapters; the corpus in front keeps the two apart.
+    <speaker>-<chapter>-<utterance> in LibriSpeech's subsets, else <corpus>_<speaker>--<utterance>. The corpus is in front
+    because LibriTTS has LibriSpeech's speakers and chapters.
     """
     if speaker.corpus in librispeech.PUBLISHED:
         return disk_name(librispeech.stem(speaker, utterance))
@@ -119,7 +119,7 @@ def stem(speaker: Speaker, utterance: str) -> str:
 
 
 def relative(path: Path, datasets_root: Path) -> str:
-    """How a file is named on disk: by its path from datasets_root, which may be moved."""
+    """The path of a file from datasets_root, which may be moved."""
     return Path(os.path.relpath(path, datasets_root)).as_posix()
 
 
@@ -142,7 +142,7 @@ def _is_present(root: Path, name: str) -> bool:
 
 
 def _find(root: Path, name: str) -> _Place | None:
-    """Where a corpus lies; None if it is not there. UserError where the name fits several."""
+    """Where a corpus is; None if it does not exist. UserError if the name fits several."""
     first, _, rest = name.partition("/")
     for layout, corpus in NAMED.items():
         if re.fullmatch(corpus.folder_name or re.escape(layout), first, re.IGNORECASE):
@@ -154,7 +154,7 @@ def _find(root: Path, name: str) -> _Place | None:
 
 
 def _folder_of(root: Path, layout: str, corpus: Corpus, name: str) -> Path | None:
-    """The folder of a corpus: of exactly this name, or else the only one whose name means this corpus."""
+    """The folder of a corpus: the one of this name, or else the only one whose name means this corpus."""
     pattern = corpus.folder_name or re.escape(layout)
     found = [path for path in folders_in(root) if re.fullmatch(pattern, path.name, re.IGNORECASE)]
     exact = [path for path in found if path.name == name] or [p for p in found if p.name.casefold() == name.casefold()]
@@ -181,7 +181,7 @@ def _find_folder(root: Path, name: str) -> _Place | None:
 
 
 def _label(root: Path, folder: Path) -> tuple[str, ...]:
-    """The path below root; of root itself or a folder elsewhere its name alone."""
+    """The path below root; only the name for root itself and for folders elsewhere."""
     path, root = Path(os.path.abspath(folder)), Path(os.path.abspath(root))
     return (path.relative_to(root).parts if path.is_relative_to(root) else ()) or (path.name,)
 
@@ -196,11 +196,11 @@ def _speakers_of(root: Path, name: str) -> list[Speaker]:
         wanted = f"no subset {place.subset!r}" if place.subset else f"name a subset ({name}/<subset>)"
         existing = enumerate_names([*subsets, *layout.selections])
         raise UserError(f"{place.source}: {wanted}; those that exist: {existing}")
-    folders = layout.folders(place.source, place.subset)
-    if not folders:
+    found = layout.speakers(place.source, place.subset)
+    if not found:
         below = place.source / place.subset if place.subset in subsets else place.source
         raise UserError(f"{below}: no speaker found; looked for {layout.expects}")
-    return [Speaker(place.label, speaker, folder, place.layout, place.source) for speaker, folder in folders]
+    return [Speaker(place.label, speaker, folder, place.layout, place.source) for speaker, folder in found]
 
 
 def _not_found(root: Path, name: str) -> str:

@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-from utils.corpora.layout import Corpus, Speaker, audio_below, folders_in, texts_in_files_of_their_own
+from utils.corpora.layout import Corpus, Speaker, audio_below, folders_in, texts_in_own_files
 
 AUDIO_FOLDERS = ("wav48_silence_trimmed", "wav48")  # the newer release first
-MICROPHONE, OTHER_MICROPHONE = "_mic1", "_mic2"  # release 0.92 has both; the second adds nothing but its own colour
+MICROPHONE, OTHER_MICROPHONE = "_mic1", "_mic2"  # release 0.92 has both, of the same speech; the first is used
 
 
-def folders(folder: Path, subset: str) -> list[tuple[str, Path]]:
-    """All speakers, also those without transcripts (p315), which the encoder can use."""
+def speakers(folder: Path, subset: str) -> list[tuple[str, Path]]:
+    """All speakers. p315 has no transcripts, but the encoder can use it."""
     found = next(filter(None, (folders_in(folder / name) for name in AUDIO_FOLDERS)), [])
     return [(path.name, path) for path in found]
 
@@ -25,9 +25,9 @@ def transcripts(speaker: Speaker, path: Path) -> list[Path]:
 
 VCTK = Corpus(
     "wav48/<speaker>/*.wav or wav48_silence_trimmed/<speaker>/*_mic1.flac",
-    folders,
+    speakers,
     audio,
-    texts_in_files_of_their_own(transcripts),
     transcripts,
+    texts_in_own_files(transcripts),
     folder_name=r"VCTK(-Corpus.*)?",
 )

@@ -1,4 +1,4 @@
-"""Tasks on the workers of a Dask scheduler, on one host or many that share a disk, through joblib's backend for it."""
+"""Run tasks on the workers of a Dask scheduler, on one host or many that share a disk, through joblib's Dask backend."""
 
 import logging
 import os
@@ -17,24 +17,26 @@ START_WORKERS = "PYTHONPATH=<this repository> dask worker {address} --nworkers -
 
 
 def check(address: str, function: Callable[..., Any], *folders: Path) -> None:
-    """UserError, in seconds, where there is no scheduler or no worker at tcp://host:port, and where one of the workers lacks
-    the code of `function` or sees other folders than this machine. The last one, for output, is made."""
+    """UserError, within seconds, if there is no scheduler or worker, or if a worker lacks the code of `function` or a folder.
+
+    The last folder, for output, is made first.
+    """
     with _connected(address) as client:
         folders[-1].mkdir(parents=True, exist_ok=True)
         _check_workers(client, address, function.__module__, folders)
 
 
 def results(function: Callable[[Any], Any], tasks: Sequence[Any], address: str) -> Iterator[Any]:
-    """Yield function(task) for every task, in their order, from the workers of the scheduler at tcp://host:port.
+    """Yield function(task) for every task, in order, from the workers of the scheduler at tcp://host:port.
 
-    A task whose worker dies is given to another one, so it must be one that can be done twice. Workers that join later
-    help too. UserError where the cluster gives a task up, or is lost.
+    A task whose worker dies goes to another worker, so it must be possible to do it twice. Workers may join later. UserError
+    if the cluster gives up a task, or is lost.
     """
     from joblib import Parallel, delayed, parallel_config
 
     with _connected(address) as client, _errors_of_the_cluster(address), parallel_config(backend=_backend(client)):
         parallel = Parallel(return_as="generator", batch_size=1, pre_dispatch="all")
-        # in a tuple a task goes with its call; joblib might put it on one worker beforehand, and lose it with that one
+        # as part of a tuple, because joblib may store a bare argument on one worker and lose it with that worker
         yield from parallel(delayed(call)((function, task)) for task in tasks)
 
 
@@ -51,7 +53,7 @@ def _connected(address: str) -> Iterator[Any]:
     parts = urlsplit(address)
     try:
         complete = parts.scheme in ("tcp", "tls") and parts.hostname and parts.port
-    except ValueError:  # a port that is no number
+    except ValueError:  # the port is not a number
         complete = False
     if not complete:
         raise UserError(f"--scheduler: {address!r} is not an address; write tcp://host:port", exit_code=2)
@@ -62,19 +64,19 @@ def _connected(address: str) -> Iterator[Any]:
         raise UserError(
             f"--scheduler: no Dask scheduler answers at {address}{reason}; start one on that host with: dask scheduler"
         ) from error
-    logging.getLogger("distributed.client").setLevel(logging.CRITICAL + 1)  # what it has to say becomes one line, below
+    logging.getLogger("distributed.client").setLevel(logging.CRITICAL + 1)  # reported in one line, below
     with client:
         yield client
 
 
 def _check_workers(client: Any, address: str, module: str, folders: Sequence[Path]) -> None:
-    """UserError, naming the worker, where it could not do the work; better now than hours later."""
+    """UserError, naming the worker, if one cannot do the work."""
     try:
         client.wait_for_workers(1, timeout=WORKER_SECONDS)
     except TimeoutError as error:
         start = START_WORKERS.format(address=address)
         raise UserError(f"--scheduler: no worker is connected to {address}; start some on every host with: {start}") from error
-    # builtins and the standard library alone: what a worker without this code can run too
+    # only builtins and the standard library, which a worker without this code can run
     for worker, answer in client.run(exec, f"import {module}", on_error="return").items():
         if isinstance(answer, BaseException):
             start = START_WORKERS.format(address=address)
@@ -85,20 +87,20 @@ def _check_workers(client: Any, address: str, module: str, folders: Sequence[Pat
                 raise UserError(f"--scheduler: {worker} does not see {folder}; mount the same disk there under the same path")
 
 
-# ---- while it goes on
+# ---- during the work
 
 
 def _backend(client: Any) -> Any:
-    """joblib's Dask backend, which neither waits forever for a task that the cluster gave up nor works by itself."""
+    """joblib's Dask backend, but it never waits for a task that the cluster gave up, and never does the work itself."""
     from joblib._dask import DaskDistributedBackend
 
     class Backend(DaskDistributedBackend):
         def effective_n_jobs(self, n_jobs: int) -> int:
-            return max(2, super().effective_n_jobs(n_jobs))  # joblib would do a cluster's work here if that has one worker
+            return max(2, super().effective_n_jobs(n_jobs))  # for one worker joblib would do the work in this process
 
         def submit(self, func: Callable[[], Any], callback: Callable[[Any], None] | None = None) -> Any:
             future = super().submit(func, callback)
-            # joblib's own calls back with results alone; of what never ran to its end nobody would hear
+            # joblib's own backend calls back for results only, not for tasks that failed to run
             future.add_done_callback(lambda done: callback(done.exception()) if done.exception() else None)
             return future
 
@@ -121,7 +123,7 @@ def _errors_of_the_cluster(address: str) -> Iterator[None]:
         yield
     except KilledWorker as error:
         raise UserError(
-            f"the workers of {address} died {error.allowed_failures + 1} times over the same task, mostly for want of memory; "
+            f"the workers of {address} died {error.allowed_failures + 1} times over one task, probably for lack of memory; "
             "start fewer of them on each host, then continue with --skip_existing"
         ) from error
     except (CancelledError, NotRun, CommClosedError) as error:

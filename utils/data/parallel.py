@@ -1,4 +1,4 @@
-"""Tasks done by processes of this machine, or by those of a Dask cluster, with progress."""
+"""Run tasks in processes of this machine, or of a Dask cluster, with a progress bar."""
 
 import os
 import sys
@@ -21,14 +21,14 @@ def run_tasks(
     weigh: Callable[[Any], float] = lambda result: 1,
     scheduler: str | None = None,
 ) -> Iterator[Any]:
-    """Yield function(task) for every task, in their order, computed by a pool of processes (None: one per CPU core).
+    """Yield function(task) for every task, in order, computed by n_processes (None: one per CPU core).
 
-    scheduler: tcp://host:port of a Dask scheduler, whose workers then do it instead. The bar counts tasks and shows the sum
-    of `weigh(result)` in `unit` (audio hours, files). Results are handed over one by one, so memory does not grow with their
-    number. Each process keeps to one thread: the pool itself fills the cores. UserError where a process dies.
+    With `scheduler` (tcp://host:port) the workers of that Dask scheduler do the work instead. The bar counts tasks and shows
+    the sum of `weigh(result)` in `unit`. Results come one by one, so memory does not grow with their number. Each process
+    uses one thread. UserError if a process dies.
     """
     total = 0.0
-    interval = 0.2 if sys.stderr.isatty() else 30  # seconds; a log file is not flooded
+    interval = 0.2 if sys.stderr.isatty() else 30  # seconds; seldom in a log file
     results = cluster.results(function, tasks, scheduler) if scheduler else _results(function, tasks, n_processes)
     if not tasks:
         return
@@ -53,5 +53,5 @@ def _results(function: Callable[[Any], Any], tasks: Sequence[Any], n_processes: 
             yield from Parallel(n_jobs=n_processes, return_as="generator")(delayed(call)((function, task)) for task in tasks)
     except TerminatedWorkerError as error:
         raise UserError(
-            "a worker process was killed, mostly for want of memory; take fewer with -n, and continue with --skip_existing"
+            "a worker process was killed, probably for lack of memory; use fewer with -n, and continue with --skip_existing"
         ) from error

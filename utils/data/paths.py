@@ -150,8 +150,11 @@ def sha256(path: Path) -> str:
 
 
 def one_field(text: str) -> str:
-    """Text as one column of a tab-separated line: every run of white space, newlines included, becomes a space."""
-    return " ".join(text.split())
+    """Text as one field of a line in a UTF-8 table: white space of any kind becomes one space.
+
+    File names may hold bytes that are not text, which are written as escapes.
+    """
+    return " ".join(text.split()).encode("utf-8", "backslashreplace").decode()
 
 
 def temporary_path(path: Path, process: int) -> Path:

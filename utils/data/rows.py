@@ -1,18 +1,17 @@
-"""What a folder of preprocessed utterances says of itself: train.txt and synthesized.txt, whose columns only this file knows,
-and the mel format."""
+"""The rows of train.txt and synthesized.txt, whose columns only this file knows, and the mel format of a folder."""
 
 import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from utils.data.audio import MelFormat
+from utils.data.mel_format import MelFormat
 from utils.data.paths import SynthesizerData, save_text
 from utils.errors import UserError
 
 
 class Row(NamedTuple):
-    """One utterance. Files are names inside their folders; lengths stand here so that filtering opens no audio."""
+    """One utterance. Files are names inside their folders. The lengths are here so that filtering opens no audio."""
 
     audio: str
     mel: str
@@ -23,12 +22,12 @@ class Row(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The utterance, without the prefix and suffix of its files."""
+        """The utterance's name: that of its files without prefix and suffix."""
         return self.mel.removeprefix("mel-").removesuffix(".npy")
 
 
 def format_row(row: Row) -> str:
-    """One line without its newline. The text must not hold the separator or a newline."""
+    """One line without its newline. The text must hold neither | nor newlines."""
     return "|".join(str(value) for value in row)
 
 
@@ -39,17 +38,17 @@ def parse_row(line: str) -> Row:
 
 
 def read_rows(path: Path) -> list[Row]:
-    """All rows. Raises UserError when the file is missing or empty or a line does not parse."""
+    """All rows. UserError if the file is missing or empty, or a line does not parse."""
     path = Path(path)
     if not path.is_file():
-        raise UserError(f"{path}: not found; run the script that precedes this one first (its -h tells what it writes)")
+        raise UserError(f"{path}: not found; run the script before this one first (its -h says what it writes)")
     rows = []
     try:
         with path.open(encoding="utf-8") as lines:
             for line in lines:
                 rows.append(parse_row(line))
     except UnicodeDecodeError as error:
-        raise UserError(f"{path}: is not UTF-8 text ({error.reason}); write it anew with the preprocessing") from error
+        raise UserError(f"{path}: is not UTF-8 text ({error.reason}); preprocess again") from error
     except ValueError as error:
         problem = f"expected audio|mel|embed|n_samples|n_mel_frames|text, got {line.strip()[:80]!r}"
         raise UserError(f"{path}, line {len(rows) + 1}: {problem}") from error
@@ -64,19 +63,19 @@ def write_rows(path: Path, rows: Sequence[Row]) -> None:
 
 
 def read_mel_format(data: SynthesizerData) -> MelFormat:
-    """The format of the mels in a folder. Raises UserError when it is not told."""
+    """The format of the mels in a folder, from its parameters.json. UserError if that is missing or damaged."""
     try:
         return MelFormat(**json.loads(data.parameters.read_text(encoding="utf-8"))["mel"])
     except FileNotFoundError as error:
         raise UserError(f"{data.parameters}: not found; synthesizer_preprocess_audio.py writes it") from error
     except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{data.parameters}: does not tell the mel format; preprocess again") from error
+        raise UserError(f"{data.parameters}: does not hold the mel format; preprocess again") from error
 
 
 def rows_with_files(rows: Sequence[Row], **folders: Path) -> list[Row]:
-    """The rows whose files exist, e.g. rows_with_files(rows, mel=mels_dir, embed=embeds_dir). What is gone is told in one line.
+    """The rows whose files exist, e.g. rows_with_files(rows, mel=mels_dir, embed=embeds_dir). Prints how many do not.
 
-    Raises UserError when no row is left. A folder is listed once: millions of rows cost no look-up each.
+    UserError if no row is left. Each folder is listed once, which is faster than a look-up for each of millions of rows.
     """
     present = {column: _names(folder) for column, folder in folders.items()}
     kept, gone = [], []
@@ -96,10 +95,7 @@ def rows_with_files(rows: Sequence[Row], **folders: Path) -> list[Row]:
 
 
 def rows_with_content(rows: Sequence[Row], path: Path) -> list[Row]:
-    """The rows that have something to say and frames to say it in. What is left out is told in one line.
-
-    Raises UserError, naming the manifest, when no row is left.
-    """
+    """The rows with text and frames. Prints how many have none. UserError, naming the file at `path`, if no row is left."""
     kept = [row for row in rows if row.n_frames > 0 and any(character.isalnum() for character in row.text)]
     if not kept:
         raise UserError(f"{path}: no row has both text and frames; run synthesizer_preprocess_audio.py again")

@@ -1,4 +1,4 @@
-"""Cut the pauses out of speech with the WebRTC voice activity detector."""
+"""Cut pauses out of speech with the WebRTC voice activity detector."""
 
 from itertools import repeat
 
@@ -6,18 +6,18 @@ import numpy as np
 
 from utils.data.audio import SAMPLE_RATE, to_int16
 
-WINDOW = 480  # samples: 30 ms, the longest window that WebRTC's detector takes
+WINDOW = 480  # samples: 30 ms, the longest window that the detector takes
 AVERAGE = 8  # windows over which the decisions are smoothed
 MAX_PAUSE = 6  # windows of silence that may stay between two voiced regions
-BLOCK = 512  # windows converted at a time: an hour of audio is not held once more, and these stay in the cache
-AGGRESSIVENESS = 3  # 0-3; 3 calls the least audio speech
+BLOCK = 512  # windows converted at a time, which saves memory and stays in the cache
+AGGRESSIVENESS = 3  # 0-3; at 3 the least audio counts as speech
 
 
 def trim_silences(wav: np.ndarray) -> np.ndarray:
-    """Speech only: float32 (n,) at 16 kHz -> (m,), m <= n a multiple of 480; empty where nothing is voiced.
+    """Speech only: float32 (n,) at 16 kHz -> (m,), m <= n a multiple of 480; empty if nothing is voiced.
 
-    A window stays if more than half of the 8 windows around it are voiced, or if it is within 3 windows of such a one.
-    The last samples that do not fill a window are dropped.
+    A window is kept if more than half of the 8 windows around it are voiced, or if it is within 3 windows of one that is.
+    Samples at the end that do not fill a window are dropped.
     """
     n_windows = len(wav) // WINDOW
     whole = wav[: n_windows * WINDOW]
@@ -32,7 +32,7 @@ def voiced_windows(wav: np.ndarray) -> np.ndarray:
 
 
 def _count_around(flags: np.ndarray, before: int, after: int) -> np.ndarray:
-    """bool (n,) -> int (n,): how many from `before` places before each to `after` places after it are set; none outside."""
+    """bool (n,) -> int (n,): how many flags are set from `before` places before each place to `after` places after it."""
     padded = np.zeros(before + 1 + len(flags) + after, dtype=np.int64)
     padded[before + 1 : before + 1 + len(flags)] = flags
     sums = np.cumsum(padded)
@@ -40,13 +40,13 @@ def _count_around(flags: np.ndarray, before: int, after: int) -> np.ndarray:
 
 
 def _speech_flags(wav: np.ndarray) -> np.ndarray:
-    """bool (n_windows,): what the detector says of each window; it learns from those before."""
+    """bool (n_windows,): the detector's decision for each window, which depends on those before."""
     import webrtcvad
 
     detector = webrtcvad.Vad(mode=AGGRESSIVENESS)
     flags = np.zeros(len(wav) // WINDOW, dtype=bool)
     for first in range(0, len(flags), BLOCK):
         pcm = to_int16(wav[first * WINDOW : (first + BLOCK) * WINDOW])
-        windows = pcm.view(f"V{pcm.itemsize * WINDOW}").tolist()  # bytes of each, the cheapest that the detector takes
+        windows = pcm.view(f"V{pcm.itemsize * WINDOW}").tolist()  # bytes are what the detector takes fastest
         flags[first : first + BLOCK] = [*map(detector.is_speech, windows, repeat(SAMPLE_RATE), repeat(WINDOW))]
     return flags
