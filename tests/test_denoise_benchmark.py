@@ -57,5 +57,7 @@ def test_the_comparison_runs_with_what_is_installed(samples, tmp_path, capsys):
     assert all(float(row["si_sdr"]) > 25 for row in rows if row["noise"] == "none" and row["way"] == "ours")
     denoise.judge(tmp_path)
     table = capsys.readouterr().out
-    assert "noisereduce: left out, as noisereduce is missing (pip install noisereduce)" in table or "noisereduce: 3" in table
+    assert (
+        "noisereduce: left out, because noisereduce is missing (pip install noisereduce)" in table or "noisereduce: 3" in table
+    )
     assert any(line.startswith("| all noises | ours |") for line in table.splitlines())

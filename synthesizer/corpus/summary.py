@@ -26,7 +26,7 @@ def report(
     print(f"{n_rows} utterances ({hours:.2f} h) of {len(parts)} speakers in {data.root}; log: {data.log}")
     skipped = [f"{reason}: {what}" for part in parts.values() for reason, what in part.skipped + part.notes]
     if skipped:
-        print(f"{len(skipped)} things to know of:", *indented(skipped), sep="\n")
+        print(f"{len(skipped)} problems and notes:", *indented(skipped), sep="\n")
     unaligned = [folder for part in parts.values() for folder in part.unaligned]
     if unaligned:
         print(_about_unaligned(parts), *indented(unaligned), sep="\n")
