@@ -171,12 +171,11 @@ def frozen_and_free(stage, saved):
     return [n for n in state if n.startswith(under)], [n for n in state if not n.startswith(under) and "running" not in n]
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-@pytest.mark.parametrize("stage", checkpoint.STAGES)
+@pytest.mark.parametrize(("stage", "precision"), [("encoder", "bf16"), ("synthesizer", "fp32"), ("vocoder", "bf16")])
 def test_frozen_parts_stay_and_the_rest_learns(stage, precision, data, tmp_path, capsys):
     path = write_own(stage, tmp_path / "own.pt")
     begun = checkpoint.load(path, stage)["model_state"]
-    options = {"freeze": FROZEN[stage], "precision": precision, "eval_every": 1, "max_steps": 3}
+    options = {"freeze": FROZEN[stage], "precision": precision, "eval_every": 2, "max_steps": 3}
     saved = start_stage(stage, data, tmp_path, path, FAST[stage], **options)
     frozen, free = frozen_and_free(stage, saved)
     assert stage == "encoder" or any("running" in name for name in frozen)
@@ -187,8 +186,7 @@ def test_frozen_parts_stay_and_the_rest_learns(stage, precision, data, tmp_path,
     assert saved["frozen"] == FROZEN[stage] and f" M frozen: {', '.join(FROZEN[stage])})" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("stage", checkpoint.STAGES)
-def test_a_run_with_frozen_parts_goes_on_exactly_until_told_otherwise(stage, data, tmp_path):
+def test_a_run_with_frozen_parts_goes_on_exactly_until_told_otherwise(data, tmp_path, stage="vocoder"):
     path = write_own(stage, tmp_path / "own.pt")
     whole = start_stage(stage, data, tmp_path / "whole", path, FAST[stage], freeze=FROZEN[stage], max_steps=4)
     start_stage(stage, data, tmp_path / "parts", path, FAST[stage], freeze=FROZEN[stage][::-1], max_steps=2, eval_every=1)
