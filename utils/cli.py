@@ -172,7 +172,11 @@ def _add_cadence(to: argparse.ArgumentParser, stage: str, save_every: int, backu
     steps = {"metavar": "STEPS"}
     every = steps | {"type": COUNT}
     to.add_argument(
-        "-s", "--save_every", default=save_every, **every, help=f"save {stage}.pt every so many steps; 0: only at the end"
+        "-s",
+        "--save_every",
+        default=save_every,
+        **every,
+        help=f"save {stage}.pt every so many steps; 0: only at the end. -s as in Real-Time-Voice-Cloning",
     )
     to.add_argument(
         "-b", "--backup_every", default=backup_every, **every, help="copy it into backups/ every so many steps; 0: never"
