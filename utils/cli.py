@@ -101,9 +101,6 @@ def add_hparams(to: argparse.ArgumentParser, *configs: Any) -> None:
     An instance in place of a dataclass shows its own values as the defaults.
     """
     to.add_argument("--hparams", default="", metavar="A=1,B=2", help="settings to change by name, as listed below")
-    if isinstance(configs[0], str):  # to go once every script names its dataclasses
-        to.epilog = configs[0]
-        return
     described = {each.name: each for config in reversed(configs) for each in describe(config)}
     in_order = dict.fromkeys(each.name for config in configs for each in describe(config))
     lines = [f"  {name}={described[name].default}  {_explained(described[name])}" for name in in_order]
