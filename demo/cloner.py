@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,10 +19,7 @@ from synthesizer.inference import Synthesizer
 from utils.config import override, parse_overrides
 from utils.data import audio
 from utils.errors import UserError
-from vocoder.inference import Vocoder
-
-if TYPE_CHECKING:
-    from vocoder.inference import AnyVocoder
+from vocoder.inference import AnyVocoder, Vocoder
 
 SHORTEST_REFERENCE = 0.5  # seconds
 
@@ -34,7 +31,7 @@ class Cloner:
         self,
         embedder: SpeakerEmbedder,
         synthesizer: Synthesizer,
-        vocoder: "AnyVocoder | None",
+        vocoder: AnyVocoder | None,
         settings: CloningSettings = CloningSettings(),  # noqa: B008 (frozen)
         seed: int | None = None,
         verbose: bool = False,

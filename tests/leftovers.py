@@ -1,4 +1,4 @@
-"""Processes that are killed in the middle, and what they leave behind."""
+"""Killed processes, and what they leave behind."""
 
 import os
 import signal
@@ -7,21 +7,21 @@ from pathlib import Path
 from utils.data.paths import temporary_path
 from utils.errors import UserError
 
-NO_PROCESS = 2**22 + 1  # a number that the kernel never gives
+NO_PROCESS = 2**22 + 1  # a process number that the kernel never gives
 
 
 def left_by_a_kill(path: Path) -> Path:
-    """As left on this machine, half way through writing `path`."""
+    """The temporary file that a process killed while writing `path` leaves."""
     temporary = temporary_path(path, NO_PROCESS)
     temporary.write_bytes(b"cut sh")
     return temporary
 
 
 def kill_itself(task: object) -> None:
-    """A task that no process survives."""
+    """A task that kills its process."""
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 def raise_error(task: object) -> None:
-    """A task that tells the user of a mistake."""
+    """A task that raises a UserError."""
     raise UserError(f"{task}: is wrong")

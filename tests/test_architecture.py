@@ -1,56 +1,75 @@
-"""The arrows between packages, told from the imports alone, and that help answers at once."""
+"""Which module may import which, read from the source; that importing has no side effects; and that help answers at once."""
 
+import argparse
 import ast
+import runpy
+import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = ("encoder", "synthesizer", "vocoder", "demo")
+STAGES = ("encoder", "synthesizer", "vocoder")
+PACKAGES = (*STAGES, "demo")
 SCRIPTS = sorted(path.name for path in ROOT.glob("*.py"))
+MODELS = ("model", "layers", "attention", "decoder", "generation", "ge2e", "upsample", "distribution", "loss")
 ACROSS = {  # the only arrows between packages
     "synthesizer.preprocess": {"encoder.inference"},
     "vocoder.preprocess": {"synthesizer.inference"},
     "demo.cloner": {"encoder.inference", "synthesizer.inference", "vocoder.inference"},
 }
-SCRIPT_MAY_CALL = {f"{package}.{module}" for package in PACKAGES for module in ("preprocess", "train")} | {"demo.cloner"}
-SETTINGS = {f"{package}.config" for package in PACKAGES}  # which -h lists
-# Inside a package, what writes disk or steps a model stands above what reads and computes; nothing below imports these.
-TOPS = ("preprocess", "train", "inference", "evaluate")
+MAY_ACCELERATE = ("train", "inference", "evaluate", "evaluation")
 MAY_USE_INFERENCE = ("preprocess", "evaluate")
-# From what is read first to what is read last: a module of one of these names imports none that comes later.
-LAYERS = ("layers", "model", "dataset", "train")
+SCRIPT_MAY_CALL = {f"{package}.{module}" for package in STAGES for module in ("preprocess", "train")}
+SCRIPT_MAY_CALL |= {f"{package}.config" for package in PACKAGES} | {"demo.cloner"}
+UTILS = {  # the rooms that each room of utils may import, besides itself
+    "errors": set(),
+    "config": {"errors"},
+    "cli": {"config", "errors"},
+    "cpu": set(),
+    "cuda_graph": set(),
+    "data": {"config", "errors"},
+    "corpora": {"data", "config", "errors"},
+    "models": {"data", "config", "errors"},
+    "boards": {"models", "data", "config", "errors"},
+    "training": {"boards", "models", "data", "config", "errors"},
+    "export": {"cli", "models", "data", "config", "errors"},
+}
+MOST_FILES = 20  # in one folder
 HEAVY = {"torch", "numpy", "scipy", "librosa", "umap", "matplotlib", "tqdm", "soundfile"}
-LAZY = {"librosa", "webrtcvad", "umap", "visdom", "av", "soundfile", "soxr", "sounddevice", "matplotlib", "joblib", "unidecode",
-        "inflect", "tensorboard", "dask", "distributed", "numba"}  # fmt: skip
+LAZY = {"librosa", "webrtcvad", "umap", "visdom", "av", "soundfile", "soxr", "sounddevice", "matplotlib", "joblib", "unidecode"}
+LAZY |= {"inflect", "tensorboard", "dask", "distributed", "numba", "llvmlite"}
 
 
-def imports(path: Path, anywhere: bool) -> set[str]:
-    """Modules that a file imports, when it is imported itself or anywhere; `from a import b` is a.b where that is a module."""
+def modules(*packages: str) -> dict[str, Path]:
+    """Dotted names of all modules in these packages, and their files."""
+    paths = [path for package in packages for path in sorted((ROOT / package).rglob("*.py"))]
+    return {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in paths}
+
+
+ALL = modules(*PACKAGES, "utils")
+
+
+def imports(path: Path, anywhere: bool = True) -> set[str]:
+    """Modules that a file imports, anywhere or only at import time; `from a import b` is a.b if that is a module."""
     found = set()
-    for node in statements(ast.parse(path.read_text()), anywhere):
+    for node in statements(ast.parse(path.read_text(encoding="utf-8")), anywhere):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
-            inner = {f"{node.module}.{alias.name}" for alias in node.names}
-            modules = {name for name in inner if _file(name)}
-            found |= modules or {node.module}
-    assert not found & {"importlib", "runpy"}, f"{path}: imports that cannot be told from the text"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names} & ALL.keys() or {node.module}
+    assert not found & {"importlib", "runpy"}, f"{path}: imports that cannot be read from the source"
     return found
 
 
-def _file(module: str) -> Path | None:
-    path = ROOT / module.replace(".", "/")
-    return next((file for file in (path.with_suffix(".py"), path / "__init__.py") if file.exists()), None)
-
-
 def statements(tree: ast.AST, anywhere: bool) -> Iterator[ast.AST]:
-    """What runs when a file is imported, in branches and attempts too, or with `anywhere` the functions' insides as well."""
+    """What runs when a file is imported, or with `anywhere` also what is inside functions."""
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
             continue
@@ -59,90 +78,139 @@ def statements(tree: ast.AST, anywhere: bool) -> Iterator[ast.AST]:
             yield from statements(node, anywhere)
 
 
-def modules(package: str) -> list[Path]:
-    return sorted((ROOT / package).rglob("*.py"))
+def package_of(name: str) -> str:
+    return name.split(".")[0]
 
 
-@pytest.mark.parametrize(
-    "path", [path for package in PACKAGES for path in modules(package)], ids=lambda p: f"{p.parent.name}.{p.stem}"
-)
-def test_packages_meet_where_the_design_says(path):
-    package, module = path.relative_to(ROOT).parts[0], path.stem
-    ours = {name for name in imports(path, anywhere=True) if name.split(".")[0] in PACKAGES}
-    across = {name for name in ours if name.split(".")[0] != package}
-    assert across <= ACROSS.get(f"{package}.{module}", set())
-    tops = {name.split(".")[1] for name in ours - across if name.split(".")[1] in TOPS}
-    if module not in TOPS:
-        assert not tops, f"{path.name} stands below {tops}"
-    assert not tops & {"preprocess", "train"}
-    if "inference" in tops:
+def is_for_speed(name: str) -> bool:
+    return "cpu" in name.split(".") or name.rpartition(".")[2] in ("cuda", "cuda_graph")
+
+
+def each(names: dict[str, Path]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize(("name", "path"), names.items(), ids=list(names))
+
+
+# ---- arrows
+
+
+@each(modules(*PACKAGES))
+def test_packages_meet_where_the_design_says(name, path):
+    package, _, module = name.partition(".")
+    ours = {found for found in imports(path) if package_of(found) in PACKAGES}
+    across = {found for found in ours if package_of(found) != package}
+    assert across <= ACROSS.get(name, set())
+    inner = {found.partition(".")[2] for found in ours - across}
+    assert not inner & {"preprocess", "train"}
+    if "inference" in inner:
         assert module in MAY_USE_INFERENCE
-    if module in LAYERS:
-        assert not {f"{package}.{name}" for name in LAYERS[LAYERS.index(module) :]} & ours
     if module == "inference":
-        assert f"{package}.dataset" not in ours
+        assert "dataset" not in inner
+
+
+@each({name: path for name, path in modules(*STAGES).items() if name.partition(".")[2] in MODELS})
+def test_models_import_torch_each_other_and_their_config(name, path):
+    package = package_of(name)
+    allowed = {f"{package}.{module}" for module in (*MODELS, "config")} | {"utils.training.ranks"}
+    found = imports(path)
+    assert {each for each in found if package_of(each) in (*PACKAGES, "utils")} <= allowed
+    assert {package_of(each) for each in found} - {*PACKAGES, "utils"} <= {"torch", "numpy"} | sys.stdlib_module_names
+
+
+@each(ALL)
+def test_what_is_for_speed_is_behind_accelerate(name, path):
+    found = imports(path)
+    if not is_for_speed(name) and not name.endswith(".accelerate"):
+        assert {each for each in found if is_for_speed(each)} <= {"utils.cpu.memory"}
+    if name.rpartition(".")[2] not in MAY_ACCELERATE:
+        assert not {each for each in found if each.endswith(".accelerate")}
+    if not is_for_speed(name):
+        assert not {each for each in imports(path, anywhere=False) if is_for_speed(each)} - {"utils.cpu.memory"}
+
+
+@each(modules("utils"))
+def test_rooms_of_utils_import_downwards_and_no_package(name, path):
+    found = imports(path)
+    assert not {each for each in found if package_of(each) in PACKAGES}
+    if name != "utils":
+        room = name.split(".")[1]
+        rooms = {each.split(".")[1] for each in found if package_of(each) == "utils" and each != "utils.cpu.memory"}
+        assert rooms <= UTILS[room] | {room}
 
 
 def test_no_module_imports_itself_in_a_circle():
-    paths = [path for name in (*PACKAGES, "utils") for path in modules(name)]
-    names = {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in paths}
-    arrows = {name: imports(path, anywhere=True) & names.keys() for name, path in names.items()}
+    arrows = {name: imports(path) & ALL.keys() - {name} for name, path in ALL.items()}
     while leaves := {name for name, below in arrows.items() if not below}:
         arrows = {name: below - leaves for name, below in arrows.items() if name not in leaves}
     assert not arrows
 
 
-@pytest.mark.parametrize("path", modules("utils"), ids=lambda path: path.stem)
-def test_utils_import_none_of_the_packages(path):
-    assert not {name for name in imports(path, anywhere=True) if name.split(".")[0] in PACKAGES}
+@pytest.mark.parametrize("package", [*PACKAGES, "utils"])
+def test_no_folder_holds_too_many_files(package):
+    for folder in [ROOT / package, *(path for path in (ROOT / package).rglob("*") if path.is_dir())]:
+        assert len([path for path in folder.glob("*.py") if path.stem != "__init__"]) <= MOST_FILES, folder
 
 
-@pytest.mark.parametrize(
-    "path", [p for name in (*PACKAGES, "utils") for p in modules(name)], ids=lambda p: f"{p.parent.name}.{p.stem}"
-)
-def test_what_a_bare_gpu_machine_lacks_is_imported_where_it_is_used(path):
-    at_top = imports(path, anywhere=False)
-    lacked = {name.split(".")[0] for name in at_top} & LAZY
-    if is_compiled(path):
-        lacked -= {"numba"}
-    else:
-        lacked |= {name for name in at_top if (file := _file(name)) and is_compiled(file)}
-    assert not lacked
+# ---- importing
 
 
-def is_compiled(path: Path) -> bool:
-    """Whether a module is made of numba, and so is itself what a bare machine lacks."""
-    return any(name.split(".")[0] == "numba" for name in imports(path, anywhere=False))
+@each({name: path for name, path in ALL.items() if not is_for_speed(name)})
+def test_what_a_bare_gpu_machine_lacks_is_imported_where_it_is_used(name, path):
+    assert not {package_of(found) for found in imports(path, anywhere=False)} & LAZY
 
 
 def test_training_and_speaking_start_without_them():
-    called = [f"{package}.{module}" for package in PACKAGES[:3] for module in ("train", "inference")]
-    code = f"import sys, {', '.join(called)}; print(sorted(set(sys.modules) & {LAZY!r}))"
+    called = [f"{package}.{module}" for package in STAGES for module in ("train", "inference")]
+    assert run_python(f"import sys, {', '.join(called)}; print(sorted(set(sys.modules) & {LAZY!r}))") == "[]\n"
+
+
+def test_importing_a_module_sets_no_environment_variable():
+    """What torch, numba and threadpoolctl set themselves is theirs."""
+    first = "import os, torch, numba, threadpoolctl; before = dict(os.environ)"
+    code = f"{first}; import {', '.join(ALL)}; print(dict(os.environ) == before)"
+    assert run_python(code) == "True\n"
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_settings_import_nothing_heavy(package):
+    code = f"import sys, {package}.config, utils.data.mel_format, utils.cli; print(sorted(set(sys.modules) & {HEAVY | LAZY!r}))"
+    assert run_python(code) == "[]\n"
+
+
+def run_python(code: str) -> str:
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
-    assert done.stdout == "[]\n", done.stderr
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+# ---- scripts
+
+
+def parser_of(script: str) -> argparse.ArgumentParser:
+    """A script's parser, caught as it parses."""
+
+    class Caught(Exception): ...
+
+    def parse_args(self, *args):
+        raise Caught(self)
+
+    with mock.patch.object(argparse.ArgumentParser, "parse_args", parse_args), pytest.raises(Caught) as caught:
+        runpy.run_path(str(ROOT / script), run_name="__main__")
+    return caught.value.args[0]
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_scripts_parse_arguments_and_call_once(script):
     path = ROOT / script
-    top = {name.split(".")[0] for name in imports(path, anywhere=False) - SETTINGS}
-    assert not top & (HEAVY | set(PACKAGES)), "imported before the arguments are parsed"
-    ours = {name for name in imports(path, anywhere=True) if name.split(".")[0] in PACKAGES}
-    assert ours <= SCRIPT_MAY_CALL | SETTINGS
+    at_import = {name for name in imports(path, anywhere=False) if not name.endswith(".config")}
+    assert not {package_of(name) for name in at_import} & (HEAVY | set(PACKAGES)), "imported before the arguments are parsed"
+    assert {name for name in imports(path) if package_of(name) in PACKAGES} <= SCRIPT_MAY_CALL
     assert len(path.read_text().splitlines()) <= 100
 
 
-def test_there_are_seven_scripts_and_the_demo_and_their_order_is_alphabetical():
-    assert SCRIPTS == [
-        "demo_cli.py",
-        "encoder_preprocess.py",
-        "encoder_train.py",
-        "synthesizer_preprocess_audio.py",
-        "synthesizer_preprocess_embeds.py",
-        "synthesizer_train.py",
-        "vocoder_preprocess.py",
-        "vocoder_train.py",
-    ]
+def test_there_are_seven_scripts_and_the_demo_in_alphabetical_order():
+    steps = ["encoder_preprocess", "encoder_train", "synthesizer_preprocess_audio", "synthesizer_preprocess_embeds"]
+    steps += ["synthesizer_train", "vocoder_preprocess", "vocoder_train"]
+    assert ["demo_cli.py", *(f"{step}.py" for step in steps)] == SCRIPTS
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
@@ -150,7 +218,7 @@ def test_help_answers_at_once_and_documents_every_option(script):
     watch = "import runpy, sys; sys.argv = sys.argv[1:]\ntry: runpy.run_path(sys.argv[0], run_name='__main__')\n"
     watch += "finally: print('HEAVY', sorted({'torch', 'librosa', 'numpy', 'umap'} & set(sys.modules)))"
     seconds = []
-    for _ in range(3):  # the best of three: the machine may be busy with other things
+    for _ in range(3):  # the best of three: the machine may be busy
         started = time.perf_counter()
         done = subprocess.run([sys.executable, "-c", watch, script, "-h"], cwd=ROOT, capture_output=True, text=True)
         seconds.append(time.perf_counter() - started)
@@ -159,27 +227,57 @@ def test_help_answers_at_once_and_documents_every_option(script):
     assert done.returncode == 0, done.stderr
     assert "HEAVY []" in done.stdout
     assert min(seconds) < 1
-    undocumented = [action for action in _actions(script) if not action.help]
-    assert not undocumented
-
-
-def _actions(script):
-    """The arguments of a script's parser, caught as it parses."""
-    import argparse
-    import runpy
-    from unittest import mock
-
-    class Caught(Exception): ...
-
-    def parse_args(self, *args):
-        raise Caught(self._actions)
-
-    with mock.patch.object(argparse.ArgumentParser, "parse_args", parse_args), pytest.raises(Caught) as caught:
-        runpy.run_path(str(ROOT / script), run_name="__main__")
-    return caught.value.args[0]
+    assert not [action for action in parser_of(script)._actions if not action.help]
 
 
 @pytest.mark.parametrize("script", [name for name in SCRIPTS if name != "demo_cli.py"])
 def test_a_missing_argument_is_an_error_of_usage(script):
     done = subprocess.run([sys.executable, script], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 2 and "usage:" in done.stderr and "Traceback" not in done.stderr
+
+
+# ---- pages made from the code
+
+
+def test_the_page_of_settings_is_up_to_date_and_lists_what_help_lists():
+    page = runpy.run_path(str(ROOT / "docs" / "settings.py"))
+    written = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
+    assert written == page["settings"](), "run `python docs/settings.py`"
+    for script, configs in page["SCRIPTS"].items():
+        listed = [line.strip().partition("=")[0] for line in parser_of(script).epilog.splitlines()[1:]]
+        described = [setting for config in configs for setting in page["describe"](config)]
+        assert listed == list(dict.fromkeys(setting.name for setting in described)), script
+        assert all(setting.meaning for setting in described)
+
+
+def test_the_page_of_the_architecture_is_up_to_date():
+    page = runpy.run_path(str(ROOT / "docs" / "architecture.py"))
+    written = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    assert written == page["architecture"](), "run `python docs/architecture.py`"
+
+
+# ---- without what is for speed
+
+
+@pytest.mark.slow
+def test_everything_works_without_what_is_for_speed(tmp_path):
+    """Tests that are not about speed pass in a copy of the repository without cpu/ and cuda.py."""
+    copy = tmp_path / "copy"
+    left_out = shutil.ignore_patterns("cpu", "cuda.py", "cuda_graph.py", ".git", ".venv", "build", "__pycache__", ".*_cache")
+    shutil.copytree(ROOT, copy, ignore=left_out)
+    not_about_speed = [f"--ignore-glob=tests/test_{name}.py" for name in ("cpu_*", "gpu", "bench", "architecture")]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-x",
+        "-m",
+        "not slow",
+        "-p",
+        "no:cacheprovider",
+        *not_about_speed,
+        "tests",
+    ]
+    done = subprocess.run(command, cwd=copy, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-5000:]

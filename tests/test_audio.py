@@ -1,4 +1,4 @@
-"""Signal processing agrees with the published one, inverts itself, and refuses bad files by name."""
+"""Signal processing agrees with the published code, inverts itself, and names bad files."""
 
 import dataclasses
 import tracemalloc
@@ -27,8 +27,8 @@ def test_a_long_wave_in_blocks_has_the_mel_of_the_whole(monkeypatch, expected):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
 
 
-def test_an_hour_of_audio_takes_no_more_memory_than_a_few_copies_of_it():
-    wav = np.random.default_rng(0).normal(0, 0.1, 10 * 60 * 16000).astype(np.float32)  # ten minutes tell
+def test_long_audio_takes_little_more_memory_than_itself():
+    wav = np.random.default_rng(0).normal(0, 0.1, 10 * 60 * 16000).astype(np.float32)
     tracemalloc.start()
     for work in (audio.normalize_volume, vad.trim_silences, audio.encoder_mel):
         tracemalloc.reset_peak()
@@ -37,8 +37,8 @@ def test_an_hour_of_audio_takes_no_more_memory_than_a_few_copies_of_it():
     tracemalloc.stop()
 
 
-def test_pauses_are_smoothed_as_told(monkeypatch):
-    """The same by counting, one window after the other."""
+def test_voice_activity_is_smoothed_over_windows(monkeypatch):
+    """Compared with counting window by window."""
     flags = np.repeat(np.random.default_rng(0).random(120) < 0.5, 3)
     monkeypatch.setattr(vad, "_speech_flags", lambda wav: flags)
     n = len(flags)
@@ -49,7 +49,7 @@ def test_pauses_are_smoothed_as_told(monkeypatch):
 
 
 def test_what_a_vocoder_gives_becomes_speech_without_a_rumble(expected):
-    """As de-emphasis alone would, from 80 Hz on; below the lowest mel band, 25 dB less."""
+    """Like de-emphasis alone from 80 Hz on, and 25 dB less below the lowest mel band."""
     f = audio.MelFormat()
     speech = scipy.signal.sosfilt(audio.output_filter(f), audio.preemphasize(expected["wav"], f.preemphasis))
     assert abs(10 * np.log10(np.mean(speech**2) / np.mean(expected["wav"] ** 2))) < 0.3

@@ -1,4 +1,4 @@
-"""Every benchmark runs: with small models here, as what it measures is no test's business."""
+"""Every benchmark runs, here with small models."""
 
 import functools
 import subprocess

@@ -1,4 +1,4 @@
-"""A run may start from any file of its stage, this project's or published before it, and leave parts of it as they are."""
+"""A run may start from any checkpoint of its stage, this project's or published before it, and freeze parts of it."""
 
 import dataclasses
 import math
@@ -86,7 +86,7 @@ def assert_started_from(saved, weights, parameters):
 
 
 @pytest.mark.parametrize("stage", checkpoint.STAGES)
-def test_published_weights_go_on_with_a_new_optimizer_and_step(stage, data, tmp_path, capsys):
+def test_published_weights_start_a_run_with_a_new_optimizer_and_step(stage, data, tmp_path, capsys):
     state = published_state(stage)
     torch.save({"step": 7, "model_state": state}, tmp_path / "old.pt")
     saved = start_stage(stage, data, tmp_path, tmp_path / "old.pt")
@@ -133,7 +133,7 @@ def test_sizes_are_those_of_the_file(stage, data, tmp_path):
 
 
 @pytest.mark.parametrize("stage", checkpoint.STAGES)
-def test_what_cannot_be_started_from_is_named_in_one_line(stage, data, tmp_path):
+def test_unusable_files_are_refused_in_one_line(stage, data, tmp_path):
     other = checkpoint.STAGES[checkpoint.STAGES.index(stage) - 1]
     write_own(other, tmp_path / "other.pt")
     torch.save({"model_state": published_state("encoder" if stage != "encoder" else "vocoder")}, tmp_path / "published.pt")
@@ -171,12 +171,11 @@ def frozen_and_free(stage, saved):
     return [n for n in state if n.startswith(under)], [n for n in state if not n.startswith(under) and "running" not in n]
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-@pytest.mark.parametrize("stage", checkpoint.STAGES)
+@pytest.mark.parametrize(("stage", "precision"), [("encoder", "bf16"), ("synthesizer", "fp32"), ("vocoder", "bf16")])
 def test_frozen_parts_stay_and_the_rest_learns(stage, precision, data, tmp_path, capsys):
     path = write_own(stage, tmp_path / "own.pt")
     begun = checkpoint.load(path, stage)["model_state"]
-    options = {"freeze": FROZEN[stage], "precision": precision, "eval_every": 1, "max_steps": 3}
+    options = {"freeze": FROZEN[stage], "precision": precision, "eval_every": 2, "max_steps": 3}
     saved = start_stage(stage, data, tmp_path, path, FAST[stage], **options)
     frozen, free = frozen_and_free(stage, saved)
     assert stage == "encoder" or any("running" in name for name in frozen)
@@ -187,8 +186,7 @@ def test_frozen_parts_stay_and_the_rest_learns(stage, precision, data, tmp_path,
     assert saved["frozen"] == FROZEN[stage] and f" M frozen: {', '.join(FROZEN[stage])})" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("stage", checkpoint.STAGES)
-def test_a_run_with_frozen_parts_goes_on_exactly_until_told_otherwise(stage, data, tmp_path):
+def test_a_run_with_frozen_parts_resumes_exactly_until_freeze_changes(data, tmp_path, stage="vocoder"):
     path = write_own(stage, tmp_path / "own.pt")
     whole = start_stage(stage, data, tmp_path / "whole", path, FAST[stage], freeze=FROZEN[stage], max_steps=4)
     start_stage(stage, data, tmp_path / "parts", path, FAST[stage], freeze=FROZEN[stage][::-1], max_steps=2, eval_every=1)
@@ -206,7 +204,7 @@ def test_a_run_with_frozen_parts_goes_on_exactly_until_told_otherwise(stage, dat
 
 
 @pytest.mark.parametrize("stage", checkpoint.STAGES)
-def test_a_part_that_there_is_not_is_one_line_with_those_there_are(stage, data, tmp_path):
+def test_an_unknown_part_is_refused_and_the_known_ones_are_listed(stage, data, tmp_path):
     whole = {"encoder": ["encoder", "loss"], "synthesizer": ["encoder", "decoder", "postnet", "output"]}
     whole["vocoder"] = ["upsample", "input", "gru1", "gru2", "hidden1", "hidden2", "output"]
     for freeze, told in (

@@ -1,4 +1,4 @@
-"""The script that has cloned speech judged: what it counts as a fault, its figures, and that it goes on where it was."""
+"""benchmarks/judged.py: faults, figures, and continuing where it stopped."""
 
 import dataclasses
 import json
@@ -145,7 +145,7 @@ def test_targets_are_compared_in_their_direction():
 
 @pytest.fixture
 def place(tmp_path, samples, monkeypatch) -> Path:
-    """A judge of the same files and arguments as the true one, and tiny models to judge."""
+    """A judge with the files and arguments of the real one, and tiny models to judge."""
     references = tmp_path / "judge" / "references"
     references.mkdir(parents=True)
     speech, rate = soundfile.read(sorted(samples.rglob("*.flac"))[0])
@@ -176,7 +176,7 @@ def unchanged_process(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", os.environ.get("OMP_NUM_THREADS", "1"))
 
 
-def test_every_sentence_is_spoken_in_every_voice_and_told_about(place, capsys):
+def test_every_sentence_is_spoken_in_every_voice_and_reported(place, capsys):
     content = checkpoint.load(place / "synthesizer.pt", "synthesizer")
     content["model_state"]["decoder.stop.bias"].fill_(-50)  # it never ends by itself
     content["model"]["arrival_frames"] = 0
@@ -201,7 +201,7 @@ def test_every_sentence_is_spoken_in_every_voice_and_told_about(place, capsys):
     assert {row["faults"].partition(" ")[0] for row in rows if row["kind"] == "clone"} == {"stop"}
 
 
-def test_it_goes_on_where_it_was_and_begins_anew_with_other_models(place):
+def test_it_continues_where_it_stopped_and_starts_over_with_other_models(place):
     def waves() -> dict[str, int]:
         return {f"{path.parent.name}/{path.stem}": path.stat().st_mtime_ns for path in sorted(Path("out").rglob("*.wav"))}
 
@@ -234,6 +234,6 @@ def test_a_mistake_is_one_line(place, mistake, told):
     assert "\n" not in str(caught.value)
 
 
-def test_a_voice_or_sentence_that_is_not_there(place):
+def test_an_unknown_voice_is_refused(place):
     with pytest.raises(UserError, match="eve: the judge has no such voice; it has ann, bob"):
         run("--voices", "ann,eve")

@@ -99,7 +99,7 @@ SHARED_BY_TRAINERS = [
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else value,
 )
-def test_values_that_cannot_be_are_errors_of_usage(name, options, capsys):
+def test_impossible_values_are_usage_errors(name, options, capsys):
     positional = [] if name == "demo_cli.py" else ["run", "nowhere"] if name in TRAINERS else ["nowhere"]
     assert script(name, *positional, *options) == 2
     assert options[-2] in capsys.readouterr().err.splitlines()[-1]
@@ -125,13 +125,13 @@ def test_values_that_cannot_be_are_errors_of_usage(name, options, capsys):
     ],
     ids=lambda value: value if isinstance(value, str) else type(value).__name__,
 )
-def test_sizes_that_cannot_be_are_refused_by_name(config, hparams):
+def test_impossible_sizes_are_refused_by_name(config, hparams):
     with pytest.raises(UserError, match=hparams.partition("=")[0]) as caught:
         override(parse_overrides(hparams), config)
     assert caught.value.exit_code == 2
 
 
-def test_where_it_cannot_be_written_is_told_by_the_name_that_the_user_knows(tmp_path, capsys):
+def test_a_path_that_cannot_be_written_is_named_as_the_user_knows_it(tmp_path, capsys):
     (tmp_path / "folder.txt").mkdir()
 
     def write() -> None:

@@ -1,5 +1,7 @@
-"""Every command of the README, run in its order as processes on real speech with small models, and what the demo answers."""
+"""Every command of the README, in its order, on real speech with small models; and what the demo does with them."""
 
+import contextlib
+import io
 import json
 import os
 import re
@@ -23,6 +25,7 @@ from utils.models import checkpoint
 
 ROOT = Path(__file__).parent.parent
 TINY_TRAINING = ["--max_steps", "4", "--eval_every", "4", "--cpu", "--no_visdom", "--seed", "1"]
+TINY_ENCODER = "hidden_size=32,n_layers=1,utterances_per_speaker=3"
 TINY_TACOTRON = (
     "embedding_size=32,encoder_prenet=32:32,encoder_size=32,encoder_kernels=2,decoder_prenet=32:32,attention_size=16,"
     "attention_filters=4,decoder_size=32,postnet_size=16,postnet_kernels=2,n_highways=1,schedule=5:1e-3:100:6,"
@@ -34,13 +37,7 @@ TINY_WAVERNN = (
 )
 ADDED = {  # to the README's commands, so that they end in seconds
     "encoder_preprocess.py": ["-n", "2"],
-    "encoder_train.py": [
-        *TINY_TRAINING,
-        "--umap_every",
-        "4",
-        "--hparams",
-        "hidden_size=32,n_layers=1,utterances_per_speaker=3",
-    ],
+    "encoder_train.py": [*TINY_TRAINING, "--umap_every", "4", "--hparams", TINY_ENCODER],
     "synthesizer_preprocess_audio.py": ["-n", "2"],
     "synthesizer_preprocess_embeds.py": ["--cpu"],
     "synthesizer_train.py": [*TINY_TRAINING, "--hparams", TINY_TACOTRON],
@@ -64,13 +61,27 @@ def readme_commands() -> list[list[str]]:
     return [shlex.split(line) for line in lines if line.startswith(("python ", "torchrun "))]
 
 
-def run(command: list[str], cwd: Path, stdin: str | None = None) -> subprocess.CompletedProcess:
+def run_process(command: list[str], cwd: Path) -> tuple[int, str, str]:
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    return subprocess.run(command, cwd=cwd, input=stdin, capture_output=True, text=True, env=environment, timeout=300)
+    done = subprocess.run([sys.executable, *command], cwd=cwd, capture_output=True, text=True, env=environment, timeout=300)
+    return done.returncode, done.stdout, done.stderr
 
 
-def script(name: str, *arguments: str) -> list[str]:
-    return [sys.executable, str(ROOT / name), *arguments]
+def run_here(name: str, arguments: list[str], cwd: Path, stdin: str = "") -> tuple[int, str, str]:
+    """Run a script or module in this process, which need not import torch anew; returns exit code, stdout and stderr."""
+    out, err, code = io.StringIO(), io.StringIO(), 0
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        patch.chdir(cwd)
+        patch.setattr(sys, "argv", [name, *arguments])
+        patch.setattr(sys, "stdin", io.StringIO(stdin))
+        try:
+            if name.endswith(".py"):
+                runpy.run_path(str(ROOT / name), run_name="__main__")
+            else:
+                runpy.run_module(name, run_name="__main__", alter_sys=True)
+        except SystemExit as left:
+            code = left.code or 0
+    return code, out.getvalue(), err.getvalue()
 
 
 @pytest.fixture(scope="module")
@@ -108,30 +119,36 @@ def _own_recordings(speaker: Path, folder: Path) -> None:
 
 @pytest.fixture(scope="module")
 def trained(workplace) -> Path:
-    """The workplace after every command of the README."""
+    """The workplace after every command of the README. The first use of each script is a process of its own."""
+    seen = set()
     for command in readme_commands():
-        words = [word.replace("<datasets_root>", "data") for word in command]
-        if words[0] == "torchrun":
-            at = next(i for i, word in enumerate(words) if word.endswith(".py"))
-            launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"]
-            words = ["python", words[at], "two_ranks", *words[at + 2 :]]  # a run of its own
-        elif words[1] == "-m":
-            launcher, words = [sys.executable, "-m"], ["python", *words[2:]]
+        name, arguments, is_torchrun = parsed([word.replace("<datasets_root>", "data") for word in command])
+        program = [str(ROOT / name)] if name.endswith(".py") else ["-m", name]
+        if is_torchrun:
+            launcher = ["-m", "torch.distributed.run", "--nproc_per_node", "2"]
+            done = run_process([*launcher, *program, "two_ranks", *arguments[1:]], workplace)
+        elif name in seen:
+            torch.set_num_threads(1)
+            done = run_here(name, arguments, workplace)
         else:
-            launcher = [sys.executable]
-        name = words[1]
-        program = str(ROOT / name) if name.endswith(".py") else name
-        added = (
-            FOR_OTHER_WEIGHTS[name]
-            if "--init_from" in words
-            else ADDED[name] + (MODELS if name == "demo_cli.py" and "-e" not in words else [])
-        )
-        if name == "demo_cli.py" and "--reference" not in words:
-            added = [*added, "--reference", "voice.wav", "--text", "Hello there."]
-        done = run([*launcher, program, *words[2:], *added], workplace)
-        assert done.returncode == 0, f"{' '.join(words)}\n{done.stdout}\n{done.stderr}"
-        assert "Traceback" not in done.stderr, done.stderr
+            done = run_process([*program, *arguments], workplace)
+        seen.add(name)
+        code, out, err = done
+        assert code == 0 and "Traceback" not in err, f"{' '.join(command)}\n{out}\n{err}"
     return workplace
+
+
+def parsed(words: list[str]) -> tuple[str, list[str], bool]:
+    """Script or module, the arguments with those that make it end in seconds, and whether torchrun launches it."""
+    is_torchrun = words[0] == "torchrun"
+    at = next(i for i, word in enumerate(words) if word.endswith(".py") or (i and words[i - 1] == "-m"))
+    name, arguments = words[at], words[at + 1 :]
+    added = FOR_OTHER_WEIGHTS[name] if "--init_from" in words else ADDED[name]
+    if name == "demo_cli.py" and "-e" not in words:
+        added = [*added, *MODELS]
+    if name == "demo_cli.py" and "--reference" not in words:
+        added = [*added, "--reference", "voice.wav", "--text", "Hello there."]
+    return name, [*arguments, *added], is_torchrun
 
 
 def test_the_readme_names_every_script_in_order_and_then_the_rest():
@@ -182,24 +199,23 @@ def test_the_demo_asks_until_its_input_ends_and_overwrites_nothing(trained, tmp_
     answers = f"{trained}/voice.wav\nOne.\n{trained}/nowhere.wav\nTwo.\n'{trained}/voice.wav'\nThree!\n"
     models = [word.replace("saved_models", str(trained / "saved_models")) for word in MODELS]
     (tmp_path / "demo_output_01.wav").write_text("precious")
-    done = run(script("demo_cli.py", *models, "--cpu", "--no_sound", "--griffin_lim"), tmp_path, stdin=answers)
-    assert done.returncode == 0, done.stderr
-    assert "nowhere.wav" in done.stdout and "real-time factor" in done.stdout
+    options = [*models, "--cpu", "--no_sound", "--griffin_lim"]
+    code, out, err = run_here("demo_cli.py", options, tmp_path, stdin=answers)
+    assert code == 0, err
+    assert "nowhere.wav" in out and "real-time factor" in out
     assert sorted(path.name for path in tmp_path.glob("*.wav")) == [f"demo_output_0{n}.wav" for n in (1, 2, 3)]
     assert (tmp_path / "demo_output_01.wav").read_text() == "precious"
 
 
 def test_a_seed_makes_the_demo_repeatable_and_lines_of_a_file_follow_each_other(trained, tmp_path):
-    """And the picture shows both, one after the other. A line in which there is nothing to read costs itself alone."""
+    """And the picture shows both, one after the other. A line with nothing to read is skipped."""
     (tmp_path / "text.txt").write_text("First line.\n\n^^^\nSecond line, naïve café.\n", encoding="utf-8")
     for name in ("a", "b"):
-        options = ["--cpu", "--no_sound", "--seed", "3", "--text_file", str(tmp_path / "text.txt"), "--griffin_lim"]
-        options += ["--picture", f"{tmp_path}/{name}.png"]
-        done = run(
-            script("demo_cli.py", *MODELS, "--reference", "voice.wav", *options, "--output", f"{tmp_path}/{name}.wav"), trained
-        )
-        assert done.returncode == 0, done.stderr
-        assert "Skipped: nothing to read in the text '^^^'" in done.stdout
+        options = ["--cpu", "--no_sound", "--seed", "3", "--text_file", f"{tmp_path}/text.txt", "--griffin_lim"]
+        options += ["--picture", f"{tmp_path}/{name}.png", "--output", f"{tmp_path}/{name}.wav"]
+        code, out, err = run_here("demo_cli.py", [*MODELS, "--reference", "voice.wav", *options], trained)
+        assert code == 0, err
+        assert "Skipped: nothing to read in the text '^^^'" in out
     assert (tmp_path / "a.wav").read_bytes() == (tmp_path / "b.wav").read_bytes()
     picture = matplotlib.image.imread(tmp_path / "a.png")
     assert min(picture.shape[:2]) > 500 and picture[..., :3].std() > 0.1
@@ -220,18 +236,14 @@ def test_a_seed_makes_the_demo_repeatable_and_lines_of_a_file_follow_each_other(
         (["--reference", "voice.wav", "--text", "Hi.", "-s", "other_mel.pt"], 1, "hop_length"),
     ],
 )
-def test_a_mistake_gives_one_line_and_an_exit_code(trained, arguments, code, named, monkeypatch, capsys):
+def test_a_mistake_gives_one_line_and_an_exit_code(trained, arguments, code, named):
     soundfile.write(trained / "short.wav", np.ones(4000) * 0.1, 16000)
     soundfile.write(trained / "silence.wav", np.zeros(32000), 16000)
     if "other_mel.pt" in arguments:
         content = checkpoint.load(trained / "saved_models" / "my_run" / "synthesizer.pt", "synthesizer")
         content["mel"]["hop_length"] = 256
         checkpoint.save(trained / "other_mel.pt", content)
-    monkeypatch.chdir(trained)
-    monkeypatch.setattr(sys, "argv", ["demo_cli.py", *MODELS, "--cpu", "--no_sound", *arguments])
-    with pytest.raises(SystemExit) as left:  # as a process of its own it would import torch anew each time
-        runpy.run_path(str(ROOT / "demo_cli.py"), run_name="__main__")
-    told = capsys.readouterr().err
-    assert left.value.code == code and named in told
+    found, _, told = run_here("demo_cli.py", [*MODELS, "--cpu", "--no_sound", *arguments], trained)
+    assert found == code and named in told
     if code == 1:
         assert len([line for line in told.splitlines() if line.startswith("error: ")]) == 1

@@ -1,4 +1,4 @@
-"""The harness that the trainers share, on a model small enough to see through."""
+"""What the trainers share, tried on tiny models."""
 
 import json
 import os
@@ -178,7 +178,7 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
     assert (tmp_path / "file").read_text() == "old" and [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
-def test_many_such_steps_stop_the_run_and_keep_the_last_good_checkpoint(tmp_path):
+def test_many_skipped_steps_stop_the_run_and_keep_the_last_good_checkpoint(tmp_path):
     with pytest.raises(UserError, match="not finite"):
         train(tmp_path, 100, bad_steps=range(7, 100), save_every=6)
     saved = checkpoint.load(tmp_path / "tiny" / "encoder.pt", "encoder")

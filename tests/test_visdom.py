@@ -1,4 +1,4 @@
-"""A real Visdom server is drawn on, and may die while training goes on."""
+"""Drawing on a real Visdom server, which may die while training goes on."""
 
 import json
 import os
@@ -91,7 +91,7 @@ def test_measures_that_belong_together_share_a_window(tmp_path, port):
 
 
 def test_the_offline_script_lays_every_file_that_the_server_would_download(tmp_path, monkeypatch):
-    """npm and cp are played by others: which files it puts where is the script's own."""
+    """npm and cp are stand-ins: the test is which files go where."""
     import requests
     from visdom.server.build import download_scripts
 

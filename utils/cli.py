@@ -101,9 +101,6 @@ def add_hparams(to: argparse.ArgumentParser, *configs: Any) -> None:
     An instance in place of a dataclass shows its own values as the defaults.
     """
     to.add_argument("--hparams", default="", metavar="A=1,B=2", help="settings to change by name, as listed below")
-    if isinstance(configs[0], str):  # to go once every script names its dataclasses
-        to.epilog = configs[0]
-        return
     described = {each.name: each for config in reversed(configs) for each in describe(config)}
     in_order = dict.fromkeys(each.name for config in configs for each in describe(config))
     lines = [f"  {name}={described[name].default}  {_explained(described[name])}" for name in in_order]
@@ -172,7 +169,11 @@ def _add_cadence(to: argparse.ArgumentParser, stage: str, save_every: int, backu
     steps = {"metavar": "STEPS"}
     every = steps | {"type": COUNT}
     to.add_argument(
-        "-s", "--save_every", default=save_every, **every, help=f"save {stage}.pt every so many steps; 0: only at the end"
+        "-s",
+        "--save_every",
+        default=save_every,
+        **every,
+        help=f"save {stage}.pt every so many steps; 0: only at the end. -s as in Real-Time-Voice-Cloning",
     )
     to.add_argument(
         "-b", "--backup_every", default=backup_every, **every, help="copy it into backups/ every so many steps; 0: never"

@@ -10,7 +10,7 @@ from numba import njit
 from torch import Tensor, nn
 
 from utils.cpu.bf16 import OPTIONS, f32, from_bf16, sigmoid, tanh, to_bf16
-from utils.models.device import autocasts_to_bf16_on_cpu, bits
+from utils.cpu.tensors import autocasts_to_bf16_on_cpu, bits
 
 
 class FastLSTM(nn.LSTM):

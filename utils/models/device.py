@@ -7,7 +7,6 @@ import os
 import torch
 import torch.distributed.nn.functional  # if imported later, its default arguments would keep the process group alive
 
-from utils.cpu.tensors import autocasts_to_bf16_on_cpu, bits  # noqa: F401  # until the encoder takes them from there
 from utils.errors import UserError
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
