@@ -1,0 +1,240 @@
+"""Text of any length as pieces that can be spoken in one breath, each with the kind of pause that follows it.
+
+Sentences are found by rules for English that also know the full stops of other scripts.
+"""
+
+import bisect
+import enum
+import itertools
+import math
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from synthesizer.text.english.abbreviations import ABBREVIATIONS, BEFORE_NUMBER, LETTERED
+from synthesizer.text.english.addresses import ENDINGS
+from synthesizer.text.english.listed import listed
+from synthesizer.text.english.units import UNITS
+
+
+class Pause(enum.Enum):
+    CLAUSE = "clause"
+    SENTENCE = "sentence"
+    PARAGRAPH = "paragraph"
+
+
+class Piece(NamedTuple):
+    text: str
+    pause: Pause  # follows the text
+
+
+# Characters. About 0.8 s of speech, half the shortest utterance that models train on by default (1.6 s).
+SHORT = 12
+
+# ---- words that a full stop may follow inside a sentence
+
+_NEVER_LAST = frozenset(listed("mr mrs ms messrs dr drs prof mt vs v cf viz ca approx avg incl excl e.g i.e a.k.a"))
+_DATES = frozenset(listed("jan feb mar apr jun jul aug sep sept oct nov dec mon tue tues wed thu thur thurs fri sat sun"))
+_OTHERS = frozenset(listed("n° al ed eds trans ibid sq cu hr hrs pres supt cmdr"))
+_ABBREVIATIONS = _DATES | _OTHERS | ABBREVIATIONS.keys() | BEFORE_NUMBER.keys()
+_WORDS_TOO = frozenset(listed("no nos art max min mar jun sat sun wed"))  # short for something only where a number follows
+_UNITS = frozenset([*UNITS, "in"])
+_AFTER_TIME = frozenset(  # 10 a.m. Monday
+    listed("monday tuesday wednesday thursday friday saturday sunday est edt cst cdt mst mdt pst pdt gmt utc eastern pacific")
+)
+# Words that are no names, so that a capital shows where a sentence begins.
+_STARTERS = frozenset(
+    listed(
+        "the a an i you he she it we they this that these those there here his her my our your their its who what when where "
+        "why how if and but or so then yet now no yes not in on at as after before for from with by to of until since because "
+        "while although though once some all both each most many few another please let is are was were do does did can could "
+        "would should might have has had never nobody everyone nothing however also only even just such finally later today"
+    )
+)
+_EXCLAIMED = frozenset(listed("yahoo jeopardy"))  # names with an exclamation mark
+
+# ---- marks
+
+_FOREIGN_MARKS = "。！？؟।॥۔։።"
+_MARKS = ".!?…" + _FOREIGN_MARKS
+_QUOTES = "\"'”’»›"
+_CLOSERS = _QUOTES + ")]}>*_」』）"
+_BULLETS = "•⁃*-"
+_OPENERS = "\"'“‘„«‹([{<*_—–-•⁃¿¡「『（"
+_JOINED = re.compile(  # where the space after a sentence is missing: "end.Next", and in scripts that have none
+    rf"[{_FOREIGN_MARKS}]+[{re.escape(_CLOSERS)}]*(?=[\w“‘「『（《])"
+    r"|(?<![^\W\d_]\.)\b[A-Z]?[a-z]+(?<=[a-z]{2})[.!?…]+[\"”]?(?=[\"“]?([A-Z][a-z]*)(?![\w@]|\.\w))"
+)
+_LETTERS = re.compile(r"[^\W\d_]{1,2}(?:\.[^\W\d_]{1,2})+")  # U.S, Ph.D
+_ITEM = re.compile(r"\d{1,3}|[IVX]+|[A-Za-z]")
+_SAYS = re.compile(  # not in reported speech: Anna asked whether
+    r"(?:\S+ )?(?:asked|said|cried|called|replied|answered|shouted|whispered|exclaimed|murmured|added|demanded)\b"
+    r"(?! (?:that|what|if|whether|how|why|no|nothing)\b)"
+)
+
+
+def sentences(paragraph: str) -> list[str]:
+    """The sentences of one paragraph, with single spaces between words."""
+    words = list(_words(paragraph))
+    found, first = [], 0
+    for end in range(1, len(words) + 1):
+        if end == len(words) or _ends(words, first, end - 1):
+            found.append("".join(words[first:end]).rstrip())
+            first = end
+    return found
+
+
+def _words(paragraph: str) -> Iterator[str]:
+    """The words, each with the space that follows it; "end.Next" is two of them."""
+    for word in paragraph.split():
+        start = 0
+        if "://" not in word and "@" not in word and not word.startswith("www."):
+            for match in _JOINED.finditer(word):
+                if (match[1] or "").lower() not in ENDINGS:
+                    yield word[start : match.end()]
+                    start = match.end()
+        yield word[start:] + " "
+
+
+def _ends(words: list[str], first: int, i: int) -> bool:
+    """Whether the sentence that begins with words[first] ends with words[i], which is not the last word."""
+    word = words[i].rstrip()
+    body = word.rstrip(_CLOSERS)
+    core = body.rstrip(_MARKS)
+    marks, closers = body[len(core) :], word[len(body) :]
+    following = words[i + 1].rstrip()
+    if not marks or core in ("(", "[") or (following[0] in _MARKS and not following.strip(_MARKS + _CLOSERS)):
+        return False  # [...] and a spaced . . . ellipsis
+    following = following.lstrip(_OPENERS)
+    is_lower = following[:1].islower()
+    if is_lower and closers:  # "Why?" she asked
+        return False
+    if closers and closers[-1] in _QUOTES and marks[-1] in "!?" and _names_speaker(words, i + 1):
+        return False
+    if marks.strip(".…"):
+        return not (is_lower and core.lower() in _EXCLAIMED)
+    if marks != "." or not core:  # an ellipsis; "I" has a capital everywhere
+        return not (is_lower or following[:1].isdigit() or re.match(r"I\b", following))
+    previous = words[i - 1].rstrip() if i > first and words[i - 1].rstrip() not in _BULLETS else ""
+    return _stop_ends(core.lstrip(_OPENERS), previous, following)
+
+
+def _names_speaker(words: list[str], i: int) -> bool:
+    """Whether "Anna asked" or "Anna Smith asked" stands at words[i]."""
+    name = words[i].rstrip()
+    return name[:1].isupper() and name.lower() not in _STARTERS and bool(_SAYS.match("".join(words[i + 1 : i + 4])))
+
+
+def _stop_ends(word: str, previous: str, following: str) -> bool:
+    """Whether the full stop after `word` ends a sentence; `previous` is empty where the sentence begins with the word."""
+    if not previous and _ITEM.fullmatch(word):
+        return False  # 1. First
+    word = re.split("[-/—–]", word)[-1]
+    lower = word.lower()
+    is_capital = bool(following) and not following[0].islower() and not following[0].isdigit()
+    starts = is_capital and re.match(r"\w*", following)[0].lower() in _STARTERS
+    if lower in _NEVER_LAST:
+        return False
+    if lower == "st":
+        return starts and previous[:1].isupper()  # on Elm St. They; but: in St. Paul
+    if word in _UNITS and previous[:1].isdigit():
+        return is_capital
+    if len(word) == 1 and word.isalpha():
+        return _letter_ends(word, previous, following, is_capital, starts)
+    if _LETTERS.fullmatch(word):
+        is_time = lower in ("a.m", "p.m") and following.rstrip(".,").lower() not in _AFTER_TIME
+        return is_capital if is_time else starts
+    if lower in _WORDS_TOO:
+        return not following[:1].isdigit()
+    if lower in BEFORE_NUMBER and re.match(r"[A-Z]+\b", following):
+        return False  # Fig. A
+    if lower in _ABBREVIATIONS:
+        return is_capital if lower == "etc" else starts
+    is_unknown = word.isascii() and word.isalpha() and not word.isupper() and not re.search("[aeiouy]", lower)
+    return is_capital or not is_unknown or following[:1].isdigit()
+
+
+def _letter_ends(letter: str, previous: str, following: str, is_capital: bool, starts: bool) -> bool:
+    """The same for a single letter: an initial, "plan B." or "it is I."."""
+    if letter == "I":
+        return starts or not (previous.istitle() or re.match(r"[A-Z]\.", following))
+    if letter.islower():
+        return is_capital
+    return starts or (is_capital and previous.title() in LETTERED)
+
+
+# ---- pieces
+
+_BREAK = re.compile(
+    r"(?P<whole>\{[A-Z0-2 ]+\}|\d{1,3}(?: \d{3}){1,6}(?!\d)|(?:https?://|www\.)\S+)"
+    r"|(?P<clause>(?<=[,;:—–)\]]) |(?<=[,;:)\]][\"'”’]) |(?<= -) | (?=[(\[])"
+    r"|(?<=[，、；：])(?=\S)|(?<=[^\W\d_][—–])(?=[^\W\d_]))"
+    r"|(?P<conjunction> (?=(?:and|but|or|nor|because|which|who|that|while|when|where|if|though|although|unless|until|since"
+    r"|before|after|as)\b))"
+    r"|(?P<space> )"
+)
+
+
+def split(text: str, limit: int = 200) -> list[Piece]:
+    """The text as pieces of at most `limit` characters; only a word, number or {sounds} longer than that is longer.
+
+    Nothing but white space is left out. An empty line parts paragraphs; the last piece has the pause of a paragraph.
+    """
+    if limit < 1:
+        raise ValueError(f"limit must be at least 1, not {limit}")
+    found = []
+    for is_text, lines in itertools.groupby(text.splitlines(), key=lambda line: bool(line.strip())):
+        if is_text:
+            pieces = [piece for sentence in sentences(" ".join(lines)) for piece in _cut(sentence, limit)]
+            *others, last = _join_short(pieces, limit)
+            found += [*others, last._replace(pause=Pause.PARAGRAPH)]
+    return found
+
+
+def _cut(sentence: str, limit: int) -> list[Piece]:
+    """A sentence as parts of similar length: at clause marks, or else at conjunctions, or else at spaces."""
+    if len(sentence) <= limit:
+        return [Piece(sentence, Pause.SENTENCE)]
+    found = [(match.lastgroup, match.end()) for match in _BREAK.finditer(sentence) if match.lastgroup != "whole"]
+    clauses, conjunctions = ([end for kind, end in found if kind == wanted] for wanted in ("clause", "conjunction"))
+    anywhere = [end for _, end in found]
+
+    def parts(start: int, stop: int) -> Iterator[str]:
+        length = len(sentence[start:stop].rstrip())
+        n_parts = math.ceil(length / limit)
+        middle = start + length * (n_parts // 2) / n_parts
+        for positions in (clauses, conjunctions, anywhere):
+            tolerance = length if positions is anywhere else length / n_parts / 2
+            nearest = _nearest(positions, middle, start, stop)
+            if n_parts > 1 and nearest is not None and abs(nearest - middle) <= tolerance:
+                yield from parts(start, nearest)
+                yield from parts(nearest, stop)
+                return
+        yield sentence[start:stop].strip()
+
+    *others, last = parts(0, len(sentence))
+    return [*(Piece(part, Pause.CLAUSE) for part in others), Piece(last, Pause.SENTENCE)]
+
+
+def _nearest(positions: list[int], middle: float, start: int, stop: int) -> int | None:
+    """The position nearest to the middle, between start and stop."""
+    i = bisect.bisect(positions, middle)
+    inside = [position for position in positions[max(i - 1, 0) : i + 1] if start < position < stop]
+    return min(inside, key=lambda position: abs(position - middle), default=None)
+
+
+def _join_short(pieces: list[Piece], limit: int) -> list[Piece]:
+    """Short pieces together with a neighbour, where both fit the limit."""
+    joined = pieces[:1]
+    for piece in pieces[1:]:
+        last = joined[-1]
+        if (_is_short(last.text) or _is_short(piece.text)) and len(last.text) + 1 + len(piece.text) <= limit:
+            joined[-1] = Piece(f"{last.text} {piece.text}", piece.pause)
+        else:
+            joined.append(piece)
+    return joined
+
+
+def _is_short(text: str) -> bool:
+    """Whether a model would fail on it alone: a few characters, or one word (of a script that has spaces)."""
+    return len(text) < SHORT or (" " not in text and len(text) < 2 * SHORT)
