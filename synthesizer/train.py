@@ -74,7 +74,7 @@ def train(data_dir: Path, options: dict[str, Any], hparams: str = "") -> None:
                 *weights,
                 mean=share_of_mean,
             )
-            # A norm of their own, so that the attention loss does not shrink the gradient of parameters it does not reach.
+            # Clipped apart, or the attention loss would shrink the gradients of parameters it does not reach.
             apart = model.attention_parameters() if weight and any(weights) else ()
             grad_norm = run.optimize(losses.total + weight * aligned, settings.clip, clipped_apart=apart)
             average.update(model, step)

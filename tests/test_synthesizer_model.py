@@ -284,7 +284,7 @@ def test_synthesizer_speaks_lists_and_arrays_and_repeats_with_a_seed(synthesizer
         synthesizer.synthesize_spectrograms(["..."], voices[:1])
 
 
-def test_bf16_speaks_nearly_the_same_and_what_is_cut_at_the_cap_is_told(synthesizer, tmp_path):
+def test_bf16_speaks_nearly_the_same_and_texts_cut_at_the_cap_are_listed(synthesizer, tmp_path):
     path = tmp_path / "synthesizer.pt"
     checkpoint.save(path, content(synthesizer.model))
     rounding = Synthesizer(path, device="cpu", precision="bf16", cap_frames=(30, 2))

@@ -177,7 +177,7 @@ def test_word_times_teach_and_without_them_training_is_as_usual(data, own_data, 
     assert taught["training"]["attention_fade"] == (2, 6)
 
 
-def test_alignment_is_told_when_it_forms_and_missed_when_it_should_have(data, tmp_path, capsys, monkeypatch):
+def test_a_line_says_when_the_alignment_has_formed_and_warns_when_it_is_late(data, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("synthesizer.evaluation.ALIGNED", 0.0)
     run(data, tmp_path, 2, UNSEEN, eval_every=1)
     said = capsys.readouterr().out
