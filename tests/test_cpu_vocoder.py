@@ -16,6 +16,10 @@ from vocoder.distribution import LogisticMixture, MuLaw, inverse_cdf
 from vocoder.model import WaveRNN, WaveRNNConfig
 from vocoder.sampling import PlainSampler
 
+numba = pytest.importorskip("numba")
+bf16 = pytest.importorskip("utils.cpu.bf16")
+vectors = pytest.importorskip("utils.cpu.vectors")
+bits = pytest.importorskip("utils.cpu.tensors").bits
 compiled = pytest.importorskip("vocoder.cpu.sampler")
 Bf16GRU = pytest.importorskip("vocoder.cpu.gru").Bf16GRU
 CompiledSampler, HAS_BF16 = compiled.CompiledSampler, compiled.HAS_BF16
@@ -131,14 +135,14 @@ def test_bfloat16_is_the_same_distribution(speech, trained):  # noqa: F811
     assert divergence.mean() < 1e-4 and divergence.max() < 1e-3
 
 
-@pytest.mark.parametrize("bf16", PRECISIONS)
-def test_a_fold_is_the_same_alone_and_among_others_and_on_any_number_of_threads(bf16):
+@pytest.mark.parametrize("in_bf16", PRECISIONS)
+def test_a_fold_is_the_same_alone_and_among_others_and_on_any_number_of_threads(in_bf16):
     model, mel, rows = tiny_vocoder(), torch.rand(12, 80) * 2 - 1, [8, 0, 3, 5, 2, 9, 1, 4]
-    together = free_running(CompiledSampler(model, bf16), model, mel, rows, 2)
+    together = free_running(CompiledSampler(model, in_bf16), model, mel, rows, 2)
     for row, start in enumerate(rows):
-        np.testing.assert_array_equal(free_running(CompiledSampler(model, bf16), model, mel, [start], 2)[0], together[row])
+        np.testing.assert_array_equal(free_running(CompiledSampler(model, in_bf16), model, mel, [start], 2)[0], together[row])
     torch.set_num_threads(3)
-    np.testing.assert_array_equal(free_running(CompiledSampler(model, bf16), model, mel, rows, 2), together)
+    np.testing.assert_array_equal(free_running(CompiledSampler(model, in_bf16), model, mel, rows, 2), together)
 
 
 def test_compiled_draws_are_those_of_the_distribution():
@@ -156,6 +160,39 @@ def test_compiled_draws_are_those_of_the_distribution():
     certain = np.full(512, -1e4, np.float32)
     certain[500] = 0
     assert [compiled.draw(certain, np.float32(u), masses) for u in (2**-24, 0.5, 1.0)] == [500] * 3
+
+
+@pytest.mark.parametrize("mode", ["RAW", "MOL"])
+def test_a_recorded_frame_can_be_replayed(mode, monkeypatch):
+    """Runs the work again where a GPU would replay its graph: all that it reads and writes is in the recorded tensors."""
+    cuda = pytest.importorskip("vocoder.cuda")
+    monkeypatch.setattr(cuda, "record", lambda work: work)
+    model, mel = tiny_vocoder(mode=mode), torch.rand(12, 80) * 2 - 1
+    sampler = cuda.GraphSampler(model)
+    for rows in ([0, 3, 5], [1, 2], [0, 3, 5]):
+        plain = free_running(PlainSampler(model), model, mel, rows, 3)
+        assert np.isclose(free_running(sampler, model, mel, rows, 3), plain, atol=1e-4).mean() > 0.99
+    levels = torch.rand(3, 200) * 2 - 1
+    predicted = [forced(each, model, mel[:5].expand(3, -1, -1), levels) for each in (sampler, PlainSampler(model))]
+    torch.testing.assert_close(*predicted, atol=1e-5, rtol=0)
+
+
+def test_numbers_are_rounded_to_bfloat16_as_torch_does():
+    @numba.njit
+    def write(numbers, halves):
+        for i in range(len(numbers)):
+            vectors.put(halves, 0, i, numbers[i])
+
+    ties = (np.arange(0x3F808000, 0x3F868000, 0x10000, np.uint32)).view(np.float32)
+    normal = np.random.default_rng(0).normal(0, 9, 1000)
+    numbers = np.concatenate([normal, ties, -ties, [0, np.inf, -np.inf]]).astype(np.float32)
+    expected = bits(torch.from_numpy(numbers).to(torch.bfloat16))
+    np.testing.assert_array_equal([bf16.to_bf16(number) for number in numbers], expected)
+    halves = np.zeros((1, len(numbers)), np.uint16)
+    write(numbers, halves)
+    np.testing.assert_array_equal(halves[0], expected)
+    for nan in np.array([0x7FC00000, 0xFFFFFFFF, 0x7F800001], np.uint32).view(np.float32):
+        assert np.isnan(bf16.from_bf16(bf16.to_bf16(nan)))
 
 
 # ---- the choice

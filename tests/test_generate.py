@@ -20,9 +20,9 @@ UNFILTERED = dataclasses.replace(FORMAT, preemphasis=0.0, fmin=0.0)  # for waves
 
 @pytest.fixture(scope="module")
 def speech(samples):
-    """20 seconds: pre-emphasised wave (n,), and its mel (T, n_mels) in [-1, 1], n = T hop."""
-    paths = sorted((samples / "LibriSpeech" / "train-clean-100").rglob("*.flac"))[:6]
-    wav = audio.rescale(np.concatenate([audio.load(path) for path in paths]), FORMAT.rescale_peak)[: 20 * 16000 - 1]
+    """10 seconds: pre-emphasised wave (n,), and its mel (T, n_mels) in [-1, 1], n = T hop."""
+    paths = sorted((samples / "LibriSpeech" / "train-clean-100").rglob("*.flac"))[:3]
+    wav = audio.rescale(np.concatenate([audio.load(path) for path in paths]), FORMAT.rescale_peak)[: 10 * 16000 - 1]
     mel = audio.mel_spectrogram(wav, FORMAT) / FORMAT.max_abs
     return np.pad(audio.preemphasize(wav, FORMAT.preemphasis), (0, 1)), torch.from_numpy(mel)
 
@@ -31,12 +31,13 @@ def speech(samples):
 def trained(speech):
     """A small vocoder after a few steps on real speech: it follows the mel's loudness, and its own past."""
     torch.manual_seed(0)
+    torch.set_num_threads(1)
     wav, mel = speech
     model = WaveRNN(WaveRNNConfig(rnn_dims=48, fc_dims=48, context_dims=16, n_context_blocks=2, aux_dims=16))
     optimizer = torch.optim.Adam(model.parameters(), lr=8e-3)
     levels, labels = (torch.from_numpy(part) for part in model.distribution.encode(wav))
     for _ in range(25):
-        starts = torch.randint(2, len(mel) - 4, (24,)).tolist()
+        starts = torch.randint(2, len(mel) - 4, (16,)).tolist()
         crops = [slice(start * 200, start * 200 + 400) for start in starts]
         mels = torch.stack([mel[start - 2 : start + 4] for start in starts])
         before = torch.stack([levels[crop.start - 1 : crop.stop - 1] for crop in crops])
@@ -172,7 +173,7 @@ def without_memory():
     return model
 
 
-@pytest.mark.parametrize("n_frames", [43, 119])
+@pytest.mark.parametrize("n_frames", [43, 70])
 def test_folding_changes_nothing_where_the_past_does_not_matter(n_frames):
     model = without_memory()
     mel = torch.rand(n_frames, 80) * 2 - 1
@@ -183,7 +184,7 @@ def test_folding_changes_nothing_where_the_past_does_not_matter(n_frames):
 
 
 def test_blocks_of_conditioning_do_not_show(monkeypatch):
-    model, mel = tiny_vocoder(), torch.rand(60, 80) * 2 - 1
+    model, mel = tiny_vocoder(), torch.rand(30, 80) * 2 - 1
     whole = generate(model, mel, FORMAT, 2000, 400, seed=0)
     monkeypatch.setattr(fold, "BLOCK", 5)
     monkeypatch.setattr(fold, "SPAN", 3)
@@ -195,7 +196,7 @@ def test_seams_cannot_be_told_from_elsewhere(speech, trained, monkeypatch):
     joins = []
     join = fold.join
     monkeypatch.setattr(fold, "join", lambda old, new: joins.append((old, new, join(old, new))) or joins[-1][2])
-    wave = np.concatenate([generate(trained, speech[1], FORMAT, 2000, 600, seed) for seed in range(2)])
+    wave = np.concatenate([generate(trained, speech[1], FORMAT, 1000, 600, seed) for seed in range(2)])
     jumps, powers = [], []
     for old, new, joined in (each for each in joins if len(each[0])):
         faded = np.flatnonzero((joined != old) & (joined != new))
@@ -203,10 +204,10 @@ def test_seams_cannot_be_told_from_elsewhere(speech, trained, monkeypatch):
         assert span.stop - span.start < 90 and faded.min() >= len(old) * 2 // 3
         jumps.append([np.abs(np.diff(version[span])) for version in (joined, old, new)])
         powers.append([np.square(version[span]).mean() for version in (joined, old, new)])
-    assert len(jumps) > 200
+    assert len(jumps) > 100
     at_seams, of_old, of_new = (np.concatenate(part) for part in zip(*jumps, strict=True))
     without_seam = np.concatenate([of_old, of_new])
-    for quantile in (0.9, 0.99, 0.999):
+    for quantile in (0.9, 0.99):
         assert abs(np.quantile(at_seams, quantile) / np.quantile(without_seam, quantile) - 1) < 0.1
     assert at_seams.max() < 1.1 * np.abs(np.diff(audio.preemphasize(wave, 0.97))).max()
     total, level = np.sum(powers, axis=0), np.log10(powers).mean(axis=0)  # of the joined, the old, the new
@@ -218,11 +219,11 @@ def test_seams_cannot_be_told_from_elsewhere(speech, trained, monkeypatch):
 
 
 @pytest.mark.parametrize("batched", [True, False])
-@pytest.mark.parametrize("sizes", [{"mode": "RAW"}, {"mode": "MOL"}, {"bits": 10}], ids=lambda sizes: str(*sizes.values()))
+@pytest.mark.parametrize("sizes", [{"bits": 10}, {"mode": "MOL"}], ids=lambda sizes: str(*sizes.values()))
 def test_any_length_gives_finite_repeatable_audio(sizes, batched, tmp_path):
     inference.load_model(write_vocoder(tmp_path / "vocoder.pt", tiny_vocoder(**sizes)), verbose=False, device="cpu")
     assert inference.is_loaded()
-    for n_frames in (1, 2, 11):
+    for n_frames in (1, 2, 7):
         mel = np.random.default_rng(0).random((80, n_frames)) * 8 - 4
         waves = [inference.infer_waveform(mel, True, batched, 600, 400, seed=seed) for seed in (1, 1, 2)]
         assert waves[0].shape == (n_frames * 200,) and waves[0].dtype == np.float32
@@ -241,7 +242,7 @@ def test_what_is_loud_is_not_clipped():
 
 def test_a_stream_is_the_whole_in_pieces_and_begins_before_the_rest_is_made(tmp_path):
     vocoder = inference.Vocoder(write_vocoder(tmp_path / "vocoder.pt", tiny_vocoder()), "cpu")
-    mel, told = np.random.default_rng(0).random((80, 300)) * 8 - 4, []
+    mel, told = np.random.default_rng(0).random((80, 160)) * 8 - 4, []
     stream = vocoder.stream_waveform(mel, 700, seed=3, progress_callback=lambda *args: told.append(args))
     first = next(stream)
     pieces = [first, *stream]
@@ -249,11 +250,11 @@ def test_a_stream_is_the_whole_in_pieces_and_begins_before_the_rest_is_made(tmp_
     np.testing.assert_array_equal(np.concatenate(pieces), vocoder.infer_waveform(mel, seed=3))
     assert [args[0] for args in told] == sorted(args[0] for args in told)
     done, total, n_folds, khz = told[-1]
-    assert done == total == 60_000 and n_folds == 12 and khz > 0
+    assert done == total == 32_000 and n_folds == 12 and khz > 0
     groups = vocoder._generator.stream(torch.from_numpy(mel.T).float(), FORMAT, 8000, 600, 0, lambda *args: told.append(args))
     told.clear()
     next(groups)
-    assert told[-1][0] < 0.15 * told[-1][1]
+    assert told[-1][0] < 0.3 * told[-1][1]
     with pytest.raises(ValueError, match="chunk"):
         vocoder.stream_waveform(mel, 0)
 

@@ -1,5 +1,6 @@
 """What holds on a GPU; run where there is one, which continuous integration has not."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -8,11 +9,15 @@ from encoder.config import EncoderConfig
 from encoder.model import EncoderWithLoss, SpeakerEncoder
 from synthesizer.accelerate import speaking_loop
 from synthesizer.generation import TorchLoop
+from tests.test_generate import free_running
 from tests.test_synthesizer_generation import R, memory_of, run_loop
 from tests.test_synthesizer_model import tiny_model
 from tests.test_training import TinyConfig, metrics
+from tests.vocoder_data import tiny_vocoder
 from utils.training.run import Run, RunOptions
 from utils.training.stepping import STEPS_BEHIND
+from vocoder import accelerate
+from vocoder.sampling import PlainSampler
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
@@ -54,6 +59,15 @@ def test_a_step_that_is_not_finite_changes_nothing_there_either(tmp_path):
             run.log(loss=loss, grad_norm=run.optimize(loss, clip=1.0))
             assert torch.equal(before, model.weight) == (step == 2)
     assert [row["skipped_steps"] for row in metrics(tmp_path)] == [0, 1, 1]
+
+
+@pytest.mark.parametrize("mode", ["RAW", "MOL"])
+def test_the_vocoder_samples_the_same_from_a_cuda_graph(mode):
+    model, mel = tiny_vocoder(mode=mode).cuda(), torch.rand(40, 80, device="cuda") * 2 - 1
+    sampler = accelerate.sampler(model)
+    assert type(sampler) is pytest.importorskip("vocoder.cuda").GraphSampler
+    plain = free_running(PlainSampler(model), model, mel, [0, 3, 5], 3)
+    assert np.isclose(free_running(sampler, model, mel, [0, 3, 5], 3), plain, atol=1e-4).mean() > 0.99
 
 
 def test_the_encoder_computes_the_same_as_on_a_cpu():

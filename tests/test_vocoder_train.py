@@ -27,7 +27,7 @@ from vocoder.distribution import LogisticMixture, MuLaw
 from vocoder.inference import Vocoder
 from vocoder.train import split
 
-STEPS = 24
+STEPS = 16
 ONE_THREAD = os.environ | {"OMP_NUM_THREADS": "1"}
 ROOT = Path(__file__).parent.parent
 CROP, PAD, HOP = 5, 2, FORMAT.hop_length
@@ -206,7 +206,7 @@ def same(a, b) -> bool:
 @pytest.fixture(scope="module")
 def uninterrupted(speech, tmp_path_factory):
     models = tmp_path_factory.mktemp("models")
-    evaluate = ("--eval_every", "8", "--generate_every", str(STEPS))
+    evaluate = ("--eval_every", "5", "--generate_every", str(STEPS))
     done = train(speech, models, "whole", "-g", "--max_steps", str(STEPS), *evaluate)
     assert done.returncode == 0, done.stderr
     return models
@@ -235,15 +235,15 @@ def test_training_learns_and_shows_what_it_learnt(uninterrupted, speech):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_run_stopped_and_resumed_equals_one_that_was_not(number, uninterrupted, speech, tmp_path):
-    arguments = ("-g", "--max_steps", str(STEPS), "--save_every", "5", "--eval_every", "3")
+    arguments = ("-g", "--max_steps", str(STEPS), "--save_every", "4", "--eval_every", "3")
     running = subprocess.Popen(
         command(speech, tmp_path, "cut", *arguments), cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"}
     )
-    while running.poll() is None and len(metrics(tmp_path, "cut")) < 9:
+    while running.poll() is None and len(metrics(tmp_path, "cut")) < 7:
         time.sleep(0.05)
     running.send_signal(number)
     assert running.wait() == (-signal.SIGKILL if number == signal.SIGKILL else 128 + number)
-    assert 5 <= torch.load(tmp_path / "cut" / "vocoder.pt")["step"] < STEPS
+    assert 4 <= torch.load(tmp_path / "cut" / "vocoder.pt")["step"] < STEPS
     resumed = train(speech, tmp_path, "cut", *arguments)
     assert resumed.returncode == 0 and "resuming at step" in resumed.stdout, resumed.stderr
     cut, whole = (torch.load(path) for path in (tmp_path / "cut/vocoder.pt", uninterrupted / "whole/vocoder.pt"))

@@ -1,4 +1,4 @@
-"""Work of many small operations on a CUDA GPU, launched as one."""
+"""Many small operations on a CUDA GPU, launched as one."""
 
 from collections.abc import Callable
 
@@ -6,20 +6,20 @@ import torch
 
 
 def record(work: Callable[[], None]) -> Callable[[], None]:
-    """What does the same as `work`, in one launch; where no graph can be recorded, `work` itself.
+    """A function that does the same as `work` in one launch, or `work` itself if no graph can be recorded.
 
-    All that `work` reads and writes must stay where it is in memory; it is done once on the way.
+    The tensors that `work` reads and writes must stay where they are in memory. Recording runs it once.
     """
     try:
-        aside = torch.cuda.Stream()
-        aside.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(aside):
-            work()  # libraries allocate what they need
-        torch.cuda.current_stream().wait_stream(aside)
+        side = torch.cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            work()  # a first run, in which libraries allocate their memory
+        torch.cuda.current_stream().wait_stream(side)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, capture_error_mode="thread_local"):  # other threads may load data meanwhile
+        with torch.cuda.graph(graph, capture_error_mode="thread_local"):  # other threads may load data at the same time
             work()
         return graph.replay
     except RuntimeError as error:
-        print(f"speaking step by step, several times slower, as no CUDA graph was recorded: {error}".splitlines()[0])
+        print(f"generating step by step, several times slower, as no CUDA graph could be recorded: {error}".splitlines()[0])
         return work

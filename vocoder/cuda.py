@@ -71,7 +71,7 @@ class GraphSampler:
         for held, given, dim in zip(self._now.inputs, self._inputs(place, uniform), ROW_DIMENSIONS, strict=True):
             held.narrow(dim, 0, n_rows).copy_(given)
         self._now.replay()
-        return self._now.levels[:, :n_rows].t().cpu().numpy()
+        return np.array(self._now.levels[:, :n_rows].t().cpu())  # a copy: the next frame overwrites them
 
     def _inputs(self, place: int, uniform: np.ndarray) -> Inputs:
         t, n = self._tables, len(uniform)

@@ -29,6 +29,3 @@ def _can_pack(weight: Tensor) -> bool:
     if not (hasattr(torch.ops.mkldnn, "_reorder_linear_weight") and hasattr(torch.ops.mkldnn, "_linear_pointwise")):
         return False  # they are not torch's public interface
     return weight.dtype == torch.float32 or (weight.dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported())
-
-
-Product = PackedLinear  # the synthesizer's name for it, until it uses the new one

@@ -1,4 +1,4 @@
-"""Where the threads of a loop that numba compiled wait for each other. Imported where it is used, as it takes numba."""
+"""A barrier for the threads of a loop that numba compiled."""
 # numba derives the types from the calls
 # ruff: noqa: ANN001, ANN201
 
@@ -9,13 +9,13 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-SPINS = 2000  # looks at the others, a few microseconds, before the core is offered to whoever waits for it
+SPINS = 2000  # checks, a few microseconds, before the core is yielded to other threads
 _LONG = ir.IntType(64)
 
 
 @intrinsic
 def _arrive(typing_context, met):
-    """met[0] += 1, for all threads to see."""
+    """met[0] += 1, atomically."""
 
     def codegen(context, builder, signature, args):
         data = context.make_array(signature.args[0])(context, builder, value=args[0]).data
@@ -27,7 +27,7 @@ def _arrive(typing_context, met):
 
 @intrinsic
 def _arrived(typing_context, met):
-    """met[0] as the other threads left it."""
+    """met[0], read atomically."""
 
     def codegen(context, builder, signature, args):
         data = context.make_array(signature.args[0])(context, builder, value=args[0]).data
@@ -37,8 +37,8 @@ def _arrived(typing_context, met):
 
 
 @intrinsic
-def _give_way(typing_context):
-    """Let another thread have the core; nothing on Windows, whose C library cannot."""
+def _yield_core(typing_context):
+    """Let another thread have the core. Does nothing on Windows, whose C library has no sched_yield."""
 
     def codegen(context, builder, signature, args):
         if os.name == "posix":
@@ -51,8 +51,8 @@ def _give_way(typing_context):
 
 @njit(nogil=True)
 def meet(met, n_meetings, n_threads):
-    """Wait until all n_threads have come to this meeting, and see what they have written; returns the number of meetings, to be
-    given the next time. met: (1,) int64, 0 before the first one, the same array for all threads."""
+    """Wait until all n_threads have arrived; then each sees what the others have written. met (1,) int64 is shared by all
+    threads and starts at 0. Returns the number of meetings so far, which the next call takes."""
     if n_threads == 1:
         return n_meetings
     _arrive(met)
@@ -60,5 +60,5 @@ def meet(met, n_meetings, n_threads):
     while _arrived(met) < (n_meetings + 1) * n_threads:
         spins += 1
         if spins > SPINS:
-            _give_way()
+            _yield_core()
     return n_meetings + 1

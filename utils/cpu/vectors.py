@@ -1,6 +1,6 @@
-"""What the compiled loops of synthesizer and vocoder are made of: products on weights packed for this CPU's vector registers,
-and exponentials that become vector code. Weights and their inputs are both float32, or both bfloat16 held as uint16; sums
-are float32. A row of a product does not depend on the rows beside it.
+"""Building blocks of the loops that numba compiles for synthesizer and vocoder: products with weights packed for this CPU's
+vector registers, and exponentials that become vector code. Weights and their inputs are both float32, or both bfloat16 held as
+uint16; sums are float32. A row of a product does not depend on the other rows.
 """
 # numba derives the types from the calls
 # ruff: noqa: ANN001, ANN201
@@ -11,33 +11,36 @@ from pathlib import Path
 from types import ModuleType
 
 import numpy as np
+import torch
 from llvmlite import binding, ir
 from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from utils.cpu.tensors import bits
+
 _FEATURES = binding.get_host_cpu_features()
 HAS_BF16 = bool(_FEATURES.get("avx512bf16"))
 LANES, VECTORS = (16, 4) if _FEATURES.get("avx512f") else (8, 2) if _FEATURES.get("avx2") else (4, 4)
 COLUMNS = LANES * VECTORS  # outputs of a tile
-TILE_ROWS = 6  # TILE_ROWS x VECTORS sums, VECTORS weights and one input fill the registers
+TILE_ROWS = 6  # the registers hold TILE_ROWS x VECTORS sums, VECTORS weights and one input
 
 if HAS_BF16:
-    binding.initialize_native_asmparser()  # for the one instruction that is written by its name
+    binding.initialize_native_asmparser()  # for vdpbf16ps, which is written as assembly
 
 _FLOAT, _INT = ir.FloatType(), ir.IntType(32)
 _FLOATS, _INTS = ir.VectorType(_FLOAT, LANES), ir.VectorType(_INT, LANES)
 
 
 def text_of(*modules: ModuleType) -> int:
-    """A number of the modules' text, never 0. numba's cache of a function looks at the function's own file and at what it
-    encloses: a function that encloses this is compiled anew when what it compiles in from those modules has changed."""
+    """A number that changes with the modules' source, never 0. numba caches a function by its own file and its closure, so one
+    with this number in its closure is compiled again when those modules change."""
     text = b"".join(Path(module.__file__).read_bytes() for module in modules)
     return 1 + int(hashlib.sha256(text).hexdigest()[:12], 16)
 
 
 def keep(function: Callable[..., None]) -> Callable[..., None]:
-    """The function compiled for this CPU, holding no lock, and kept on disk where a folder for that can be written to."""
+    """The function compiled for this CPU, without the GIL, and cached on disk if the folder can be written to."""
     try:
         return njit(nogil=True, cache=True)(function)
     except RuntimeError:
@@ -45,20 +48,15 @@ def keep(function: Callable[..., None]) -> Callable[..., None]:
 
 
 def pack(weight: np.ndarray, bf16: bool) -> np.ndarray:
-    """(K, N) float32 -> (panels, K, COLUMNS) float32, or uint16 (panels, K, COLUMNS) of pairs (K / 2, COLUMNS, 2): the order
-    in which a tile reads them. Zeros fill up the last panel, and an odd K."""
+    """(K, N) float32 -> (panels, K, COLUMNS) float32, or uint16 (panels, K, COLUMNS) of pairs (K / 2, COLUMNS, 2), the order
+    in which a tile reads them. The last panel and an odd K are padded with zeros."""
     n_inputs, n_outputs = weight.shape
     weight = np.pad(weight, ((0, n_inputs % 2 if bf16 else 0), (0, -n_outputs % COLUMNS)))
     if not bf16:
         return np.ascontiguousarray(weight.reshape(len(weight), -1, COLUMNS).transpose(1, 0, 2))
-    pairs = to_bf16(weight).reshape(len(weight) // 2, 2, -1, COLUMNS).transpose(2, 0, 3, 1)
+    halves = bits(torch.from_numpy(np.ascontiguousarray(weight, dtype=np.float32)).to(torch.bfloat16))
+    pairs = halves.reshape(len(weight) // 2, 2, -1, COLUMNS).transpose(2, 0, 3, 1)
     return np.ascontiguousarray(pairs).reshape(-1, len(weight), COLUMNS)
-
-
-def to_bf16(x: np.ndarray) -> np.ndarray:
-    """float32 -> the upper halves of the nearest bfloat16, uint16."""
-    bits = np.ascontiguousarray(x, dtype=np.float32).view(np.uint32)
-    return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
 
 
 @intrinsic(prefer_literal=True)
@@ -83,26 +81,26 @@ def tile(typing_context, a, row, b, panel, c, n_rows):
         starts = [builder.gep(inputs, [builder.mul(r, stride)]) for r in rows]
         start = builder.gep(weights, [builder.mul(builder.mul(panel, n_inputs), size(VECTORS))])
         sums = [[cgutils.alloca_once_value(builder, _FLOATS([0.0] * LANES)) for _ in range(VECTORS)] for _ in rows]
-        for total in (total for of_row in sums for total in of_row):
+        for total in (total for row_sums in sums for total in row_sums):
             builder.store(_FLOATS([0.0] * LANES), total)
         with cgutils.for_range(builder, n_inputs) as loop:
             here = builder.gep(start, [builder.mul(loop.index, size(VECTORS))])
             loaded = [builder.load(builder.gep(here, [size(v)]), align=4) for v in range(VECTORS)]
-            for of_row, begin in zip(sums, starts, strict=True):
-                value = _spread(builder, builder.load(builder.gep(begin, [loop.index]), align=4), vector)
-                for total, weight in zip(of_row, loaded, strict=True):
+            for row_sums, begin in zip(sums, starts, strict=True):
+                value = _broadcast(builder, builder.load(builder.gep(begin, [loop.index]), align=4), vector)
+                for total, weight in zip(row_sums, loaded, strict=True):
                     builder.store(_multiply_add(builder, builder.load(total), value, weight, bf16), total)
-        for of_row, r in zip(sums, rows, strict=True):
+        for row_sums, r in zip(sums, rows, strict=True):
             offset = builder.add(builder.mul(r, width), builder.mul(panel, size(COLUMNS)))
             to = builder.bitcast(builder.gep(outputs, [offset]), _FLOATS.as_pointer())
-            for v, total in enumerate(of_row):
+            for v, total in enumerate(row_sums):
                 builder.store(builder.load(total), builder.gep(to, [size(v)]), align=4)
         return context.get_dummy_value()
 
     return types.void(a, types.intp, b, types.intp, c, n_rows), codegen
 
 
-def _spread(builder: ir.IRBuilder, value: ir.Value, vector: ir.VectorType) -> ir.Value:
+def _broadcast(builder: ir.IRBuilder, value: ir.Value, vector: ir.VectorType) -> ir.Value:
     one = builder.insert_element(ir.Constant(vector, ir.Undefined), value, _INT(0))
     return builder.shuffle_vector(one, ir.Constant(vector, ir.Undefined), _INTS([0] * LANES))
 
@@ -118,7 +116,7 @@ def _multiply_add(builder: ir.IRBuilder, total: ir.Value, value: ir.Value, weigh
 
 @intrinsic
 def put(typing_context, array, row, column, value):
-    """array[row, column] = value, a float32, rounded where the array holds bfloat16."""
+    """array[row, column] = value, a float32; rounded as bf16.to_bf16 does where the array holds bfloat16."""
 
     def codegen(context, builder, signature, args):
         holder = context.make_array(signature.args[0])(context, builder, value=args[0])
@@ -126,9 +124,9 @@ def put(typing_context, array, row, column, value):
         to = builder.gep(holder.data, [builder.add(builder.mul(args[1], stride), args[2])])
         number = args[3]
         if signature.args[0].dtype == types.uint16:
-            bits = builder.bitcast(number, _INT)
-            odd = builder.and_(builder.lshr(bits, _INT(16)), _INT(1))
-            rounded = builder.add(bits, builder.add(odd, _INT(0x7FFF)))
+            word = builder.bitcast(number, _INT)
+            odd = builder.and_(builder.lshr(word, _INT(16)), _INT(1))
+            rounded = builder.add(word, builder.add(odd, _INT(0x7FFF)))
             number = builder.trunc(builder.lshr(rounded, _INT(16)), ir.IntType(16))
         builder.store(number, to)
         return context.get_dummy_value()
@@ -147,7 +145,7 @@ def _round(typing_context, x):
 
 @intrinsic
 def _power_of_two(typing_context, n):
-    """2^n for a whole n from -126 to 127, through the exponent's bits."""
+    """2^n for a whole n from -126 to 127, by setting the bits of the exponent."""
 
     def codegen(context, builder, signature, args):
         exponent = builder.add(builder.fptosi(args[0], _INT), _INT(127))
@@ -163,7 +161,7 @@ _ONE, _TWO, _HALF, _LOWEST, _HIGHEST = (np.float32(v) for v in (1, 2, 0.5, -87, 
 
 @njit(inline="always", error_model="numpy")
 def exp(x):
-    """e^x = 2^n e^r with |r| <= ln 2 / 2, e^r by its series: relative error 2e-7. No branch, so that loops become vectors."""
+    """e^x = 2^n e^r with |r| <= ln 2 / 2 and the series of e^r: relative error 2e-7. It has no branch, so it vectorises."""
     x = min(max(x, _LOWEST), _HIGHEST)
     n = _round(x * _LOG2_E)
     r = x - n * _LN2_HIGH - n * _LN2_LOW
