@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 from synthesizer.text.english.abbreviations import ABBREVIATIONS, BEFORE_NUMBER, LETTERED
 from synthesizer.text.english.addresses import ENDINGS
-from synthesizer.text.english.listed import listed
 from synthesizer.text.english.units import UNITS
 
 
@@ -33,25 +32,25 @@ SHORT = 12
 
 # ---- words that a full stop may follow inside a sentence
 
-_NEVER_LAST = frozenset(listed("mr mrs ms messrs dr drs prof mt vs v cf viz ca approx avg incl excl e.g i.e a.k.a"))
-_DATES = frozenset(listed("jan feb mar apr jun jul aug sep sept oct nov dec mon tue tues wed thu thur thurs fri sat sun"))
-_OTHERS = frozenset(listed("n° al ed eds trans ibid sq cu hr hrs pres supt cmdr"))
+_NEVER_LAST = frozenset("mr mrs ms messrs dr drs prof mt vs v cf viz ca approx avg incl excl e.g i.e a.k.a".split())
+_DATES = frozenset("jan feb mar apr jun jul aug sep sept oct nov dec mon tue tues wed thu thur thurs fri sat sun".split())
+_OTHERS = frozenset("n° al ed eds trans ibid sq cu hr hrs pres supt cmdr".split())
 _ABBREVIATIONS = _DATES | _OTHERS | ABBREVIATIONS.keys() | BEFORE_NUMBER.keys()
-_WORDS_TOO = frozenset(listed("no nos art max min mar jun sat sun wed"))  # short for something only where a number follows
+_WORDS_TOO = frozenset("no nos art max min mar jun sat sun wed".split())  # short for something only where a number follows
 _UNITS = frozenset([*UNITS, "in"])
 _AFTER_TIME = frozenset(  # 10 a.m. Monday
-    listed("monday tuesday wednesday thursday friday saturday sunday est edt cst cdt mst mdt pst pdt gmt utc eastern pacific")
+    "monday tuesday wednesday thursday friday saturday sunday est edt cst cdt mst mdt pst pdt gmt utc eastern pacific".split()
 )
 # Words that are no names, so that a capital shows where a sentence begins.
 _STARTERS = frozenset(
-    listed(
+    (
         "the a an i you he she it we they this that these those there here his her my our your their its who what when where "
         "why how if and but or so then yet now no yes not in on at as after before for from with by to of until since because "
         "while although though once some all both each most many few another please let is are was were do does did can could "
         "would should might have has had never nobody everyone nothing however also only even just such finally later today"
-    )
+    ).split()
 )
-_EXCLAIMED = frozenset(listed("yahoo jeopardy"))  # names with an exclamation mark
+_EXCLAIMED = frozenset("yahoo jeopardy".split())  # names with an exclamation mark
 
 # ---- marks
 
