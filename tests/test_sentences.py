@@ -82,7 +82,8 @@ MORE_CASES = [
     "我来了。|你好吗？|“很好！”|他说。",
 ]
 # What random texts are made of.
-TOKENS = "a I no. St. U.S. e.g. end.Next 3.14 {HH} www.x.org/a,b (so that) and, or — a—b - . … ... ?! 。 我，是 “why?” ' [ } é 😀".split()
+TOKENS = "a I no. St. U.S. e.g. end.Next 3.14 {HH} www.x.org/a,b (so that) and, or".split()
+TOKENS += "— a—b - . … ... ?! 。 我，是 “why?” ' [ } é 😀".split()
 TOKENS += ["\n", "\n\n", "\r\n \r\n", "\t", "\0", '"', "\u00a0", "\u2028", "x" * 30]
 
 
