@@ -118,6 +118,19 @@ class SynthesizerTraining:
             raise ValueError(f"cleaner must be one of {', '.join(CLEANERS)}")
 
 
+@dataclass(frozen=True)
+class ReadingSettings:
+    """How a text of several pieces is read aloud."""
+
+    clause_pause: float = setting(0.15, "pause where a long sentence is divided", "s")
+    sentence_pause: float = setting(0.35, "pause after a sentence", "s")
+    paragraph_pause: float = setting(0.7, "pause after a paragraph", "s")
+    retries: int = setting(3, "a piece in which words are missing is spoken again up to this many times")
+
+    def __post_init__(self) -> None:
+        check_at_least(self, 0, "clause_pause", "sentence_pause", "paragraph_pause", "retries")
+
+
 class Stage(NamedTuple):
     """A stage of the training schedule."""
 

@@ -13,11 +13,13 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from synthesizer.accelerate import speaking_loop
-from synthesizer.config import TacotronConfig
+from synthesizer.config import ReadingSettings, TacotronConfig
 from synthesizer.generation import Loop
 from synthesizer.model import Generated, Tacotron
 from synthesizer.published import own_content
-from synthesizer.text import Reading, read, shown, spoken_length, text_to_ids
+from synthesizer.speech import Said, at_speed, batches_in_order
+from synthesizer.text import Reading, TextError, read, shown, spoken_length, text_to_ids
+from synthesizer.text.sentences import Piece, split
 from utils.data import audio
 from utils.data.audio import MelFormat
 from utils.errors import UserError
@@ -25,6 +27,8 @@ from utils.models import checkpoint
 from utils.models.device import DTYPES, choose_dtype, computes_bf16
 
 MAX_BATCH = 16  # texts spoken at once
+LONGEST_PIECE = 200  # characters, where the file does not say what the model was trained on
+SPEEDS = (0.8, 1.25)  # slowest and fastest
 
 
 class class_or_instance_method:
@@ -50,6 +54,7 @@ class Synthesizer:
         verbose: bool = False,
         cap_frames: tuple[int, int] | None = None,
         precision: str = "auto",
+        reading: ReadingSettings = ReadingSettings(),  # noqa: B008 (frozen)
     ) -> None:
         """device: by default a GPU if there is one. cap_frames: see TacotronConfig; by default the file's. precision: fp32, or
         bf16 or (on a GPU) fp16, which are faster but round; auto is bf16 where the hardware supports it.
@@ -68,6 +73,8 @@ class Synthesizer:
             self.symbols, self.cleaner = content["symbols"], content["training"]["cleaner"]
             self.mel_format = MelFormat(**content["mel"])
         self.cap_frames = cap_frames or self.model.config.cap_frames
+        self.reading = reading
+        self.longest_piece = LONGEST_PIECE
         self.unfinished: list[int] = []  # of the last texts, those cut at the cap
         self.model.to(self.device).eval()
         self._lock = threading.Lock()  # the loop runs one batch at a time
@@ -80,6 +87,63 @@ class Synthesizer:
         letter the model knows."""
         reading = read(text, self.symbols, self.cleaner)
         return reading._replace(text=shown(reading.text))
+
+    def pieces(self, text: str) -> list[Piece]:
+        """The text as pieces that the model can say in one breath; those without anything to read are left out.
+
+        UserError if nothing can be read.
+        """
+        found, problem = [], TextError(f"nothing to read in the text {text[:80]!r}")
+        for piece in split(text, self.longest_piece):
+            try:
+                read(piece.text, self.symbols, self.cleaner)
+                found.append(piece)
+            except TextError as error:
+                problem = error
+        if not found:
+            raise problem
+        return found
+
+    def n_pieces(self, text: str) -> int:
+        """How many pieces `read_aloud` gives."""
+        return len(self.pieces(text))
+
+    def read_aloud(
+        self,
+        text: str,
+        embedding: np.ndarray,
+        seed: int | None = None,
+        speed: float = 1.0,
+        batch_size: int = MAX_BATCH,
+    ) -> Iterator[Said]:
+        """Say a text of any length in the voice of the embedding (speaker_size,), piece after piece as they are made.
+
+        The first piece is made alone, so that it comes soon; the others in batches of like length, out of the next few
+        batches, so that memory does not grow with the text. speed: 0.8 to 1.25; the pitch stays. A seed makes the result
+        repeatable: each batch has its own, and the batches depend on the text alone. UserError, at once, if nothing in the
+        text can be read.
+        """
+        if not SPEEDS[0] <= speed <= SPEEDS[1]:
+            raise ValueError(f"speed must be {SPEEDS[0]} to {SPEEDS[1]}, not {speed}")
+        speaker = self._speakers(embedding, 1)
+        return self._read_aloud(self.pieces(text), speaker, seed, speed, batch_size)
+
+    def _read_aloud(
+        self, pieces: list[Piece], speaker: Tensor, seed: int | None, speed: float, batch_size: int
+    ) -> Iterator[Said]:
+        made, n_given = {}, 0
+        for number, chosen in enumerate(batches_in_order([len(piece.text) for piece in pieces], batch_size)):
+            texts = [pieces[i].text for i in chosen]
+            ids = [torch.tensor(text_to_ids(each, self.symbols, self.cleaner)) for each in texts]
+            with self._repeatable(None if seed is None else seed + number):
+                spoken = self._generate(ids, speaker.expand(len(chosen), -1))
+            for row, i in enumerate(chosen):
+                mel, alignment = self._cut(spoken, row, len(ids[row]))
+                text, stopped = self.read(texts[row]).text, bool(spoken.stopped[row])
+                made[i] = Said(text, at_speed(mel, speed), alignment, pieces[i].pause, (), stopped)
+            while n_given in made:
+                yield made.pop(n_given)
+                n_given += 1
 
     def synthesize_spectrograms(
         self,
