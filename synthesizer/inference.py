@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from synthesizer.accelerate import speaking_loop
-from synthesizer.config import ReadingSettings, TacotronConfig
+from synthesizer.config import SPEEDS, ReadingSettings, TacotronConfig
 from synthesizer.generation import Loop
 from synthesizer.model import Generated, Tacotron
 from synthesizer.published import own_content
@@ -28,7 +28,6 @@ from utils.models.device import DTYPES, choose_dtype, computes_bf16
 
 MAX_BATCH = 16  # texts spoken at once
 LONGEST_PIECE = 200  # characters, where the file does not say what the model was trained on
-SPEEDS = (0.8, 1.25)  # slowest and fastest
 
 
 class class_or_instance_method:
@@ -49,15 +48,16 @@ class Synthesizer:
 
     def __init__(
         self,
-        path: str | Path,
+        path: str | Path | None = None,
         device: str | torch.device | None = None,
         verbose: bool = False,
         cap_frames: tuple[int, int] | None = None,
         precision: str = "auto",
         reading: ReadingSettings = ReadingSettings(),  # noqa: B008 (frozen)
     ) -> None:
-        """device: by default a GPU if there is one. cap_frames: see TacotronConfig; by default the file's. precision: fp32, or
-        bf16 or (on a GPU) fp16, which are faster but round; auto is bf16 where the hardware supports it.
+        """path: by default the default voice's. device: by default a GPU if there is one. cap_frames: see TacotronConfig; by
+        default the file's. precision: fp32, or bf16 or (on a GPU) fp16, which are faster but round; auto is bf16 where the
+        hardware supports it.
 
         UserError if the file is missing, damaged or of another stage.
         """
@@ -65,8 +65,9 @@ class Synthesizer:
         self.verbose = verbose
         bf16_on_cpu = precision == "auto" and self.device.type == "cpu" and computes_bf16(self.device)
         self._dtype = choose_dtype("bf16" if bf16_on_cpu else precision, self.device)
-        content = checkpoint.load(Path(path), "synthesizer", published=True)
-        with checkpoint.restoring(Path(path), "synthesizer"):
+        path = checkpoint.or_default(path, "synthesizer")
+        content = checkpoint.load(path, "synthesizer", published=True)
+        with checkpoint.restoring(path, "synthesizer"):
             content = checkpoint.averaged(own_content(content))
             self.model = Tacotron(TacotronConfig(**content["model"]))
             self.model.load_state_dict(content["model_state"])
