@@ -22,10 +22,11 @@ from vocoder.model import WaveRNN, WaveRNNConfig
 ROOT = Path(__file__).parent.parent
 
 
-def spoken(texts: list[str], pause: float = 0.25) -> Spoken:
+def spoken(texts: list[str]) -> Spoken:
     mels = [np.linspace(-4, 4, 80 * 40).reshape(80, 40) for _ in texts]
     alignments = [np.eye(10, len(text) + 1) for text in texts]
-    return Spoken(np.zeros(16000), 16000, texts, mels, alignments, [], 200, pause, took=0.5)
+    starts = [0.75 * i for i in range(len(texts))]
+    return Spoken(np.zeros(16000), 16000, texts, mels, alignments, [], 200, starts, took=0.5)
 
 
 # ---- the cloner
@@ -71,7 +72,7 @@ class Buzz:
 def test_any_vocoder_speaks_that_reads_the_same_mels(files, recording):
     embedder, synthesizer = SpeakerEmbedder(files["encoder"], "cpu"), Synthesizer(files["synthesizer"], "cpu")
     said = Cloner(embedder, synthesizer, Buzz(synthesizer.mel_format), seed=1).clone([recording], ["Hi.", "You."])
-    assert set(said.wav) == {0.5, -0.5, 0.0} and len(said.mels) == 2
+    assert np.abs(said.wav).max() == pytest.approx(10 ** (-23 / 20), rel=0.01) and len(said.mels) == 2
     with pytest.raises(UserError, match="reads other mels.*hop_length 256.*hop_length 200"):
         Cloner(embedder, synthesizer, Buzz(dataclasses.replace(synthesizer.mel_format, hop_length=256)))
 
