@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from synthesizer.text import CLEANERS
+from synthesizer.text.sentences import Pause
 from utils.config import check_at_least, setting
 
 ATTENTIONS = ("location", "location_both", "dynamic")  # the published models have the first
@@ -129,6 +130,10 @@ class ReadingSettings:
 
     def __post_init__(self) -> None:
         check_at_least(self, 0, "clause_pause", "sentence_pause", "paragraph_pause", "retries")
+
+    def after(self, pause: Pause) -> float:
+        """Its length in s."""
+        return getattr(self, f"{pause.value}_pause")
 
 
 class Stage(NamedTuple):
