@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from synthesizer.text import CLEANERS
+from synthesizer.text.sentences import Pause
 from utils.config import check_at_least, setting
 
 ATTENTIONS = ("location", "location_both", "dynamic")  # the published models have the first
@@ -116,6 +117,23 @@ class SynthesizerTraining:
             raise ValueError("attention_fade: the first step must not come after the last one")
         if self.cleaner not in CLEANERS:
             raise ValueError(f"cleaner must be one of {', '.join(CLEANERS)}")
+
+
+@dataclass(frozen=True)
+class ReadingSettings:
+    """How a text of several pieces is read aloud."""
+
+    clause_pause: float = setting(0.15, "pause where a long sentence is divided", "s")
+    sentence_pause: float = setting(0.35, "pause after a sentence", "s")
+    paragraph_pause: float = setting(0.7, "pause after a paragraph", "s")
+    retries: int = setting(3, "a piece in which words are missing is spoken again up to this many times")
+
+    def __post_init__(self) -> None:
+        check_at_least(self, 0, "clause_pause", "sentence_pause", "paragraph_pause", "retries")
+
+    def after(self, pause: Pause) -> float:
+        """Its length in s."""
+        return getattr(self, f"{pause.value}_pause")
 
 
 class Stage(NamedTuple):

@@ -13,11 +13,14 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from synthesizer.accelerate import speaking_loop
-from synthesizer.config import TacotronConfig
+from synthesizer.config import ReadingSettings, TacotronConfig
+from synthesizer.faults import missed_words, words
 from synthesizer.generation import Loop
 from synthesizer.model import Generated, Tacotron
 from synthesizer.published import own_content
-from synthesizer.text import Reading, read, shown, spoken_length, text_to_ids
+from synthesizer.speech import Said, at_speed, batches_in_order, joined, pieces_of, say_well
+from synthesizer.text import END, Reading, read, shown, spoken_length, text_to_ids
+from synthesizer.text.sentences import Piece
 from utils.data import audio
 from utils.data.audio import MelFormat
 from utils.errors import UserError
@@ -25,6 +28,8 @@ from utils.models import checkpoint
 from utils.models.device import DTYPES, choose_dtype, computes_bf16
 
 MAX_BATCH = 16  # texts spoken at once
+LONGEST_PIECE = 200  # characters, where the file does not say what the model was trained on
+SPEEDS = (0.8, 1.25)  # slowest and fastest
 
 
 class class_or_instance_method:
@@ -50,6 +55,7 @@ class Synthesizer:
         verbose: bool = False,
         cap_frames: tuple[int, int] | None = None,
         precision: str = "auto",
+        reading: ReadingSettings = ReadingSettings(),  # noqa: B008 (frozen)
     ) -> None:
         """device: by default a GPU if there is one. cap_frames: see TacotronConfig; by default the file's. precision: fp32, or
         bf16 or (on a GPU) fp16, which are faster but round; auto is bf16 where the hardware supports it.
@@ -68,7 +74,10 @@ class Synthesizer:
             self.symbols, self.cleaner = content["symbols"], content["training"]["cleaner"]
             self.mel_format = MelFormat(**content["mel"])
         self.cap_frames = cap_frames or self.model.config.cap_frames
-        self.unfinished: list[int] = []  # of the last texts, those cut at the cap
+        self.reading = reading
+        self.longest_piece = LONGEST_PIECE
+        self.unfinished: list[int] = []  # of the last texts, those in which the model did not stop
+        self.missed: list[list[str]] = []  # of each of the last texts, the words that were skipped or repeated
         self.model.to(self.device).eval()
         self._lock = threading.Lock()  # the loop runs one batch at a time
         self.sample_rate = self.mel_format.sample_rate
@@ -81,6 +90,51 @@ class Synthesizer:
         reading = read(text, self.symbols, self.cleaner)
         return reading._replace(text=shown(reading.text))
 
+    def pieces(self, text: str) -> list[Piece]:
+        """The text as pieces that the model can say in one breath; those without anything to read are left out.
+
+        UserError if nothing can be read, or for sounds in braces that the model has no symbols for.
+        """
+        return pieces_of(text, self.longest_piece, self.symbols, self.cleaner)
+
+    def n_pieces(self, text: str) -> int:
+        """How many pieces `read_aloud` gives."""
+        return len(self.pieces(text))
+
+    def read_aloud(
+        self,
+        text: str,
+        embedding: np.ndarray,
+        seed: int | None = None,
+        speed: float = 1.0,
+        batch_size: int = MAX_BATCH,
+    ) -> Iterator[Said]:
+        """Say a text of any length in the voice of the embedding (speaker_size,), piece after piece as they are made.
+
+        The first piece is made alone, so that it comes soon; the others in batches of like length, out of the next few
+        batches, so that memory does not grow with the text. speed: 0.8 to 1.25; the pitch stays. A seed makes the result
+        repeatable: a piece depends on the others of its batch, and the batches on the text and batch_size alone. UserError,
+        at once, if nothing in the text can be read.
+        """
+        if not SPEEDS[0] <= speed <= SPEEDS[1]:
+            raise ValueError(f"speed must be {SPEEDS[0]} to {SPEEDS[1]}, not {speed}")
+        return self._read_aloud(self.pieces(text), self._speakers(embedding, 1), seed, speed, batch_size)
+
+    def _read_aloud(
+        self, pieces: list[Piece], speaker: Tensor, seed: int | None, speed: float, batch_size: int
+    ) -> Iterator[Said]:
+        made: dict[int, Said] = {}
+        n_given = 0
+        for number, chosen in enumerate(batches_in_order([len(piece.text) for piece in pieces], batch_size)):
+            speakers = speaker.expand(len(chosen), -1)
+            batch_seed = None if seed is None else seed + number
+            said = self._say_well([pieces[i] for i in chosen], speakers, batch_seed, batch_size)
+            made |= zip(chosen, said, strict=True)
+            while n_given in made:
+                each = made.pop(n_given)
+                yield each._replace(mel=at_speed(each.mel, speed))
+                n_given += 1
+
     def synthesize_spectrograms(
         self,
         texts: Sequence[str],
@@ -88,29 +142,64 @@ class Synthesizer:
         return_alignments: bool = False,
         seed: int | None = None,
     ) -> list[np.ndarray] | tuple[list[np.ndarray], list[np.ndarray]]:
-        """Speak each text in the voice of its embedding.
+        """Speak each text, of any length, in the voice of its embedding.
 
         embeddings: (N, speaker_size), N vectors, or one for all texts. A seed makes the result repeatable. Returns a list of
-        float32 (n_mels, T) and, if asked, of alignments, float32 (decoder steps, symbols). UserError for a text without a
-        letter the model knows.
+        float32 (n_mels, T) and, if asked, of alignments, float32 (decoder steps, symbols). A long text is said in pieces,
+        joined with pauses between them; its symbols are those of the pieces, each with its end symbol. Afterwards `unfinished`
+        and `missed` tell what was not said. UserError for a text without a letter the model knows.
         """
-        ids = [torch.tensor(text_to_ids(text, self.symbols, self.cleaner)) for text in texts]
-        speakers = self._speakers(embeddings, len(texts))
-        mels, alignments = [np.empty(0)] * len(texts), [np.empty(0)] * len(texts)
-        order = sorted(range(len(texts)), key=lambda i: len(ids[i]))
-        self.unfinished = []
-        with self._repeatable(seed):
-            for chosen in (order[start : start + MAX_BATCH] for start in range(0, len(order), MAX_BATCH)):
-                spoken = self._generate([ids[i] for i in chosen], speakers[chosen])
-                for row, i in enumerate(chosen):
-                    mels[i], alignments[i] = self._cut(spoken, row, len(ids[i]))
-                    if not spoken.stopped[row]:
-                        self.unfinished.append(i)
-                        seconds = int(spoken.lengths[row]) * self.mel_format.hop_length / self.sample_rate
-                        print(f"cut at {seconds:.1f} s, as the model did not stop: {texts[i][:60]!r}")
-                if self.verbose:
-                    print(f"Synthesizer: {len(chosen)} texts spoken")
+        pieces = [self.pieces(text) for text in texts]
+        owners = [i for i, found in enumerate(pieces) for _ in found]
+        speakers = self._speakers(embeddings, len(texts))[owners]
+        said = iter(self._say_well([piece for found in pieces for piece in found], speakers, seed))
+        by_text = [[next(said) for _ in found] for found in pieces]
+        self.unfinished = [i for i, found in enumerate(by_text) if not all(each.stopped for each in found)]
+        self.missed = [[word for each in found for word in each.missed] for found in by_text]
+        whole = [self._joined(found) for found in by_text]
+        for i in self.unfinished:
+            seconds = whole[i][0].shape[1] * self.mel_format.hop_length / self.sample_rate
+            print(f"cut at {seconds:.1f} s, as the model did not stop: {texts[i][:60]!r}")
+        for text, missed in zip(texts, self.missed, strict=True):
+            if missed:
+                print(f"not said as written: {', '.join(missed)}, in {text[:60]!r}")
+        mels, alignments = ([each[part] for each in whole] for part in (0, 1))
         return (mels, alignments) if return_alignments else mels
+
+    def _say_well(self, pieces: list[Piece], speakers: Tensor, seed: int | None, batch_size: int = MAX_BATCH) -> list[Said]:
+        def join(said: list[Said], piece: Piece) -> Said:
+            missed = tuple(word for each in said for word in each.missed)
+            text, stopped = " ".join(each.text for each in said), all(each.stopped for each in said)
+            return Said(text, *self._joined(said), piece.pause, missed, stopped)
+
+        with self._repeatable(seed):
+            say = functools.partial(self._say, batch_size=batch_size)
+            return say_well(say, pieces, speakers, self.reading.retries, join)
+
+    def _say(self, pieces: list[Piece], speakers: Tensor, batch_size: int) -> list[Said]:
+        """What the model makes of each piece at the first try, in batches of like length."""
+        readings = [read(piece.text, self.symbols, self.cleaner).text for piece in pieces]
+        index = {symbol: i for i, symbol in enumerate(self.symbols)}
+        ids = [torch.tensor([index[symbol] for symbol in reading + END]) for reading in readings]
+        step_seconds = int(self.model.r) * self.mel_format.hop_length / self.sample_rate
+        said: dict[int, Said] = {}
+        order = sorted(range(len(pieces)), key=lambda i: len(ids[i]))
+        for chosen in (order[start : start + batch_size] for start in range(0, len(order), batch_size)):
+            spoken = self._generate([ids[i] for i in chosen], speakers[chosen])
+            for row, i in enumerate(chosen):
+                mel, alignment = self._cut(spoken, row, len(ids[i]))
+                spans = words(pieces[i].text, readings[i], self.cleaner)
+                missed = tuple(missed_words(alignment, spans, step_seconds))
+                said[i] = Said(shown(readings[i]), mel, alignment, pieces[i].pause, missed, bool(spoken.stopped[row]))
+            if self.verbose:
+                print(f"Synthesizer: {len(chosen)} texts spoken")
+        return [said[i] for i in range(len(pieces))]
+
+    def _joined(self, said: list[Said]) -> tuple[np.ndarray, np.ndarray]:
+        """One mel and one alignment."""
+        frames_per_second = self.sample_rate / self.mel_format.hop_length
+        pauses = [round(self.reading.after(each.pause) * frames_per_second) for each in said[:-1]]
+        return joined(said, pauses, int(self.model.r), -self.mel_format.max_abs)
 
     def gta_mels(
         self,
