@@ -266,18 +266,7 @@ def test_everything_works_without_what_is_for_speed(tmp_path):
     left_out = shutil.ignore_patterns("cpu", "cuda.py", "cuda_graph.py", ".git", ".venv", "build", "__pycache__", ".*_cache")
     shutil.copytree(ROOT, copy, ignore=left_out)
     not_about_speed = [f"--ignore-glob=tests/test_{name}.py" for name in ("cpu_*", "gpu", "bench", "architecture")]
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "-x",
-        "-m",
-        "not slow",
-        "-p",
-        "no:cacheprovider",
-        *not_about_speed,
-        "tests",
-    ]
+    options = ["-q", "-x", "-n", "logical", "--maxprocesses", "8", "-m", "not slow", "-p", "no:cacheprovider", *not_about_speed]
+    command = [sys.executable, "-m", "pytest", *options, "tests"]
     done = subprocess.run(command, cwd=copy, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-5000:]
