@@ -48,12 +48,16 @@ class TacotronConfig:
     cap_frames: tuple[int, int] = setting(
         (100, 15), "speech that does not stop is cut after the first number, plus the second for each character", "frames"
     )
+    longest_seconds: float = setting(0.0, "longest utterance that it was trained on; training sets it", "s")
+    longest_symbols: int = setting(0, "most symbols in one of these utterances; training sets it; longer texts are divided")
 
     def __post_init__(self) -> None:
         sizes = ("n_symbols", "n_mels", "speaker_size", "embedding_size", "encoder_prenet", "encoder_size", "encoder_kernels")
         check_at_least(self, 1, *sizes, "decoder_prenet", "attention_size", "attention_filters", "attention_kernel")
         check_at_least(self, 1, "decoder_size", "postnet_size", "postnet_kernels", "max_r")
-        check_at_least(self, 0, "n_highways", "prenet_dropout", "zoneout", "arrival_frames")
+        check_at_least(
+            self, 0, "n_highways", "prenet_dropout", "zoneout", "arrival_frames", "longest_seconds", "longest_symbols"
+        )
         check_at_least(self, 1, "cap_frames")
         if self.attention not in ATTENTIONS:
             raise ValueError(f"attention must be one of {', '.join(ATTENTIONS)}")

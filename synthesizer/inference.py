@@ -18,7 +18,7 @@ from synthesizer.faults import missed_words, words
 from synthesizer.generation import Loop
 from synthesizer.model import Generated, Tacotron
 from synthesizer.published import own_content
-from synthesizer.speech import Said, at_speed, batches_in_order, joined, pieces_of, say_well
+from synthesizer.speech import Said, at_speed, batches_in_order, joined, longest_piece, pieces_of, say_well
 from synthesizer.text import END, Reading, read, shown, spoken_length, text_to_ids
 from synthesizer.text.sentences import Piece
 from utils.data import audio
@@ -28,7 +28,6 @@ from utils.models import checkpoint
 from utils.models.device import DTYPES, choose_dtype, computes_bf16
 
 MAX_BATCH = 16  # texts spoken at once
-LONGEST_PIECE = 200  # characters, where the file does not say what the model was trained on
 SPEEDS = (0.8, 1.25)  # slowest and fastest
 
 
@@ -75,7 +74,7 @@ class Synthesizer:
             self.mel_format = MelFormat(**content["mel"])
         self.cap_frames = cap_frames or self.model.config.cap_frames
         self.reading = reading
-        self.longest_piece = LONGEST_PIECE
+        self.longest_piece = longest_piece(self.model.config.longest_seconds, self.model.config.longest_symbols)
         self.unfinished: list[int] = []  # of the last texts, those in which the model did not stop
         self.missed: list[list[str]] = []  # of each of the last texts, the words that were skipped or repeated
         self.model.to(self.device).eval()

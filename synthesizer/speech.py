@@ -11,6 +11,8 @@ from synthesizer.text.sentences import SHORT, Pause, Piece, split
 from synthesizer.text.symbols import phones_to_characters
 
 PLAIN = " ,.;:!?'\"’“”()-–—"  # characters that are read as they are
+LONGEST_PIECE = 200  # characters, where a file does not say what the model was trained on
+USUAL_RATE = 15  # symbols per second of read English
 FEWEST_SYMBOLS = 2 * SHORT  # a shorter piece is not divided
 
 
@@ -27,6 +29,16 @@ class Said(NamedTuple):
     @property
     def n_faults(self) -> int:
         return len(self.missed) + (not self.stopped)
+
+
+def longest_piece(seconds: float, n_symbols: int) -> int:
+    """The symbols that a model trained on utterances of up to so many seconds and symbols says in one breath.
+
+    Of 0 each where that is not known. The seconds count as one long utterance may have been said unusually fast.
+    """
+    if not seconds or not n_symbols:
+        return LONGEST_PIECE
+    return max(2 * FEWEST_SYMBOLS, min(n_symbols, int(USUAL_RATE * seconds)))
 
 
 def pieces_of(text: str, limit: int, symbols: str, cleaner: str) -> list[Piece]:

@@ -15,7 +15,7 @@ from synthesizer.loss import attention_loss, tacotron_losses
 from synthesizer.model import Tacotron
 from synthesizer.published import own_content
 from synthesizer.schedule import StagedPlan, fade, stage_at
-from synthesizer.text import resolve_symbols
+from synthesizer.text import resolve_symbols, text_to_ids
 from utils.config import parse_overrides
 from utils.data.audio import MelFormat
 from utils.data.paths import SynthesizerData
@@ -26,7 +26,7 @@ from utils.training.batching import batches
 from utils.training.ranks import share_of_mean
 from utils.training.run import Run, RunOptions
 
-N_CHECKED = 200  # utterances whose word times are compared with their text before training
+N_CHECKED = 200  # utterances whose word times are compared with their text before training, and whose symbols are counted
 
 
 def train(data_dir: Path, options: dict[str, Any], hparams: str = "") -> None:
@@ -42,6 +42,7 @@ def train(data_dir: Path, options: dict[str, Any], hparams: str = "") -> None:
             Utterances(data, rows, settings.symbols, settings.cleaner, mel_format, config.speaker_size, settings.word_times)
             for rows in split_rows(usable_rows(data))
         )
+        config = with_longest(config, training)
         watched = HeldOut(held_out, settings.eval_utterances, settings.eval_shown, settings.attention_fade[0])
 
         model = Tacotron(config).to(run.device)
@@ -98,6 +99,18 @@ def _with_symbols(config: TacotronConfig, settings: SynthesizerTraining) -> tupl
     if config.n_symbols not in (TacotronConfig.n_symbols, len(symbols)):
         raise UserError(f"--hparams: n_symbols is {config.n_symbols}, but symbols has {len(symbols)}", exit_code=2)
     return dataclasses.replace(config, n_symbols=len(symbols)), dataclasses.replace(settings, symbols=symbols)
+
+
+def with_longest(config: TacotronConfig, training: Utterances) -> TacotronConfig:
+    """With the longest utterance that the model has been trained on: of this data, or of the file it starts from."""
+    seconds = max(row.n_frames for row in training.rows) / training.frames_per_second
+    longest = sorted(training.rows, key=lambda row: len(row.text))[-N_CHECKED:]  # as reading all texts would take long
+    n_symbols = max(len(text_to_ids(row.text, training.symbols, training.cleaner)) for row in longest)
+    return dataclasses.replace(
+        config,
+        longest_seconds=max(config.longest_seconds, round(seconds, 3)),
+        longest_symbols=max(config.longest_symbols, n_symbols),
+    )
 
 
 def jittered(speakers: Tensor, noise: float) -> Tensor:
