@@ -1,6 +1,7 @@
 """Speaker embeddings of audio: `SpeakerEmbedder`, and functions that share one of them."""
 
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ from encoder.partials import Slices, compute_partial_slices, embed_partials, mea
 from encoder.published import own_content
 from utils.boards import plot
 from utils.errors import UserError
-from utils.models import checkpoint
+from utils.models import checkpoint, identity
 from utils.models.device import computes_bf16
 from utils.models.holder import Holder
 
@@ -48,11 +49,17 @@ class SpeakerEmbedder:
         """
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.in_bf16 = precision == "bf16" or (precision == "auto" and computes_bf16(self.device))
-        self.model = _load(Path(path)).to(self.device).eval()
+        self.path = Path(path)
+        self.model = _load(self.path).to(self.device).eval()
 
     @property
     def embedding_size(self) -> int:
         return self.model.config.embedding_size
+
+    @cached_property
+    def digests(self) -> list[str]:
+        """What identifies this encoder; see utils.models.identity."""
+        return identity.digests(self.model.state_dict(), self.path)
 
     def embed_utterance(self, wav: np.ndarray, slices: Slices | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Preprocessed float wave (n,) -> its embedding (E,) and those of its partials (P, E), all of length 1."""

@@ -39,14 +39,24 @@ class TacotronConfig:
     postnet_kernels: int = setting(5, "the post-net's convolutions see 1 to this many frames")
     n_highways: int = setting(4, "highway layers in the encoder and in the post-net")
     max_r: int = setting(20, "largest reduction factor the model can be trained with", "frames per decoder step")
-    prenet_dropout: float = setting(0.5, "dropout of both pre-nets, which stays on when the model speaks", "probability")
-    zoneout: float = setting(0.1, "zoneout of the decoder's LSTMs", "probability")
-    silence_level: float = setting(-3.4, "frames below it are cut from the end of generated speech (mels are -4 to 4)")
+    prenet_dropout: float = setting(
+        0.5, "dropout of both pre-nets, which stays on when the model speaks", "probability", adjustable=True
+    )
+    zoneout: float = setting(0.1, "zoneout of the decoder's LSTMs", "probability", adjustable=True)
+    silence_level: float = setting(
+        -3.4, "frames below it are cut from the end of generated speech (mels are -4 to 4)", adjustable=True
+    )
     arrival_frames: int = setting(
-        20, "speech also stops once the attention has been on the end of the text for this long; 0 turns that off", "frames"
+        20,
+        "speech also stops once the attention has been on the end of the text for this long; 0 turns that off",
+        "frames",
+        adjustable=True,
     )
     cap_frames: tuple[int, int] = setting(
-        (100, 15), "speech that does not stop is cut after the first number, plus the second for each character", "frames"
+        (100, 15),
+        "speech that does not stop is cut after the first number, plus the second for each character",
+        "frames",
+        adjustable=True,
     )
     longest_seconds: float = setting(0.0, "longest utterance that it was trained on; training sets it", "s")
     longest_symbols: int = setting(0, "most symbols in one of these utterances; training sets it; longer texts are divided")
@@ -99,11 +109,14 @@ class SynthesizerTraining:
         "steps",
     )
     symbols: str = setting(
-        "english", "characters the model knows: english, arpabet (with sounds in braces), +äöüß (these too), or a UTF-8 file"
+        "english",
+        "characters the model knows: english, arpabet (with sounds in braces), +äöüß (these too), or a UTF-8 file",
+        of_weights=True,
     )
     cleaner: str = setting(
         "english",
         "english: writes out numbers and abbreviations; transliteration: any script in ASCII; basic: lower case alone",
+        of_weights=True,
     )
     eval_utterances: int = setting(16, "held-out utterances in an evaluation, at most")
     eval_shown: int = setting(2, "how many of them are drawn and heard")

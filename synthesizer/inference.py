@@ -69,13 +69,15 @@ class Synthesizer:
         self.verbose = verbose
         bf16_on_cpu = precision == "auto" and self.device.type == "cpu" and computes_bf16(self.device)
         self._dtype = choose_dtype("bf16" if bf16_on_cpu else precision, self.device)
-        content = checkpoint.load(Path(path), "synthesizer", published=True)
-        with checkpoint.restoring(Path(path), "synthesizer"):
+        self.path = Path(path)
+        content = checkpoint.load(self.path, "synthesizer", published=True)
+        with checkpoint.restoring(self.path, "synthesizer"):
             content = checkpoint.averaged(own_content(content))
             self.model = Tacotron(TacotronConfig(**content["model"]))
             self.model.load_state_dict(content["model_state"])
             self.symbols, self.cleaner = content["symbols"], content["training"]["cleaner"]
             self.mel_format = MelFormat(**content["mel"])
+            self.encoder_digests: list[str] = content.get("encoder_sha256", [])  # of the encoder it was trained with
         self.cap_frames = cap_frames or self.model.config.cap_frames
         self.reading = reading
         self.longest_piece = longest_piece(self.model.config.longest_seconds, self.model.config.longest_symbols)

@@ -8,13 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from synthesizer.config import NEW_MODEL, SynthesizerTraining, TacotronConfig, parse_schedule
+from synthesizer.config import NEW_MODEL, PUBLISHED_SCHEDULE, SynthesizerTraining, TacotronConfig, parse_schedule
 from synthesizer.dataset import Utterances, collate, split_rows, usable_rows
 from synthesizer.evaluation import HeldOut
 from synthesizer.loss import attention_loss, tacotron_losses
 from synthesizer.model import Tacotron
 from synthesizer.published import own_content
-from synthesizer.schedule import StagedPlan, fade, stage_at
+from synthesizer.schedule import StagedPlan, fade, remaining, stage_at
 from synthesizer.text import resolve_symbols, text_to_ids
 from utils.config import parse_overrides
 from utils.data.audio import MelFormat
@@ -32,7 +32,7 @@ N_CHECKED = 200  # utterances whose word times are compared with their text befo
 def train(data_dir: Path, options: dict[str, Any], hparams: str = "") -> None:
     """Train on what the synthesizer's two preprocessing scripts wrote to data_dir, until max_steps or a signal."""
     with Run("synthesizer", RunOptions(**options), own_content) as run:
-        config, settings = run.configure(parse_overrides(hparams), NEW_MODEL, SynthesizerTraining())
+        config, settings = run.configure(parse_overrides(hparams), NEW_MODEL, SynthesizerTraining(), further=continued)
         config, settings = _with_symbols(config, settings)
         stages = parse_schedule(settings.schedule)
         data = SynthesizerData(data_dir)
@@ -48,8 +48,11 @@ def train(data_dir: Path, options: dict[str, Any], hparams: str = "") -> None:
         model = Tacotron(config).to(run.device)
         optimizer = torch.optim.Adam(model.parameters(), fused=True)
         average, mel = Average(model, settings.average_decay), dataclasses.asdict(mel_format)
-        wrapped = run.start(model, optimizer, config, settings, mel=mel, symbols=settings.symbols, average=average.state)
+        wrapped = run.start(
+            model, optimizer, config, settings, mel=mel, symbols=settings.symbols, embeds=data, average=average.state
+        )
         if run.is_main:
+            _warn_of_r(run, int(model.r), stages[0].r)
             _announce(training, len(watched.items), uses_times=settings.attention_weight > 0)
         plan = StagedPlan(stages, [row.n_frames for row in training.rows], run.seed, run.rank, run.world_size)
         feed = batches(plan, run.step + 1, training, collate, run.device, run.n_workers)
@@ -91,6 +94,21 @@ def train(data_dir: Path, options: dict[str, Any], hparams: str = "") -> None:
             )
             if run.is_main and run.due(run.options.eval_every) and watched.items:
                 watched.evaluate(run, average.model, stage.r)
+
+
+def continued(content: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """What a run that starts from a file takes besides its settings: its r, and its schedule from where it stopped."""
+    r, step = int(content["model_state"]["r"]), int(content["step"])
+    try:
+        stages, known = parse_schedule(content["training"]["schedule"]), ""
+    except (KeyError, ValueError):
+        stages, known = parse_schedule(PUBLISHED_SCHEDULE), " (its schedule is not known; the published one is taken)"
+    return f", r {r}{known}", {"schedule": remaining(stages, step, r)}
+
+
+def _warn_of_r(run: Run, of_file: int, first: int) -> None:
+    if run.starts_from_weights and first != of_file:
+        print(f"warning: the schedule begins with r = {first}, but the weights were trained with r = {of_file}")
 
 
 def _with_symbols(config: TacotronConfig, settings: SynthesizerTraining) -> tuple[TacotronConfig, SynthesizerTraining]:
