@@ -1,18 +1,21 @@
-"""Speak any text in the voice of a few seconds of speech: asks for a recording and a sentence, or takes them as arguments."""
+"""Speak any text in the voice of a few seconds of speech: asks for recordings and a text, or takes them as arguments."""
 
 import argparse
+import sys
 from pathlib import Path
 
 from demo.config import CloningSettings
+from synthesizer.config import SPEEDS, ReadingSettings
 from utils import cli
-from utils.config import DEFAULT_MODELS
+from utils.config import default_model
 from utils.errors import UserError
 
 
 def parse_arguments() -> argparse.Namespace:
     parser = cli.parser(
-        "Clone a voice: speak text in the voice of a recording. Without --reference, asks for recordings and sentences until "
-        "the input ends, and writes demo_output_01.wav, demo_output_02.wav, ... With --reference, does it once and exits."
+        "Clone a voice: speak a text of any length in the voice of a recording. Without --reference, asks for recordings and "
+        "texts until the input ends, and writes demo_output_01.wav, demo_output_02.wav, ... With --reference, does it once and "
+        "exits: 0 if all of it was said, 3 if words are missing, 130 after Ctrl-C, with what was said by then in the file."
     )
     _add_models(parser)
     add = parser.add_argument
@@ -25,16 +28,18 @@ def parse_arguments() -> argparse.Namespace:
         "work best",
     )
     text = parser.add_mutually_exclusive_group()
-    text.add_argument("--text", help="what to say")
-    text.add_argument("--text_file", type=Path, metavar="FILE", help="UTF-8 file to read out, line by line")
+    text.add_argument("--text", help="what to say: a word or pages; an empty line parts paragraphs")
+    text.add_argument("--text_file", type=Path, metavar="FILE", help="UTF-8 file to read out, as --text")
     output_help = "WAV file to write or replace (default: the first free demo_output_NN.wav)"
     add("--output", type=Path, metavar="FILE", help=output_help)
     add("--picture", type=Path, metavar="FILE", help="PNG file to write or replace: mel spectrogram and alignment")
+    speeds = f"{SPEEDS[0]} to {SPEEDS[1]}"
+    add("--speed", type=speed, default=1.0, metavar="X", help=f"{speeds} times the model's own pace, at the same pitch")
     add("--seed", type=cli.SEED, metavar="N", help="makes the result repeatable; without it, every reading differs a little")
-    add("--verbose", action="store_true", help="show each text as it is read, with numbers and abbreviations in words")
+    add("--verbose", action="store_true", help="show each piece as it is read, with numbers and abbreviations in words")
     add("--cpu", action="store_true", help="use the CPU even if there is a GPU")
     add("--no_sound", action="store_true", help="do not play the result")
-    cli.add_hparams(parser, CloningSettings)
+    cli.add_hparams(parser, CloningSettings, ReadingSettings)
     args = parser.parse_args()
     if bool(args.reference) != bool(args.text is not None or args.text_file):
         parser.error("--reference needs --text or --text_file, and they need --reference")
@@ -46,6 +51,13 @@ def parse_arguments() -> argparse.Namespace:
     return args
 
 
+def speed(text: str) -> float:
+    times = float(text)
+    if not SPEEDS[0] <= times <= SPEEDS[1]:
+        raise argparse.ArgumentTypeError(f"must be from {SPEEDS[0]} to {SPEEDS[1]}, not {text}")
+    return times
+
+
 def _add_models(parser: argparse.ArgumentParser) -> None:
     options = {"type": Path, "metavar": "FILE"}
     for stage, purpose in (
@@ -53,35 +65,39 @@ def _add_models(parser: argparse.ArgumentParser) -> None:
         ("synthesizer", "synthesizer, text and voice -> mel spectrogram; -s as in Real-Time-Voice-Cloning"),
         ("vocoder", "vocoder, mel spectrogram -> sound; -v as in Real-Time-Voice-Cloning"),
     ):
-        default = DEFAULT_MODELS / f"{stage}.pt"
-        parser.add_argument(f"-{stage[0]}", f"--{stage[:3]}_model_fpath", dest=stage, default=default, help=purpose, **options)
+        names = (f"-{stage[0]}", f"--{stage[:3]}_model_fpath")
+        parser.add_argument(*names, dest=stage, default=default_model(stage), help=purpose, **options)
     parser.add_argument("--griffin_lim", action="store_true", help="use no vocoder: fast, but it sounds metallic")
 
 
-def read_texts(args: argparse.Namespace) -> list[str]:
-    if args.text is not None:
-        return [args.text]
+def read_text(path: Path) -> str:
     try:
-        lines = args.text_file.read_text(encoding="utf-8").splitlines()
+        text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise UserError(f"{args.text_file}: is not UTF-8 text (byte {error.start}); save it as UTF-8") from error
-    texts = [line.strip() for line in lines if line.strip()]
-    if not texts:
-        raise UserError(f"{args.text_file}: holds no text")
-    return texts
+        raise UserError(f"{path}: is not UTF-8 text (byte {error.start}); save it as UTF-8") from error
+    if not text.strip():
+        raise UserError(f"{path}: holds no text")
+    return text
 
 
 def main() -> None:
     args = parse_arguments()
-    texts = read_texts(args) if args.reference else []
-    from demo.cloner import Cloner, converse, deliver
+    text = read_text(args.text_file) if args.text_file else args.text
+    from demo.cloner import Cloner, read_references
+    from demo.conversation import converse
+    from demo.delivery import deliver
+    from demo.playing import Player
 
+    recordings = read_references(args.reference) if args.reference else []
+    player = None if args.no_sound else Player()
     vocoder = None if args.griffin_lim else args.vocoder
     cloner = Cloner.load(args.encoder, args.synthesizer, vocoder, args.hparams, args.seed, args.cpu, args.verbose)
-    if args.reference:
-        deliver(cloner.clone(args.reference, texts), args.output, args.picture, play=not args.no_sound)
-    else:
-        converse(cloner, play=not args.no_sound)
+    if not recordings:
+        converse(cloner, player, args.speed)
+        return
+    _, record = deliver(cloner, cloner.voice(recordings), text, args.output, args.picture, player, args.speed)
+    if not record.is_whole:
+        sys.exit(3)
 
 
 if __name__ == "__main__":

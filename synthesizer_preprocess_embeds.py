@@ -4,7 +4,7 @@ from pathlib import Path
 
 from synthesizer.config import EmbedSettings
 from utils import cli
-from utils.config import DEFAULT_MODELS
+from utils.config import default_model
 
 
 def main() -> None:
@@ -16,7 +16,7 @@ def main() -> None:
         "-e",
         "--encoder_model_fpath",
         type=Path,
-        default=DEFAULT_MODELS / "encoder.pt",
+        default=default_model("encoder"),
         metavar="FILE",
         help="speaker encoder; the demo must use the same one (`make weights` fetches the default)",
     )

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from utils import cli
-from utils.config import DEFAULT_MODELS
+from utils.config import default_model
 
 
 def main() -> None:
@@ -20,7 +20,7 @@ def main() -> None:
         *("-s", "--syn_model_fpath"),
         type=Path,
         metavar="FILE",
-        default=DEFAULT_MODELS / "synthesizer.pt",
+        default=default_model("synthesizer"),
         help="checkpoint of the synthesizer (on this script -s is short for it, not for --skip_existing)",
     )
     add("-i", "--in_dir", type=Path, help="what the synthesizer trained on (default: <datasets_root>/SV2TTS/synthesizer)")

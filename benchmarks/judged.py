@@ -22,7 +22,7 @@ from benchmarks import judged_report
 from benchmarks.judged_report import Item
 from demo.config import CloningSettings
 from utils import cli
-from utils.config import DEFAULT_MODELS
+from utils.config import default_model
 from utils.errors import UserError
 
 REAL = ("allison",)  # voices of people, by default
@@ -212,7 +212,7 @@ def parse_arguments() -> argparse.Namespace:
     add("judge", type=Path, metavar="JUDGE", help="folder with judge.py, venv/, references/ and sentences.tsv")
     add("out", type=Path, metavar="OUT", help="folder for the speech and for results.md, results.csv and results.json")
     for stage in ("encoder", "synthesizer", "vocoder"):
-        default = DEFAULT_MODELS / f"{stage}.pt"
+        default = default_model(stage)
         add(f"-{stage[0]}", f"--{stage}", type=Path, default=default, metavar="FILE", help=f"{stage} to judge")
     add("--griffin_lim", action="store_true", help="use no vocoder: judges the synthesizer alone, and is faster")
     prefixes = {"type": cli.names, "metavar": "A,B"}

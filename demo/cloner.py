@@ -1,21 +1,24 @@
-"""The three models together: recordings of a voice and texts -> speech."""
+"""The three models together: recordings of a voice and a text -> speech."""
 
 import contextlib
 import io
-import itertools
-import os
-import time
-from collections.abc import Callable
+import math
+import threading
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import torch
+from tqdm import tqdm
 
 from demo.config import CloningSettings
-from demo.spoken import Spoken, save_picture
+from demo.joining import fitted
+from demo.pace import syllables
+from demo.spoken import Record, Spoken, SpokenPiece
 from encoder.inference import SpeakerEmbedder, preprocess_wav
-from synthesizer.inference import Synthesizer
+from synthesizer.config import ReadingSettings
+from synthesizer.inference import Said, Synthesizer
 from utils.config import override, parse_overrides
 from utils.data import audio
 from utils.errors import UserError
@@ -23,6 +26,33 @@ from utils.models.identity import warn_if_different
 from vocoder.inference import AnyVocoder, Vocoder
 
 SHORTEST_REFERENCE = 0.5  # seconds
+SHORTEST_PACE = 3.0  # seconds of speech from which its pace is estimated
+LONG = 2.0  # seconds to get ready, after which a line says why
+
+
+class Voice(NamedTuple):
+    """What is known of the voice in some recordings."""
+
+    embedding: np.ndarray  # (speaker_size,)
+    pace: float | None  # syllables a second, about; None if the recordings are too short to tell
+
+
+def read_references(paths: Sequence[Path]) -> list[np.ndarray]:
+    """Recordings of one voice -> their speech, float32 (n,) at 16 kHz each. Raises UserError for one that cannot be used."""
+    for path in paths:
+        if not path.is_file():  # told before anything is decoded
+            raise UserError(f"{path}: {'is a folder, not a recording' if path.is_dir() else 'no such file'}")
+    return [_speech(path) for path in paths]
+
+
+def _speech(path: Path) -> np.ndarray:
+    wav = audio.load(path)
+    if len(wav) < SHORTEST_REFERENCE * audio.SAMPLE_RATE:
+        raise UserError(f"{path}: is {len(wav) / audio.SAMPLE_RATE:.2f} s long; at least {SHORTEST_REFERENCE} s are needed")
+    try:
+        return preprocess_wav(wav)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
 
 
 class Cloner:
@@ -39,9 +69,9 @@ class Cloner:
     ) -> None:
         """Any vocoder with the methods of AnyVocoder will do; None is Griffin-Lim.
 
-        Tries the models out on tiny inputs. Raises UserError if the sizes of encoder and synthesizer or the mel formats of
-        synthesizer and vocoder do not fit, or if a model does not give finite numbers. Prints a warning if the synthesizer was
-        trained with another encoder.
+        The pauses are synthesizer.reading's. Tries the models out on tiny inputs. Raises UserError if the sizes of encoder and
+        synthesizer or the mel formats of synthesizer and vocoder do not fit, or if a model does not give finite numbers. Prints
+        a warning if the synthesizer was trained with another encoder.
         """
         self.embedder, self.synthesizer, self.vocoder = embedder, synthesizer, vocoder
         self.settings, self.seed, self.verbose = settings, seed, verbose
@@ -71,16 +101,28 @@ class Cloner:
         verbose: bool = False,
     ) -> "Cloner":
         """Load the models from files (vocoder_path None: Griffin-Lim). Raises UserError if one cannot be used."""
-        (settings,) = override(parse_overrides(hparams), CloningSettings())
+        settings, reading = override(parse_overrides(hparams), CloningSettings(), ReadingSettings())
         device = torch.device("cpu" if cpu or not torch.cuda.is_available() else "cuda")
-        embedder, synthesizer = SpeakerEmbedder(encoder_path, device), Synthesizer(synthesizer_path, device)
+        embedder = SpeakerEmbedder(encoder_path, device)
+        synthesizer = Synthesizer(synthesizer_path, device, reading=reading)
         vocoder = Vocoder(vocoder_path, device) if vocoder_path else None
         cloner = cls(embedder, synthesizer, vocoder, settings, seed, verbose)
         print(f"Encoder, synthesizer and {'vocoder' if vocoder else 'Griffin-Lim'} work, on {device}.")
         return cloner
 
     def _try_out(self) -> None:
-        """Speak a letter. Whatever is compiled at first use is compiled now, so that timings leave it out."""
+        """Speak a letter. Whatever is compiled at first use is compiled now, so that timings leave it out; where that takes
+        long, a line says so."""
+        waiting = threading.Timer(
+            LONG, print, ["Compiling for this processor. This takes up to a minute, the first time only."]
+        )
+        waiting.start()
+        try:
+            self._speak_letter()
+        finally:
+            waiting.cancel()
+
+    def _speak_letter(self) -> None:
         noise = np.random.default_rng(0).normal(0, 0.1, audio.SAMPLE_RATE).astype(np.float32)
         voice = self.embedder.embed_speaker([noise])
         with contextlib.redirect_stdout(io.StringIO()):  # a letter that does not end by itself is no news
@@ -88,109 +130,62 @@ class Cloner:
         if not (np.isfinite(mel).all() and np.isfinite(self.sound(mel[:, :10])).all()):
             raise UserError("a model gives numbers that are not finite; train it longer, or use another file")
 
-    def clone(self, references: list[Path], texts: list[str]) -> Spoken:
-        """Speak the texts one after another in the voice of the references.
+    def voice(self, recordings: Sequence[np.ndarray]) -> Voice:
+        """The voice of what `read_references` gives."""
+        counted = [syllables(each, audio.SAMPLE_RATE) for each in recordings]
+        n_syllables, seconds = (sum(values) for values in zip(*counted, strict=True))
+        pace = n_syllables / seconds if seconds >= SHORTEST_PACE else None
+        return Voice(self.embedder.embed_speaker(recordings), pace)
 
-        Prints how long each part took, and which characters are not read; with `verbose` also how each text is read. Raises
-        UserError for a reference that cannot be used, and if none of the texts can be read.
+    def clone(self, references: Sequence[Path], texts: str | Sequence[str], speed: float = 1.0) -> Spoken:
+        """Say a text of any length in the voice of the references; several texts are paragraphs. speed: 0.8 to 1.25.
+
+        Holds all of it in memory: `say` gives one piece after another. Prints how long it took, which characters are not read
+        and which words were missed. Raises UserError for a reference that cannot be used, and if nothing can be read.
         """
-        texts, readings = self._read(texts)
-        voice, voice_seconds = _timed(lambda: self.embedder.embed_speaker([_speech(path) for path in references]))
-        (mels, alignments), mel_seconds = _timed(
-            lambda: self.synthesizer.synthesize_spectrograms(texts, [voice] * len(texts), True, seed=self.seed)
-        )
-        waves, sound_seconds = _timed(lambda: [self.sound(mel) for mel in mels])
-        pause = np.zeros(int(self.settings.pause * self.sample_rate), np.float32)
-        spoken = Spoken(
-            wav=np.concatenate([part for wave in waves for part in (wave, pause)][:-1]),
-            sample_rate=self.sample_rate,
-            texts=readings,
-            mels=mels,
-            alignments=alignments,
-            unfinished=self.synthesizer.unfinished,
-            hop_length=self.synthesizer.mel_format.hop_length,
-            pause=self.settings.pause,
-            took=voice_seconds + mel_seconds + sound_seconds,
-        )
-        print(
-            f"{len(spoken.wav) / self.sample_rate:.2f} s of audio in {spoken.took:.2f} s (real-time factor "
-            f"{spoken.real_time_factor:.2f}): voice {voice_seconds:.2f} s, spectrogram {mel_seconds:.2f} s, "
-            f"sound {sound_seconds:.2f} s"
-        )
-        return spoken
+        voice = self.voice(read_references(references))
+        record = self.record()
+        for piece in self.say(voice, texts if isinstance(texts, str) else "\n\n".join(texts), speed):
+            record.add(piece)
+        print(*record.report(voice.pace), sep="\n")
+        return record.spoken(self.tail)
 
-    def _read(self, texts: list[str]) -> tuple[list[str], list[str]]:
-        """The texts that can be read, and how the model reads them. Prints what is skipped or not read."""
-        readable, readings, problems = [], [], []
-        for text in texts:
-            try:
-                readings.append(self.synthesizer.read(text))
-                readable.append(text)
-            except UserError as error:
-                problems.append(error)
-        if not readable:
-            raise problems[0]
-        for problem in problems:
-            print(f"Skipped: {problem}")
-        if self.verbose:
-            for reading in readings:
-                print(f"Read as: {reading.text}")
-        if unread := dict.fromkeys(character for reading in readings for character in reading.unread):
+    def record(self, keep: float = math.inf) -> Record:
+        """An empty record of what will be said."""
+        return Record(self.sample_rate, self.synthesizer.mel_format.hop_length, keep)
+
+    def say(self, voice: Voice, text: str, speed: float = 1.0) -> Iterator[SpokenPiece]:
+        """Say a text of any length, piece after piece as they are made. End the wave with `tail`.
+
+        Prints which characters are not read, with `verbose` also how each piece is read. Raises UserError, at once, if nothing
+        can be read.
+        """
+        said = self.synthesizer.read_aloud(text, voice.embedding, self.seed, speed)
+        if unread := dict.fromkeys(self.synthesizer.read(text).unread):
             print(f"Not read, as the model has no symbol and no words for them: {' '.join(unread)}")
-        return readable, [reading.text for reading in readings]
+        return self._with_sound(said, shows_bar=self.synthesizer.n_pieces(text) == 1)
 
-    def sound(self, mel: np.ndarray) -> np.ndarray:
+    def _with_sound(self, pieces: Iterable[Said], shows_bar: bool) -> Iterator[SpokenPiece]:
+        n_silent = 0
+        for said in pieces:
+            if self.verbose:
+                tqdm.write(f"Read as: {said.text}")
+            wav, n_cut = fitted(self.sound(said.mel, shows_bar), self.sample_rate, self.settings.loudness)
+            yield SpokenPiece(said, np.concatenate([np.zeros(n_silent, np.float32), wav]), n_silent - n_cut)
+            n_silent = round(getattr(self.synthesizer.reading, f"{said.pause.value}_pause") * self.sample_rate)
+
+    @property
+    def tail(self) -> np.ndarray:
+        """The silence after the last sound."""
+        return np.zeros(round(self.settings.tail * self.sample_rate), np.float32)
+
+    def sound(self, mel: np.ndarray, shows_bar: bool = True) -> np.ndarray:
         """(n_mels, T) -> float32 (n,), by the vocoder or Griffin-Lim"""
         if self.vocoder:
             options = {"target": self.settings.target, "overlap": self.settings.overlap, "seed": self.seed}
-            return self.vocoder.infer_waveform(mel, **options)
+            return self.vocoder.infer_waveform(mel, **options, **({} if shows_bar else {"progress_callback": _no_bar}))
         return self.synthesizer.griffin_lim(mel, n_iter=self.settings.griffin_lim_iterations)
 
 
-def deliver(spoken: Spoken, output: Path | None, picture: Path | None, play: bool) -> None:
-    """Write the wave (output None: to the first free demo_output_NN.wav) and the picture, if asked for; play the wave."""
-    free = (path for n in itertools.count(1) if not (path := Path(f"demo_output_{n:02d}.wav")).exists())
-    path = output or next(free)
-    audio.write_wav(path, spoken.wav, spoken.sample_rate)
-    print(f"Written: {path}")
-    if picture:
-        save_picture(picture, spoken)
-        print(f"Written: {picture}")
-    if play:
-        audio.play(spoken.wav, spoken.sample_rate)
-
-
-def converse(cloner: Cloner, play: bool) -> None:
-    """Ask for a recording and a sentence until the input ends. A mistake costs one line."""
-    try:
-        while True:
-            recording = _ask("Recording of the voice to clone (a file; Ctrl-D to leave): ").strip("'\"")
-            text = _ask("What to say: ")
-            try:
-                deliver(cloner.clone([Path(os.path.expanduser(recording))], [text]), None, None, play)
-            except (UserError, OSError) as error:
-                print(f"error: {error}")
-    except EOFError:
-        print()
-
-
-def _ask(question: str) -> str:
-    """Ask until there is an answer. EOFError at the end of the input."""
-    while not (answer := input(question).strip()):
-        pass
-    return answer
-
-
-def _speech(path: Path) -> np.ndarray:
-    wav = audio.load(path)
-    if len(wav) < SHORTEST_REFERENCE * audio.SAMPLE_RATE:
-        raise UserError(f"{path}: is {len(wav) / audio.SAMPLE_RATE:.2f} s long; at least {SHORTEST_REFERENCE} s are needed")
-    try:
-        return preprocess_wav(wav)
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from error
-
-
-def _timed(work: Callable[[], Any]) -> tuple[Any, float]:
-    start = time.perf_counter()
-    return work(), time.perf_counter() - start
+def _no_bar(done: int, total: int, n_folds: int, khz: float) -> None:
+    """In place of the vocoder's bar, where the pieces have one."""

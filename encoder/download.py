@@ -7,7 +7,7 @@ import zipfile
 from pathlib import Path
 
 from utils import cli
-from utils.config import DEFAULT_MODELS
+from utils.config import default_model
 from utils.errors import UserError
 
 # The wheel with the weights; pip accepts only the file with this checksum.
@@ -64,9 +64,7 @@ def main() -> None:
         "with Resemblyzer 0.1.4, 17 MB, from the package index that pip uses. An existing file is never replaced."
     )
     parser.prog = "python -m encoder.download"
-    parser.add_argument(
-        "path", nargs="?", type=Path, default=DEFAULT_MODELS / "encoder.pt", metavar="FILE", help="where to write"
-    )
+    parser.add_argument("path", nargs="?", type=Path, default=default_model("encoder"), metavar="FILE", help="where to write")
     path = parser.parse_args().path
     print(f"{path}: {'fetched' if fetch(path) else 'is there already'}")
 

@@ -42,14 +42,16 @@ __all__ = [
 class SpeakerEmbedder:
     """An encoder from a checkpoint: of this project, of Real-Time-Voice-Cloning, or Resemblyzer's."""
 
-    def __init__(self, path: str | Path, device: str | torch.device | None = None, precision: str = "fp32") -> None:
-        """device None is the GPU if there is one. precision "bf16" is about twice as fast on hardware that computes it and
-        gives nearly the same embeddings (cosine over 0.999); "auto" uses it on such hardware. UserError if the file is missing,
-        damaged or not an encoder.
+    def __init__(
+        self, path: str | Path | None = None, device: str | torch.device | None = None, precision: str = "fp32"
+    ) -> None:
+        """path None is the default encoder, device None the GPU if there is one. precision "bf16" is about twice as fast on
+        hardware that computes it and gives nearly the same embeddings (cosine over 0.999); "auto" uses it on such hardware.
+        UserError if the file is missing, damaged or not an encoder.
         """
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.in_bf16 = precision == "bf16" or (precision == "auto" and computes_bf16(self.device))
-        self.path = Path(path)
+        self.path = checkpoint.or_default(path, "encoder")
         self.model = _load(self.path).to(self.device).eval()
 
     @property
@@ -123,8 +125,8 @@ def _load(path: Path) -> SpeakerEncoder:
 _holder: Holder[SpeakerEmbedder] = Holder("encoder")
 
 
-def load_model(path: str | Path, device: str | torch.device | None = None) -> None:
-    """Load the encoder that the functions below use, onto `device` (None: the GPU if there is one)."""
+def load_model(path: str | Path | None = None, device: str | torch.device | None = None) -> None:
+    """Load the encoder that the functions below use (None: the default one) onto `device` (None: the GPU if there is one)."""
     _holder.model = SpeakerEmbedder(path, device)
 
 

@@ -9,6 +9,7 @@ from synthesizer.text.sentences import Pause
 from utils.config import check_at_least, setting
 
 ATTENTIONS = ("location", "location_both", "dynamic")  # the published models have the first
+SPEEDS = (0.8, 1.25)  # slowest and fastest that a text is read aloud
 PUBLISHED_SCHEDULE = "2:1e-3:20000:12;2:5e-4:40000:12;2:2e-4:80000:12;2:1e-4:160000:12;2:3e-5:320000:12;2:1e-5:640000:12"
 
 

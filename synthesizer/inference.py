@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from synthesizer.accelerate import speaking_loop
-from synthesizer.config import ReadingSettings, TacotronConfig
+from synthesizer.config import SPEEDS, ReadingSettings, TacotronConfig
 from synthesizer.faults import missed_words, words
 from synthesizer.generation import Loop
 from synthesizer.hparams import hparams, hparams_of
@@ -29,7 +29,6 @@ from utils.models import checkpoint
 from utils.models.device import DTYPES, choose_dtype, computes_bf16
 
 MAX_BATCH = 16  # texts spoken at once
-SPEEDS = (0.8, 1.25)  # slowest and fastest
 
 
 class class_or_instance_method:
@@ -51,7 +50,7 @@ class Synthesizer:
 
     def __init__(
         self,
-        path: str | Path,
+        path: str | Path | None = None,
         device: str | torch.device | None = None,
         verbose: bool = False,
         cap_frames: tuple[int, int] | None = None,
@@ -59,9 +58,9 @@ class Synthesizer:
         reading: ReadingSettings = ReadingSettings(),  # noqa: B008 (frozen)
         low_mem: bool = False,
     ) -> None:
-        """device: by default a GPU if there is one. cap_frames: see TacotronConfig; by default the file's. precision: fp32, or
-        bf16 or (on a GPU) fp16, which are faster but round; auto is bf16 where the hardware supports it.
-        low_mem does nothing: old notebooks pass it.
+        """path: by default the default voice's. device: by default a GPU if there is one. cap_frames: see TacotronConfig; by
+        default the file's. precision: fp32, or bf16 or (on a GPU) fp16, which are faster but round; auto is bf16 where the
+        hardware supports it. low_mem does nothing: old notebooks pass it.
 
         UserError if the file is missing, damaged or of another stage.
         """
@@ -69,7 +68,7 @@ class Synthesizer:
         self.verbose = verbose
         bf16_on_cpu = precision == "auto" and self.device.type == "cpu" and computes_bf16(self.device)
         self._dtype = choose_dtype("bf16" if bf16_on_cpu else precision, self.device)
-        self.path = Path(path)
+        self.path = checkpoint.or_default(path, "synthesizer")
         content = checkpoint.load(self.path, "synthesizer", published=True)
         with checkpoint.restoring(self.path, "synthesizer"):
             content = checkpoint.averaged(own_content(content))

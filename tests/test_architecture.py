@@ -21,7 +21,7 @@ MODELS = ("model", "layers", "attention", "decoder", "generation", "ge2e", "upsa
 ACROSS = {  # the only arrows between packages
     "synthesizer.preprocess": {"encoder.inference"},
     "vocoder.preprocess": {"synthesizer.inference"},
-    "demo.cloner": {"encoder.inference", "synthesizer.inference", "vocoder.inference"},
+    "demo.cloner": {"encoder.inference", "synthesizer.inference", "synthesizer.config", "vocoder.inference"},
 }
 MAY_ACCELERATE = ("train", "inference", "evaluate", "evaluation")
 MAY_USE_INFERENCE = ("preprocess", "evaluate")

@@ -9,7 +9,19 @@ from typing import Any
 
 from utils.errors import UserError
 
-DEFAULT_MODELS = Path("saved_models/default")  # the models that scripts use unless told otherwise
+# Beside the scripts, from wherever they are run.
+DEFAULT_MODELS = Path(__file__).resolve().parent.parent / "saved_models" / "default"
+
+
+def default_model(name: str) -> Path:
+    """The file of "encoder", "synthesizer" or "vocoder" that is used unless another one is named."""
+    return from_here(DEFAULT_MODELS / f"{name}.pt")
+
+
+def from_here(path: Path) -> Path:
+    """The path relative to the current folder, which is shorter, if it lies below it."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
 
 
 def setting(default: Any, meaning: str, unit: str = "", of_weights: bool = False, adjustable: bool = False) -> Any:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from utils import cli
-from utils.config import DEFAULT_MODELS
+from utils.config import DEFAULT_MODELS, from_here
 from utils.errors import UserError
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def main() -> None:
     for stage in stages:
         parser.add_argument(f"-{stage[0]}", f"--{stage}", type=Path, metavar="FILE", help=f"{stage}.pt of a run")
     out_help = "folder to write encoder.pt, synthesizer.pt and vocoder.pt into; existing files are replaced"
-    parser.add_argument("-o", "--out_dir", type=Path, default=DEFAULT_MODELS, metavar="DIR", help=out_help)
+    parser.add_argument("-o", "--out_dir", type=Path, default=from_here(DEFAULT_MODELS), metavar="DIR", help=out_help)
     limit_help = "largest size of all files together, in millions of bytes; if exceeded, nothing is written"
     parser.add_argument("--limit", type=float, default=LIMIT, metavar="MB", help=limit_help)
     args = parser.parse_args()

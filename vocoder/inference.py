@@ -39,13 +39,15 @@ class AnyVocoder(Protocol):
 
 class Vocoder:
     """A trained WaveRNN and the mel format that it reads. Loads this project's checkpoints, the published file with or
-    without its optimizer, and a bare state dict; raises UserError for anything else.
+    without its optimizer, and a bare state dict; raises UserError for anything else. path None: the default voice's.
 
     precision: "fp32"; "bf16" on CPUs that have it, about twice as fast and the same to the ear; "auto", the faster one.
     """
 
-    def __init__(self, path: Path, device: str | torch.device | None = None, precision: str = "auto") -> None:
-        self.path = Path(path)
+    def __init__(
+        self, path: str | Path | None = None, device: str | torch.device | None = None, precision: str = "auto"
+    ) -> None:
+        self.path = checkpoint.or_default(path, "vocoder")
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.precision = precision
         content = checkpoint.load(self.path, "vocoder", published=True)
@@ -165,11 +167,13 @@ class _Bar:
 _holder = Holder[Vocoder]("vocoder")
 
 
-def load_model(path: Path, verbose: bool = True, device: str | torch.device | None = None, precision: str = "auto") -> None:
-    """Load a checkpoint, on the GPU if there is one; precision as for Vocoder."""
+def load_model(
+    path: str | Path | None = None, verbose: bool = True, device: str | torch.device | None = None, precision: str = "auto"
+) -> None:
+    """Load a checkpoint (None: the default voice's), on the GPU if there is one; precision as for Vocoder."""
     _holder.model = Vocoder(path, device, precision)
     if verbose:
-        print(f"vocoder: {path}, trained to step {_holder.model.step}, on {_holder.model.device}")
+        print(f"vocoder: {_holder.model.path}, trained to step {_holder.model.step}, on {_holder.model.device}")
 
 
 def is_loaded() -> bool:

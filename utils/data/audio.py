@@ -1,13 +1,14 @@
 """Signal processing: pure functions of numpy arrays, with caches keyed by their arguments."""
 
+import contextlib
 import math
-from collections.abc import Iterator
+import wave
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import scipy.fft
-import scipy.io.wavfile
 import scipy.signal
 
 from utils.data.mel_format import ENCODER_HOP, ENCODER_N_FFT, ENCODER_N_MELS, SAMPLE_RATE, MelFormat
@@ -99,18 +100,28 @@ def _decode_with_ffmpeg(path: Path, first_error: str) -> tuple[np.ndarray, int]:
 def write_wav(path: Path, wav: np.ndarray, sample_rate: int = SAMPLE_RATE) -> None:
     """Write float (n,) as 16-bit PCM, atomically. A peak above 0.99 is scaled down to 0.99, to avoid clipping."""
     peak = float(np.abs(wav).max(initial=0.0))
-    with write_atomically(path) as temporary:
-        scipy.io.wavfile.write(temporary, sample_rate, to_int16(wav * (MAX_PEAK / max(peak, MAX_PEAK))))
+    with wav_writer(path, sample_rate) as write:
+        write(wav * (MAX_PEAK / max(peak, MAX_PEAK)))
 
 
-def play(wav: np.ndarray, sample_rate: int) -> None:
-    """Play float (n,) and wait until it ends. If that is impossible, one line says so."""
-    try:
-        import sounddevice
+@contextlib.contextmanager
+def wav_writer(path: Path, sample_rate: int) -> Iterator[Callable[[np.ndarray], None]]:
+    """`with wav_writer(path, rate) as write:` writes a WAV file of 16-bit PCM bit by bit, from float waves (n,) within [-1, 1].
 
-        sounddevice.play(wav / max(1.0, float(np.abs(wav).max(initial=0.0))), sample_rate, blocking=True)
-    except Exception as error:  # not installed, PortAudio missing, no device, device busy: never a reason to fail
-        print(f"Not played ({str(error).splitlines()[0] if str(error) else type(error).__name__}); --no_sound to not try")
+    The file appears when the block succeeds.
+    """
+    with write_atomically(path) as temporary, wave.open(str(temporary), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(sample_rate)
+        yield lambda wav: file.writeframesraw(to_int16(wav).astype("<i2").tobytes())
+
+
+def wav_blocks(path: Path) -> Iterator[np.ndarray]:
+    """The seconds of a file of `wav_writer`, one after another, as float32 waves."""
+    with wave.open(str(path)) as file:
+        while block := file.readframes(file.getframerate()):
+            yield from_int16(np.frombuffer(block, "<i2"))
 
 
 # ---- samples

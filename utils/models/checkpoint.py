@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from utils.config import DEFAULT_MODELS
+from utils.config import default_model
 from utils.data.paths import write_atomically
 from utils.errors import UserError
 
@@ -33,7 +33,7 @@ def load(path: Path, stage: str, device: str | torch.device = "cpu", published: 
     """
     path = Path(path)
     if not path.is_file():
-        fetched = "`make weights` fetches it; or " if path == DEFAULT_MODELS / "encoder.pt" else ""
+        fetched = "`make weights` fetches it; or " if path.absolute() == default_model("encoder").absolute() else ""
         raise UserError(f"{path}: no such {stage} checkpoint; {fetched}train one with {stage}_train.py or name another file")
     try:
         content = torch.load(path, map_location=device, weights_only=True)
@@ -48,6 +48,14 @@ def load(path: Path, stage: str, device: str | torch.device = "cpu", published: 
     other = next((name for name in STAGES if found == stage_format(name)), None)
     problem = f"is a checkpoint of the {other}" if other else f"has the format {found!r}"
     raise UserError(f"{path}: {problem}; a checkpoint of the {stage} ({stage_format(stage)}) is needed here")
+
+
+def or_default(path: str | Path | None, stage: str) -> Path:
+    """The path; without one, the stage's default model, which a line says."""
+    if path is not None:
+        return Path(path)
+    print(f"{stage}: {default_model(stage)}, as no file was named")
+    return default_model(stage)
 
 
 def averaged(content: dict[str, Any]) -> dict[str, Any]:
