@@ -22,6 +22,7 @@ ACROSS = {  # the only arrows between packages
     "synthesizer.preprocess": {"encoder.inference"},
     "vocoder.preprocess": {"synthesizer.inference"},
     "demo.cloner": {"encoder.inference", "synthesizer.inference", "synthesizer.config", "vocoder.inference"},
+    "demo.spoken": {"synthesizer.speech"},
 }
 MAY_ACCELERATE = ("train", "inference", "evaluate", "evaluation")
 MAY_USE_INFERENCE = ("preprocess", "evaluate")
