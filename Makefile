@@ -73,11 +73,14 @@ pipeline: $(INSTALLED)
 	@echo "Plots:             $(ROOT)/models/$(RUN)/plots/ and $(ROOT)/models/$(RUN)/mel-spectrograms/"
 	@echo "Everything ran. So few steps of small models make noise, not a voice. For speech, run make demo, or train as README.md says."
 
+# Each test keeps to one thread, so there can be as many at a time as there are cores.
+PARALLEL := -n logical --maxprocesses 8
+
 test: install
-	$(PY) -m pytest -m "not slow"
+	$(PY) -m pytest $(PARALLEL) -m "not slow"
 
 test-all: install
-	$(PY) -m pytest
+	$(PY) -m pytest $(PARALLEL)
 
 lint: $(INSTALLED)
 	.venv/bin/ruff format --check .

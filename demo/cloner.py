@@ -18,11 +18,11 @@ from demo.pace import syllables
 from demo.spoken import Record, Spoken, SpokenPiece
 from encoder.inference import SpeakerEmbedder, preprocess_wav
 from synthesizer.config import ReadingSettings
-from synthesizer.inference import Synthesizer
-from synthesizer.speech import Said
+from synthesizer.inference import Said, Synthesizer
 from utils.config import override, parse_overrides
 from utils.data import audio
 from utils.errors import UserError
+from utils.models.identity import warn_if_different
 from vocoder.inference import AnyVocoder, Vocoder
 
 SHORTEST_REFERENCE = 0.5  # seconds
@@ -69,8 +69,9 @@ class Cloner:
     ) -> None:
         """Any vocoder with the methods of AnyVocoder will do; None is Griffin-Lim.
 
-        The pauses are synthesizer.reading's. Tries the models out on tiny inputs. Raises UserError if synthesizer and vocoder
-        differ in their mel format, or if a model does not give finite numbers.
+        The pauses are synthesizer.reading's. Tries the models out on tiny inputs. Raises UserError if the sizes of encoder and
+        synthesizer or the mel formats of synthesizer and vocoder do not fit, or if a model does not give finite numbers. Prints
+        a warning if the synthesizer was trained with another encoder.
         """
         self.embedder, self.synthesizer, self.vocoder = embedder, synthesizer, vocoder
         self.settings, self.seed, self.verbose = settings, seed, verbose
@@ -80,6 +81,12 @@ class Cloner:
                 "the vocoder reads other mels than the synthesizer makes; use models trained on the same format. "
                 f"vocoder: {vocoder.mel_format}; synthesizer: {synthesizer.mel_format}"
             )
+        if (size := embedder.embedding_size) != (wanted := synthesizer.model.config.speaker_size):
+            raise UserError(
+                f"{embedder.path}: its embeddings have {size} numbers, but {synthesizer.path} was trained with {wanted}; "
+                "use the encoder that the synthesizer was trained with"
+            )
+        warn_if_different(embedder.path, embedder.digests, synthesizer.path, synthesizer.encoder_digests)
         self._try_out()
 
     @classmethod

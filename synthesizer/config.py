@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from synthesizer.text import CLEANERS
+from synthesizer.text.sentences import Pause
 from utils.config import check_at_least, setting
 
 ATTENTIONS = ("location", "location_both", "dynamic")  # the published models have the first
@@ -39,21 +40,35 @@ class TacotronConfig:
     postnet_kernels: int = setting(5, "the post-net's convolutions see 1 to this many frames")
     n_highways: int = setting(4, "highway layers in the encoder and in the post-net")
     max_r: int = setting(20, "largest reduction factor the model can be trained with", "frames per decoder step")
-    prenet_dropout: float = setting(0.5, "dropout of both pre-nets, which stays on when the model speaks", "probability")
-    zoneout: float = setting(0.1, "zoneout of the decoder's LSTMs", "probability")
-    silence_level: float = setting(-3.4, "frames below it are cut from the end of generated speech (mels are -4 to 4)")
+    prenet_dropout: float = setting(
+        0.5, "dropout of both pre-nets, which stays on when the model speaks", "probability", adjustable=True
+    )
+    zoneout: float = setting(0.1, "zoneout of the decoder's LSTMs", "probability", adjustable=True)
+    silence_level: float = setting(
+        -3.4, "frames below it are cut from the end of generated speech (mels are -4 to 4)", adjustable=True
+    )
     arrival_frames: int = setting(
-        20, "speech also stops once the attention has been on the end of the text for this long; 0 turns that off", "frames"
+        20,
+        "speech also stops once the attention has been on the end of the text for this long; 0 turns that off",
+        "frames",
+        adjustable=True,
     )
     cap_frames: tuple[int, int] = setting(
-        (100, 15), "speech that does not stop is cut after the first number, plus the second for each character", "frames"
+        (100, 15),
+        "speech that does not stop is cut after the first number, plus the second for each character",
+        "frames",
+        adjustable=True,
     )
+    longest_seconds: float = setting(0.0, "longest utterance that it was trained on; training sets it", "s")
+    longest_symbols: int = setting(0, "most symbols in one of these utterances; training sets it; longer texts are divided")
 
     def __post_init__(self) -> None:
         sizes = ("n_symbols", "n_mels", "speaker_size", "embedding_size", "encoder_prenet", "encoder_size", "encoder_kernels")
         check_at_least(self, 1, *sizes, "decoder_prenet", "attention_size", "attention_filters", "attention_kernel")
         check_at_least(self, 1, "decoder_size", "postnet_size", "postnet_kernels", "max_r")
-        check_at_least(self, 0, "n_highways", "prenet_dropout", "zoneout", "arrival_frames")
+        check_at_least(
+            self, 0, "n_highways", "prenet_dropout", "zoneout", "arrival_frames", "longest_seconds", "longest_symbols"
+        )
         check_at_least(self, 1, "cap_frames")
         if self.attention not in ATTENTIONS:
             raise ValueError(f"attention must be one of {', '.join(ATTENTIONS)}")
@@ -95,11 +110,14 @@ class SynthesizerTraining:
         "steps",
     )
     symbols: str = setting(
-        "english", "characters the model knows: english, arpabet (with sounds in braces), +äöüß (these too), or a UTF-8 file"
+        "english",
+        "characters the model knows: english, arpabet (with sounds in braces), +äöüß (these too), or a UTF-8 file",
+        of_weights=True,
     )
     cleaner: str = setting(
         "english",
         "english: writes out numbers and abbreviations; transliteration: any script in ASCII; basic: lower case alone",
+        of_weights=True,
     )
     eval_utterances: int = setting(16, "held-out utterances in an evaluation, at most")
     eval_shown: int = setting(2, "how many of them are drawn and heard")
@@ -130,6 +148,10 @@ class ReadingSettings:
 
     def __post_init__(self) -> None:
         check_at_least(self, 0, "clause_pause", "sentence_pause", "paragraph_pause", "retries")
+
+    def after(self, pause: Pause) -> float:
+        """Its length in s."""
+        return getattr(self, f"{pause.value}_pause")
 
 
 class Stage(NamedTuple):

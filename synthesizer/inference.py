@@ -14,12 +14,14 @@ from torch.nn.utils.rnn import pad_sequence
 
 from synthesizer.accelerate import speaking_loop
 from synthesizer.config import SPEEDS, ReadingSettings, TacotronConfig
+from synthesizer.faults import missed_words, words
 from synthesizer.generation import Loop
+from synthesizer.hparams import hparams, hparams_of
 from synthesizer.model import Generated, Tacotron
 from synthesizer.published import own_content
-from synthesizer.speech import Said, at_speed, batches_in_order
-from synthesizer.text import Reading, TextError, read, shown, spoken_length, text_to_ids
-from synthesizer.text.sentences import Piece, split
+from synthesizer.speech import Said, at_speed, batches_in_order, joined, longest_piece, pieces_of, say_well
+from synthesizer.text import END, Reading, read, shown, spoken_length, text_to_ids
+from synthesizer.text.sentences import Piece
 from utils.data import audio
 from utils.data.audio import MelFormat
 from utils.errors import UserError
@@ -27,7 +29,6 @@ from utils.models import checkpoint
 from utils.models.device import DTYPES, choose_dtype, computes_bf16
 
 MAX_BATCH = 16  # texts spoken at once
-LONGEST_PIECE = 200  # characters, where the file does not say what the model was trained on
 
 
 class class_or_instance_method:
@@ -45,6 +46,7 @@ class Synthesizer:
 
     mel_format = MelFormat()  # an instance has its file's; notebooks also use these on the class itself
     sample_rate = mel_format.sample_rate
+    hparams = hparams
 
     def __init__(
         self,
@@ -54,10 +56,11 @@ class Synthesizer:
         cap_frames: tuple[int, int] | None = None,
         precision: str = "auto",
         reading: ReadingSettings = ReadingSettings(),  # noqa: B008 (frozen)
+        low_mem: bool = False,
     ) -> None:
         """path: by default the default voice's. device: by default a GPU if there is one. cap_frames: see TacotronConfig; by
         default the file's. precision: fp32, or bf16 or (on a GPU) fp16, which are faster but round; auto is bf16 where the
-        hardware supports it.
+        hardware supports it. low_mem does nothing: old notebooks pass it.
 
         UserError if the file is missing, damaged or of another stage.
         """
@@ -65,23 +68,33 @@ class Synthesizer:
         self.verbose = verbose
         bf16_on_cpu = precision == "auto" and self.device.type == "cpu" and computes_bf16(self.device)
         self._dtype = choose_dtype("bf16" if bf16_on_cpu else precision, self.device)
-        path = checkpoint.or_default(path, "synthesizer")
-        content = checkpoint.load(path, "synthesizer", published=True)
-        with checkpoint.restoring(path, "synthesizer"):
+        self.path = checkpoint.or_default(path, "synthesizer")
+        content = checkpoint.load(self.path, "synthesizer", published=True)
+        with checkpoint.restoring(self.path, "synthesizer"):
             content = checkpoint.averaged(own_content(content))
             self.model = Tacotron(TacotronConfig(**content["model"]))
             self.model.load_state_dict(content["model_state"])
             self.symbols, self.cleaner = content["symbols"], content["training"]["cleaner"]
             self.mel_format = MelFormat(**content["mel"])
+            self.encoder_digests: list[str] = content.get("encoder_sha256", [])  # of the encoder it was trained with
         self.cap_frames = cap_frames or self.model.config.cap_frames
         self.reading = reading
-        self.longest_piece = LONGEST_PIECE
-        self.unfinished: list[int] = []  # of the last texts, those cut at the cap
+        self.longest_piece = longest_piece(self.model.config.longest_seconds, self.model.config.longest_symbols)
+        self.unfinished: list[int] = []  # of the last texts, those in which the model did not stop
+        self.missed: list[list[str]] = []  # of each of the last texts, the words that were skipped or repeated
         self.model.to(self.device).eval()
         self._lock = threading.Lock()  # the loop runs one batch at a time
         self.sample_rate = self.mel_format.sample_rate
+        self.hparams = hparams_of(self.mel_format)
         if verbose:
             print(f"Synthesizer {path}: step {content['step']}, {int(self.model.r)} frames per step, on {self.device}")
+
+    def is_loaded(self) -> bool:
+        """True: the model is loaded when it is made. Old notebooks ask."""
+        return True
+
+    def load(self) -> None:
+        """Does nothing: the model is loaded already. Old notebooks call it."""
 
     def read(self, text: str) -> Reading:
         """The text as the model reads it, sounds in braces, and the characters it leaves out. UserError for a text without a
@@ -92,18 +105,9 @@ class Synthesizer:
     def pieces(self, text: str) -> list[Piece]:
         """The text as pieces that the model can say in one breath; those without anything to read are left out.
 
-        UserError if nothing can be read.
+        UserError if nothing can be read, or for sounds in braces that the model has no symbols for.
         """
-        found, problem = [], TextError(f"nothing to read in the text {text[:80]!r}")
-        for piece in split(text, self.longest_piece):
-            try:
-                read(piece.text, self.symbols, self.cleaner)
-                found.append(piece)
-            except TextError as error:
-                problem = error
-        if not found:
-            raise problem
-        return found
+        return pieces_of(text, self.longest_piece, self.symbols, self.cleaner)
 
     def n_pieces(self, text: str) -> int:
         """How many pieces `read_aloud` gives."""
@@ -121,29 +125,26 @@ class Synthesizer:
 
         The first piece is made alone, so that it comes soon; the others in batches of like length, out of the next few
         batches, so that memory does not grow with the text. speed: 0.8 to 1.25; the pitch stays. A seed makes the result
-        repeatable: each batch has its own, and the batches depend on the text alone. UserError, at once, if nothing in the
-        text can be read.
+        repeatable: a piece depends on the others of its batch, and the batches on the text and batch_size alone. UserError,
+        at once, if nothing in the text can be read.
         """
         if not SPEEDS[0] <= speed <= SPEEDS[1]:
             raise ValueError(f"speed must be {SPEEDS[0]} to {SPEEDS[1]}, not {speed}")
-        speaker = self._speakers(embedding, 1)
-        return self._read_aloud(self.pieces(text), speaker, seed, speed, batch_size)
+        return self._read_aloud(self.pieces(text), self._speakers(embedding, 1), seed, speed, batch_size)
 
     def _read_aloud(
         self, pieces: list[Piece], speaker: Tensor, seed: int | None, speed: float, batch_size: int
     ) -> Iterator[Said]:
-        made, n_given = {}, 0
+        made: dict[int, Said] = {}
+        n_given = 0
         for number, chosen in enumerate(batches_in_order([len(piece.text) for piece in pieces], batch_size)):
-            texts = [pieces[i].text for i in chosen]
-            ids = [torch.tensor(text_to_ids(each, self.symbols, self.cleaner)) for each in texts]
-            with self._repeatable(None if seed is None else seed + number):
-                spoken = self._generate(ids, speaker.expand(len(chosen), -1))
-            for row, i in enumerate(chosen):
-                mel, alignment = self._cut(spoken, row, len(ids[row]))
-                text, stopped = self.read(texts[row]).text, bool(spoken.stopped[row])
-                made[i] = Said(text, at_speed(mel, speed), alignment, pieces[i].pause, (), stopped)
+            speakers = speaker.expand(len(chosen), -1)
+            batch_seed = None if seed is None else seed + number
+            said = self._say_well([pieces[i] for i in chosen], speakers, batch_seed, batch_size)
+            made |= zip(chosen, said, strict=True)
             while n_given in made:
-                yield made.pop(n_given)
+                each = made.pop(n_given)
+                yield each._replace(mel=at_speed(each.mel, speed))
                 n_given += 1
 
     def synthesize_spectrograms(
@@ -153,29 +154,64 @@ class Synthesizer:
         return_alignments: bool = False,
         seed: int | None = None,
     ) -> list[np.ndarray] | tuple[list[np.ndarray], list[np.ndarray]]:
-        """Speak each text in the voice of its embedding.
+        """Speak each text, of any length, in the voice of its embedding.
 
         embeddings: (N, speaker_size), N vectors, or one for all texts. A seed makes the result repeatable. Returns a list of
-        float32 (n_mels, T) and, if asked, of alignments, float32 (decoder steps, symbols). UserError for a text without a
-        letter the model knows.
+        float32 (n_mels, T) and, if asked, of alignments, float32 (decoder steps, symbols). A long text is said in pieces,
+        joined with pauses between them; its symbols are those of the pieces, each with its end symbol. Afterwards `unfinished`
+        and `missed` tell what was not said. UserError for a text without a letter the model knows.
         """
-        ids = [torch.tensor(text_to_ids(text, self.symbols, self.cleaner)) for text in texts]
-        speakers = self._speakers(embeddings, len(texts))
-        mels, alignments = [np.empty(0)] * len(texts), [np.empty(0)] * len(texts)
-        order = sorted(range(len(texts)), key=lambda i: len(ids[i]))
-        self.unfinished = []
-        with self._repeatable(seed):
-            for chosen in (order[start : start + MAX_BATCH] for start in range(0, len(order), MAX_BATCH)):
-                spoken = self._generate([ids[i] for i in chosen], speakers[chosen])
-                for row, i in enumerate(chosen):
-                    mels[i], alignments[i] = self._cut(spoken, row, len(ids[i]))
-                    if not spoken.stopped[row]:
-                        self.unfinished.append(i)
-                        seconds = int(spoken.lengths[row]) * self.mel_format.hop_length / self.sample_rate
-                        print(f"cut at {seconds:.1f} s, as the model did not stop: {texts[i][:60]!r}")
-                if self.verbose:
-                    print(f"Synthesizer: {len(chosen)} texts spoken")
+        pieces = [self.pieces(text) for text in texts]
+        owners = [i for i, found in enumerate(pieces) for _ in found]
+        speakers = self._speakers(embeddings, len(texts))[owners]
+        said = iter(self._say_well([piece for found in pieces for piece in found], speakers, seed))
+        by_text = [[next(said) for _ in found] for found in pieces]
+        self.unfinished = [i for i, found in enumerate(by_text) if not all(each.stopped for each in found)]
+        self.missed = [[word for each in found for word in each.missed] for found in by_text]
+        whole = [self._joined(found) for found in by_text]
+        for i in self.unfinished:
+            seconds = whole[i][0].shape[1] * self.mel_format.hop_length / self.sample_rate
+            print(f"cut at {seconds:.1f} s, as the model did not stop: {texts[i][:60]!r}")
+        for text, missed in zip(texts, self.missed, strict=True):
+            if missed:
+                print(f"not said as written: {', '.join(missed)}, in {text[:60]!r}")
+        mels, alignments = ([each[part] for each in whole] for part in (0, 1))
         return (mels, alignments) if return_alignments else mels
+
+    def _say_well(self, pieces: list[Piece], speakers: Tensor, seed: int | None, batch_size: int = MAX_BATCH) -> list[Said]:
+        def join(said: list[Said], piece: Piece) -> Said:
+            missed = tuple(word for each in said for word in each.missed)
+            text, stopped = " ".join(each.text for each in said), all(each.stopped for each in said)
+            return Said(text, *self._joined(said), piece.pause, missed, stopped)
+
+        with self._repeatable(seed):
+            say = functools.partial(self._say, batch_size=batch_size)
+            return say_well(say, pieces, speakers, self.reading.retries, join)
+
+    def _say(self, pieces: list[Piece], speakers: Tensor, batch_size: int) -> list[Said]:
+        """What the model makes of each piece at the first try, in batches of like length."""
+        readings = [read(piece.text, self.symbols, self.cleaner).text for piece in pieces]
+        index = {symbol: i for i, symbol in enumerate(self.symbols)}
+        ids = [torch.tensor([index[symbol] for symbol in reading + END]) for reading in readings]
+        step_seconds = int(self.model.r) * self.mel_format.hop_length / self.sample_rate
+        said: dict[int, Said] = {}
+        order = sorted(range(len(pieces)), key=lambda i: len(ids[i]))
+        for chosen in (order[start : start + batch_size] for start in range(0, len(order), batch_size)):
+            spoken = self._generate([ids[i] for i in chosen], speakers[chosen])
+            for row, i in enumerate(chosen):
+                mel, alignment = self._cut(spoken, row, len(ids[i]))
+                spans = words(pieces[i].text, readings[i], self.cleaner)
+                missed = tuple(missed_words(alignment, spans, step_seconds))
+                said[i] = Said(shown(readings[i]), mel, alignment, pieces[i].pause, missed, bool(spoken.stopped[row]))
+            if self.verbose:
+                print(f"Synthesizer: {len(chosen)} texts spoken")
+        return [said[i] for i in range(len(pieces))]
+
+    def _joined(self, said: list[Said]) -> tuple[np.ndarray, np.ndarray]:
+        """One mel and one alignment."""
+        frames_per_second = self.sample_rate / self.mel_format.hop_length
+        pauses = [round(self.reading.after(each.pause) * frames_per_second) for each in said[:-1]]
+        return joined(said, pauses, int(self.model.r), -self.mel_format.max_abs)
 
     def gta_mels(
         self,
@@ -210,11 +246,18 @@ class Synthesizer:
             raise UserError(f"Griffin-Lim needs librosa ({error}): pip install librosa") from error
 
     @class_or_instance_method
+    def load_preprocess_wav(self, path: str | Path) -> np.ndarray:
+        """An audio file -> float32 wave at the model's sample rate and level."""
+        return audio.rescale(audio.load(Path(path), self.mel_format.sample_rate), self.mel_format.rescale_peak)
+
+    @class_or_instance_method
     def make_spectrogram(self, wav_or_path: np.ndarray | str | Path) -> np.ndarray:
         """A wave at the model's sample rate, or an audio file -> float32 (n_mels, T) as the model is trained on."""
-        is_wave = isinstance(wav_or_path, np.ndarray)
-        wav = wav_or_path if is_wave else audio.load(Path(wav_or_path), self.mel_format.sample_rate)
-        return audio.mel_spectrogram(audio.rescale(wav, self.mel_format.rescale_peak), self.mel_format).T
+        if isinstance(wav_or_path, np.ndarray):
+            wav = audio.rescale(wav_or_path, self.mel_format.rescale_peak)
+        else:
+            wav = self.load_preprocess_wav(wav_or_path)
+        return audio.mel_spectrogram(wav, self.mel_format).T
 
     @functools.cached_property
     def _loop(self) -> Loop:

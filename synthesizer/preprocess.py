@@ -23,7 +23,7 @@ from utils.config import override, parse_overrides
 from utils.data import cluster
 from utils.data.audio import SAMPLE_RATE, MelFormat, from_int16
 from utils.data.parallel import run_tasks
-from utils.data.paths import SynthesizerData, default_out_dir, remove_leftovers, save_npy, save_text, sha256, write_atomically
+from utils.data.paths import SynthesizerData, default_out_dir, remove_leftovers, save_npy, save_text, write_atomically
 from utils.data.rows import Row, format_row, read_rows
 from utils.data.summary import indented
 from utils.errors import UserError
@@ -136,7 +136,7 @@ def preprocess_embeds(
     data = SynthesizerData(Path(root))
     rows = read_rows(data.manifest)
     embedder = SpeakerEmbedder(encoder_path, "cpu" if cpu else None, settings.precision)
-    _prepare_embeds(data, encoder_path, skip_existing)
+    _prepare_embeds(data, encoder_path, embedder.digests, skip_existing)
     groups = [rows[i : i + settings.group_size] for i in range(0, len(rows), settings.group_size)]
     todo = [group for group in groups if not all((data.embeds_dir / row.embed).is_file() for row in group)]
     if n_done := len(rows) - sum(map(len, todo)):
@@ -160,20 +160,21 @@ def preprocess_embeds(
         raise UserError(f"{data.audio_dir}: holds the audio of none of the {len(rows)} rows of {data.manifest}")
 
 
-def _prepare_embeds(data: SynthesizerData, encoder_path: Path, skip_existing: bool) -> None:
+def _prepare_embeds(data: SynthesizerData, encoder_path: Path, digests: list[str], skip_existing: bool) -> None:
     remove_leftovers(data.embeds_dir)
-    digest = sha256(encoder_path)
-    made_with = data.embeds_encoder
-    if skip_existing and made_with.is_file():
-        if made_with.read_text(encoding="utf-8").strip() != digest:
+    made_with, text = data.embeds_encoder, "".join(f"{digest}\n" for digest in digests)
+    if skip_existing and (found := data.encoder_digests):
+        if digests[-1] != found[-1]:  # the file's: an export of the same encoder rounds its numbers
             raise UserError(
                 f"{data.embeds_dir}: these embeddings are of another encoder than {encoder_path}; "
                 "take that one again, or leave --skip_existing out to make all of them anew"
             )
+        if found != digests:  # written before digests of the weights were
+            save_text(made_with, text)
         return
     made_with.unlink(missing_ok=True)  # first: without it the embeddings count for nothing
     empty(data.embeds_dir, "embed-*.npy")
-    save_text(made_with, digest + "\n")
+    save_text(made_with, text)
 
 
 def _loaded_ahead(load: Callable[[Row], _Speech], groups: Sequence[list[Row]], n_threads: int) -> Iterator[list[_Speech]]:

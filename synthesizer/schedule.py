@@ -11,6 +11,13 @@ def stage_at(stages: Sequence[Stage], step: int) -> Stage:
     return next((stage for stage in stages if step <= stage.until), stages[-1])
 
 
+def remaining(stages: Sequence[Stage], step: int, r: int) -> str:
+    """The schedule after `step`, its steps counted from there, all with the reduction factor r."""
+    left = [stage for stage in stages if stage.until > step] or [stages[-1]]
+    parts = [(r, f"{stage.learning_rate:g}", max(1, stage.until - step), stage.batch_size) for stage in left]
+    return ";".join(":".join(map(str, part)) for part in parts)
+
+
 def fade(step: int, start: int, end: int) -> float:
     """1 until the step `start`, then linearly to 0 at `end`."""
     return 1.0 if step <= start else max(0.0, (end - step) / (end - start)) if end > start else 0.0

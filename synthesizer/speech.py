@@ -1,11 +1,19 @@
-"""What is said when a text is read aloud: pieces in order, and how they are joined."""
+"""What is said when a text is read aloud: pieces in order, in batches, and joined."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from synthesizer.text.sentences import Pause
+from synthesizer.text import TextError, read
+from synthesizer.text.sentences import SHORT, Pause, Piece, split
+from synthesizer.text.symbols import phones_to_characters
+
+PLAIN = " ,.;:!?'\"’“”()-–—"  # characters that are read as they are
+LONGEST_PIECE = 200  # characters, where a file does not say what the model was trained on
+USUAL_RATE = 15  # symbols per second of read English
+FEWEST_SYMBOLS = 2 * SHORT  # a shorter piece is not divided
 
 
 class Said(NamedTuple):
@@ -18,6 +26,128 @@ class Said(NamedTuple):
     missed: tuple[str, ...]  # words, as written, that were skipped, repeated or not reached, after all tries
     stopped: bool  # False where the model was cut at its cap
 
+    @property
+    def n_faults(self) -> int:
+        return len(self.missed) + (not self.stopped)
+
+
+def longest_piece(seconds: float, n_symbols: int) -> int:
+    """The symbols that a model trained on utterances of up to so many seconds and symbols says in one breath.
+
+    Of 0 each where that is not known. The seconds count as one long utterance may have been said unusually fast.
+    """
+    if not seconds or not n_symbols:
+        return LONGEST_PIECE
+    return max(2 * FEWEST_SYMBOLS, min(n_symbols, int(USUAL_RATE * seconds)))
+
+
+def pieces_of(text: str, limit: int, symbols: str, cleaner: str) -> list[Piece]:
+    """The text as pieces of at most about `limit` symbols; those without anything to read are left out.
+
+    TextError if nothing can be read, or for a phone without a symbol.
+    """
+    found: list[Piece] = []
+    for piece in split(text, limit):
+        if not _is_readable(piece.text, symbols, cleaner):
+            if found and piece.pause is Pause.PARAGRAPH:
+                found[-1] = found[-1]._replace(pause=piece.pause)
+            continue
+        found += _divided(piece, limit, symbols, cleaner)
+    if not found:
+        read(text, symbols, cleaner)
+        raise TextError(f"nothing to read in the text {text[:80]!r}")
+    return found
+
+
+def _is_readable(text: str, symbols: str, cleaner: str) -> bool:
+    """Cleaning takes a millisecond a word, so plain letters are taken for readable without it."""
+    with_phones = phones_to_characters(text)
+    if with_phones == text and any(character.isalpha() and character in symbols for character in text):
+        return True
+    try:
+        return bool(read(text, symbols, cleaner))
+    except TextError:
+        if with_phones != text:
+            raise
+        return False
+
+
+def _divided(piece: Piece, limit: int, symbols: str, cleaner: str) -> list[Piece]:
+    """The piece, divided further where it is much longer as it is read: 1,234 has four words."""
+    most = len(piece.text) + 10 * sum(not (c.isalpha() or c in PLAIN) for c in piece.text)
+    if most <= limit or len(piece.text) < FEWEST_SYMBOLS:
+        return [piece]
+    length = len(read(piece.text, symbols, cleaner).text)
+    if length <= limit:
+        return [piece]
+    parts = split(piece.text, max(SHORT, len(piece.text) * limit // (length + 1)))
+    if len(parts) == 1:
+        return [piece]
+    parts[-1] = parts[-1]._replace(pause=piece.pause)
+    return [each for part in parts for each in _divided(part, limit, symbols, cleaner)]
+
+
+def halves(piece: Piece) -> list[Piece]:
+    """The piece divided near its middle; itself where it is too short for that."""
+    if len(piece.text) < FEWEST_SYMBOLS:
+        return [piece]
+    *others, last = split(piece.text, max(SHORT, math.ceil(0.6 * len(piece.text))))
+    return [*others, last._replace(pause=piece.pause)]
+
+
+Say = Callable[[list[Piece], np.ndarray], list[Said]]  # pieces and the speaker of each -> what the model makes of them
+
+
+def say_well(
+    say: Say,
+    pieces: list[Piece],
+    speakers: np.ndarray,
+    retries: int,
+    join: Callable[[list[Said], Piece], Said],
+    divide: bool = True,
+) -> list[Said]:
+    """Say each piece; one with a fault again, up to `retries` times, then in parts. The best is kept, the first of equals.
+
+    join: parts of a piece, and the piece -> one Said.
+    """
+    best = say(pieces, speakers)
+    for _ in range(retries):
+        again = [i for i, each in enumerate(best) if each.n_faults]
+        for i, said in zip(again, say([pieces[i] for i in again], speakers[again]) if again else (), strict=True):
+            best[i] = min(best[i], said, key=lambda each: each.n_faults)
+    if divide and retries:
+        parts = {i: found for i, each in enumerate(best) if each.n_faults and len(found := halves(pieces[i])) > 1}
+        owners = [i for i, found in parts.items() for _ in found]
+        flat = [part for found in parts.values() for part in found]
+        said = iter(say_well(say, flat, speakers[owners], retries, join, divide=False) if parts else ())
+        for i, found in parts.items():
+            divided = join([next(said) for _ in found], pieces[i])
+            best[i] = min(best[i], divided, key=lambda each: each.n_faults)
+    return best
+
+
+def joined(said: Sequence[Said], pauses: Sequence[int], r: int, silence: float) -> tuple[np.ndarray, np.ndarray]:
+    """Pieces -> one mel (n_mels, T) and one alignment (decoder steps, symbols of all pieces).
+
+    pauses: frames of silence after each piece but the last, rounded to whole decoder steps of r frames. During a pause the
+    alignment stays on the last symbol.
+    """
+    if len(said) == 1:
+        return said[0].mel, said[0].alignment
+    n_symbols = sum(each.alignment.shape[1] for each in said)
+    mels, alignments, past = [], [], 0
+    for each, pause in zip(said, (*pauses, 0), strict=True):
+        is_last = len(mels) == len(said) - 1
+        n_steps = len(each.alignment) + (0 if is_last else max(1, round(pause / r)))
+        n_frames = each.mel.shape[1] if is_last else n_steps * r
+        mels.append(np.pad(each.mel, ((0, 0), (0, n_frames - each.mel.shape[1])), constant_values=silence))
+        block = np.zeros((n_steps, n_symbols), np.float32)
+        block[: len(each.alignment), past : past + each.alignment.shape[1]] = each.alignment
+        past += each.alignment.shape[1]
+        block[len(each.alignment) :, past - 1] = 1
+        alignments.append(block)
+    return np.concatenate(mels, axis=1), np.concatenate(alignments)
+
 
 def at_speed(mel: np.ndarray, speed: float) -> np.ndarray:
     """The mel (n_mels, T) said `speed` times as fast: frames are interpolated, so that the pitch stays."""
@@ -25,7 +155,7 @@ def at_speed(mel: np.ndarray, speed: float) -> np.ndarray:
         return mel
     n_frames = mel.shape[1]
     at = np.linspace(0, n_frames - 1, max(1, round(n_frames / speed)))
-    before = np.minimum(at.astype(int), max(0, n_frames - 2))
+    before = at.astype(int)
     after, weight = np.minimum(before + 1, n_frames - 1), (at - before).astype(np.float32)
     return mel[:, before] * (1 - weight) + mel[:, after] * weight
 

@@ -8,14 +8,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from synthesizer.config import NEW_MODEL, SynthesizerTraining, TacotronConfig, parse_schedule
+from synthesizer.config import NEW_MODEL, PUBLISHED_SCHEDULE, SynthesizerTraining, TacotronConfig, parse_schedule
 from synthesizer.dataset import Utterances, collate, split_rows, usable_rows
 from synthesizer.evaluation import HeldOut
 from synthesizer.loss import attention_loss, tacotron_losses
 from synthesizer.model import Tacotron
 from synthesizer.published import own_content
-from synthesizer.schedule import StagedPlan, fade, stage_at
-from synthesizer.text import resolve_symbols
+from synthesizer.schedule import StagedPlan, fade, remaining, stage_at
+from synthesizer.text import resolve_symbols, text_to_ids
 from utils.config import parse_overrides
 from utils.data.audio import MelFormat
 from utils.data.paths import SynthesizerData
@@ -26,13 +26,13 @@ from utils.training.batching import batches
 from utils.training.ranks import share_of_mean
 from utils.training.run import Run, RunOptions
 
-N_CHECKED = 200  # utterances whose word times are compared with their text before training
+N_CHECKED = 200  # utterances whose word times are compared with their text before training, and whose symbols are counted
 
 
 def train(data_dir: Path, options: dict[str, Any], hparams: str = "") -> None:
     """Train on what the synthesizer's two preprocessing scripts wrote to data_dir, until max_steps or a signal."""
     with Run("synthesizer", RunOptions(**options), own_content) as run:
-        config, settings = run.configure(parse_overrides(hparams), NEW_MODEL, SynthesizerTraining())
+        config, settings = run.configure(parse_overrides(hparams), NEW_MODEL, SynthesizerTraining(), further=continued)
         config, settings = _with_symbols(config, settings)
         stages = parse_schedule(settings.schedule)
         data = SynthesizerData(data_dir)
@@ -42,13 +42,17 @@ def train(data_dir: Path, options: dict[str, Any], hparams: str = "") -> None:
             Utterances(data, rows, settings.symbols, settings.cleaner, mel_format, config.speaker_size, settings.word_times)
             for rows in split_rows(usable_rows(data))
         )
+        config = with_longest(config, training)
         watched = HeldOut(held_out, settings.eval_utterances, settings.eval_shown, settings.attention_fade[0])
 
         model = Tacotron(config).to(run.device)
         optimizer = torch.optim.Adam(model.parameters(), fused=True)
         average, mel = Average(model, settings.average_decay), dataclasses.asdict(mel_format)
-        wrapped = run.start(model, optimizer, config, settings, mel=mel, symbols=settings.symbols, average=average.state)
+        wrapped = run.start(
+            model, optimizer, config, settings, mel=mel, symbols=settings.symbols, embeds=data, average=average.state
+        )
         if run.is_main:
+            _warn_of_r(run, int(model.r), stages[0].r)
             _announce(training, len(watched.items), uses_times=settings.attention_weight > 0)
         plan = StagedPlan(stages, [row.n_frames for row in training.rows], run.seed, run.rank, run.world_size)
         feed = batches(plan, run.step + 1, training, collate, run.device, run.n_workers)
@@ -92,12 +96,39 @@ def train(data_dir: Path, options: dict[str, Any], hparams: str = "") -> None:
                 watched.evaluate(run, average.model, stage.r)
 
 
+def continued(content: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """What a run that starts from a file takes besides its settings: its r, and its schedule from where it stopped."""
+    r, step = int(content["model_state"]["r"]), int(content["step"])
+    try:
+        stages, known = parse_schedule(content["training"]["schedule"]), ""
+    except (KeyError, ValueError):
+        stages, known = parse_schedule(PUBLISHED_SCHEDULE), " (its schedule is not known; the published one is taken)"
+    return f", r {r}{known}", {"schedule": remaining(stages, step, r)}
+
+
+def _warn_of_r(run: Run, of_file: int, first: int) -> None:
+    if run.starts_from_weights and first != of_file:
+        print(f"warning: the schedule begins with r = {first}, but the weights were trained with r = {of_file}")
+
+
 def _with_symbols(config: TacotronConfig, settings: SynthesizerTraining) -> tuple[TacotronConfig, SynthesizerTraining]:
     """With the symbols written out, and their number in the model."""
     symbols = resolve_symbols(settings.symbols)
     if config.n_symbols not in (TacotronConfig.n_symbols, len(symbols)):
         raise UserError(f"--hparams: n_symbols is {config.n_symbols}, but symbols has {len(symbols)}", exit_code=2)
     return dataclasses.replace(config, n_symbols=len(symbols)), dataclasses.replace(settings, symbols=symbols)
+
+
+def with_longest(config: TacotronConfig, training: Utterances) -> TacotronConfig:
+    """With the longest utterance that the model has been trained on: of this data, or of the file it starts from."""
+    seconds = max(row.n_frames for row in training.rows) / training.frames_per_second
+    longest = sorted(training.rows, key=lambda row: len(row.text))[-N_CHECKED:]  # as reading all texts would take long
+    n_symbols = max(len(text_to_ids(row.text, training.symbols, training.cleaner)) for row in longest)
+    return dataclasses.replace(
+        config,
+        longest_seconds=max(config.longest_seconds, round(seconds, 3)),
+        longest_symbols=max(config.longest_symbols, n_symbols),
+    )
 
 
 def jittered(speakers: Tensor, noise: float) -> Tensor:

@@ -1,6 +1,5 @@
 """The vocoder's fast paths on a CPU: they compute what plain torch does, and give way where it was changed."""
 
-import copy
 import subprocess
 import sys
 
@@ -10,10 +9,10 @@ import torch
 from torch.nn import functional as F
 
 from tests.test_generate import forced, free_running, speech, trained  # noqa: F401  # two of them are fixtures
-from tests.vocoder_data import TINY, tiny_vocoder
+from tests.vocoder_data import tiny_vocoder
 from vocoder import accelerate
 from vocoder.distribution import LogisticMixture, MuLaw, inverse_cdf
-from vocoder.model import WaveRNN, WaveRNNConfig
+from vocoder.model import WaveRNN
 from vocoder.sampling import PlainSampler
 
 numba = pytest.importorskip("numba")
@@ -21,79 +20,8 @@ bf16 = pytest.importorskip("utils.cpu.bf16")
 vectors = pytest.importorskip("utils.cpu.vectors")
 bits = pytest.importorskip("utils.cpu.tensors").bits
 compiled = pytest.importorskip("vocoder.cpu.sampler")
-Bf16GRU = pytest.importorskip("vocoder.cpu.gru").Bf16GRU
 CompiledSampler, HAS_BF16 = compiled.CompiledSampler, compiled.HAS_BF16
 PRECISIONS = [False, True] if HAS_BF16 else [False]
-
-# ---- training in bfloat16
-
-B, N_FRAMES = 3, 2
-
-
-@pytest.fixture
-def crops():
-    generator = torch.Generator().manual_seed(0)
-    levels = torch.rand(B, N_FRAMES * 200, generator=generator) * 2 - 1
-    mel = torch.rand(B, N_FRAMES + 4, 80, generator=generator) * 2 - 1
-    return levels, mel, torch.randint(512, levels.shape, generator=generator)
-
-
-def models(mode: str = "RAW") -> tuple[WaveRNN, WaveRNN]:
-    """The same model twice, as it is and with fast layers."""
-    torch.manual_seed(1)
-    plain = WaveRNN(WaveRNNConfig(**TINY, mode=mode))
-    fast = copy.deepcopy(plain)
-    accelerate.layers(fast)
-    assert type(fast.gru1) is type(fast.gru2) is type(copy.deepcopy(fast).gru1) is Bf16GRU
-    return plain, fast
-
-
-def gradients(model: WaveRNN, crops: tuple[torch.Tensor, ...], in_bf16: bool) -> dict[str, torch.Tensor]:
-    """Of all weights, and the outputs. Each output has a different weight, as a random model's loss has next to no gradient."""
-    model.zero_grad()
-    with torch.autocast("cpu", torch.bfloat16, enabled=in_bf16):
-        outputs = model(*crops[:2]).float()
-    (outputs * torch.linspace(-1, 1, outputs.numel()).view_as(outputs)).mean().backward()
-    return {"outputs": outputs.detach()} | {name: parameter.grad.clone() for name, parameter in model.named_parameters()}
-
-
-@pytest.mark.parametrize("mode", ["RAW", "MOL"])
-def test_the_gru_is_as_near_to_full_precision_as_torch_s_own_in_bf16(mode, crops):
-    plain, fast = models(mode)
-    exact, usual, ours = gradients(plain, crops, False), gradients(plain, crops, True), gradients(fast, crops, True)
-    for name, value in exact.items():
-        error, usual_error = ((each[name] - value).norm() / value.norm() for each in (ours, usual))
-        assert 0 < error < max(1.5 * usual_error, 0.01), name
-    assert not torch.equal(ours["outputs"], usual["outputs"])  # it was computed in another way
-    in_fp32 = gradients(fast, crops, False)
-    assert all(torch.equal(value, in_fp32[name]) for name, value in exact.items())
-
-
-def test_nan_shows_in_its_crop_from_there_on(crops):
-    crops[0][1, 250] = torch.nan
-    with torch.autocast("cpu", torch.bfloat16):
-        outputs = models()[1].eval()(*crops[:2])
-    assert torch.isfinite(outputs[[0, 2]]).all() and torch.isfinite(outputs[1, :250]).all()
-    assert torch.isnan(outputs[1, 250:]).any(dim=-1).all()
-
-
-def test_a_second_backward_is_refused(crops):
-    with torch.autocast("cpu", torch.bfloat16):
-        loss = models()[1](*crops)
-    loss.backward(retain_graph=True)
-    with pytest.raises(RuntimeError, match="backward"):
-        loss.backward()
-
-
-def test_a_changed_layer_is_left_alone():
-    class MyGRU(torch.nn.GRU): ...
-
-    model = tiny_vocoder()
-    model.gru1.__class__ = MyGRU
-    model.gru2 = torch.nn.GRU(model.gru2.input_size, 24, num_layers=2)
-    accelerate.layers(model)
-    assert type(model.gru1) is MyGRU and type(model.gru2) is torch.nn.GRU
-
 
 # ---- sampling
 
@@ -242,10 +170,9 @@ def test_without_numba_plain_torch_generates():
         from vocoder import accelerate
         from vocoder.fold import Generator
         model = tiny_vocoder()
-        accelerate.layers(model)
         sampler = accelerate.sampler(model)
         waves = Generator(model, sampler).stream(torch.zeros(3, 80), FORMAT, 400, 200, 0)
-        print(type(model.gru1).__name__, type(sampler).__name__, sum(map(len, waves)))
+        print(type(sampler).__name__, sum(map(len, waves)))
     """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.stdout == "GRU PlainSampler 600\n", done.stderr
+    assert done.stdout == "PlainSampler 600\n", done.stderr

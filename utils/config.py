@@ -24,9 +24,19 @@ def from_here(path: Path) -> Path:
     return path.relative_to(here) if path.is_relative_to(here) else path
 
 
-def setting(default: Any, meaning: str, unit: str = "") -> Any:
-    """A field of a settings dataclass: its default, its meaning and its unit, which `-h` and docs/settings.md show."""
-    return dataclasses.field(default=default, metadata={"meaning": meaning, "unit": unit})
+def setting(default: Any, meaning: str, unit: str = "", of_weights: bool = False, adjustable: bool = False) -> Any:
+    """A field of a settings dataclass: its default, its meaning and its unit, which `-h` and docs/settings.md show.
+
+    of_weights: a training setting that says how the weights are to be used, so --init_from takes it from the file.
+    adjustable: a setting of a model that --hparams may change after its weights were trained.
+    """
+    metadata = {"meaning": meaning, "unit": unit, "of_weights": of_weights, "adjustable": adjustable}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def marked(config: Any, mark: str) -> set[str]:
+    """The names of a dataclass's settings with this mark, "of_weights" or "adjustable"."""
+    return {field.name for field in dataclasses.fields(config) if field.metadata.get(mark)}
 
 
 class Described(typing.NamedTuple):
@@ -42,15 +52,15 @@ def describe(config: Any) -> list[Described]:
     """The settings of a dataclass, in order. Given an instance, its values are the defaults."""
     values = config() if isinstance(config, type) else config
     return [
-        Described(f.name, _as_text(getattr(values, f.name)), f.metadata.get("unit", ""), f.metadata.get("meaning", ""))
+        Described(f.name, as_text(getattr(values, f.name)), f.metadata.get("unit", ""), f.metadata.get("meaning", ""))
         for f in dataclasses.fields(values)
     ]
 
 
-def _as_text(value: Any) -> str:
+def as_text(value: Any) -> str:
     """The inverse of _converted."""
     if isinstance(value, tuple):
-        return ":".join(map(_as_text, value))
+        return ":".join(map(as_text, value))
     if isinstance(value, bool):
         return str(value).lower()
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -11,7 +11,7 @@ from utils.errors import UserError
 if TYPE_CHECKING:
     import torch
 
-KEPT = ("format", "step", "model", "mel", "symbols", "training", "init_from")  # besides the weights
+KEPT = ("format", "step", "model", "mel", "symbols", "training", "encoder_sha256", "init_from")  # besides the weights
 LIMIT = 80  # MB, 10^6 bytes
 
 

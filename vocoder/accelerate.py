@@ -1,9 +1,8 @@
-"""The only place where parts of the vocoder become faster ones, of vocoder.cpu and vocoder.cuda. Without those, or without
+"""Chooses what draws the samples: the fastest sampler that gives what the model gives. Without vocoder.cpu, vocoder.cuda or
 numba, plain torch gives the same results, slower."""
 
 import numpy as np
 import torch
-from torch import nn
 from torch.nn import functional as F
 
 from vocoder.distribution import LogisticMixture, MuLaw
@@ -11,19 +10,6 @@ from vocoder.model import WaveRNN
 from vocoder.sampling import PlainSampler, Sampler
 
 PRECISIONS = ("auto", "fp32", "bf16")
-
-
-def layers(model: WaveRNN) -> None:
-    """Exchange the classes of layers that train faster on a CPU. Parameters and state_dict stay as they are."""
-    if model.output.weight.device.type != "cpu":
-        return
-    try:
-        from vocoder.cpu.gru import Bf16GRU
-    except Exception:  # without numba, or without the folder, plain torch does it
-        return
-    for module in model.modules():
-        if type(module) is nn.GRU and Bf16GRU.can_replace(module):
-            module.__class__ = Bf16GRU
 
 
 @torch.inference_mode()

@@ -65,7 +65,9 @@ class VocoderTraining:
     eval_seconds: float = setting(3.0, "length of each generated utterance", "s")
     target: int = setting(TARGET, "length of the folds that are generated side by side", "samples")
     overlap: int = setting(OVERLAP, "overlap of neighbouring folds", "samples")
-    postfilter: float = setting(0.0, "strength of the post-filter, kept in the checkpoint; a young vocoder sounds clearer at 1")
+    postfilter: float = setting(
+        0.0, "strength of the post-filter, kept in the checkpoint; a young vocoder sounds clearer at 1", of_weights=True
+    )
 
     def __post_init__(self) -> None:
         if min(self.learning_rate, self.final_learning_rate, self.clip, self.eval_seconds) <= 0:

@@ -20,6 +20,7 @@ from utils.config import override, parse_overrides
 from utils.data.paths import SynthesizerData, VocoderData, remove_leftovers, save_npy, save_text, sha256
 from utils.data.rows import Row, format_row, read_mel_format, read_rows, rows_with_content, rows_with_files, write_rows
 from utils.errors import UserError
+from utils.models.identity import warn_if_different
 from vocoder.config import GtaSettings
 
 
@@ -44,6 +45,7 @@ def preprocess(
     synthesizer = Synthesizer(synthesizer_path, "cpu" if cpu else None, precision=settings.precision)
     settings = dataclasses.replace(settings, precision=synthesizer.precision)  # auto depends on the machine
     _check_formats(synthesizer, synthesizer_path, source)
+    warn_if_different(source.embeds_dir, source.encoder_digests, synthesizer_path, synthesizer.encoder_digests)
     _prepare(out, _fingerprint(synthesizer_path, rows, batch_size, settings), skip_existing)
     with tqdm(total=len(rows), desc="GTA mels", unit="utterance", dynamic_ncols=True) as bar:
         for number, batch in enumerate(cut_batches(rows, batch_size, settings.max_frames)):

@@ -48,7 +48,6 @@ def train(
         sources = find_sources(data, VocoderData(vocoder_dir), ground_truth, crop, mel_format.hop_length)
 
         model = WaveRNN(config).to(run.device)
-        accelerate.layers(model)
         optimizer = torch.optim.Adam(model.parameters(), fused=True)
         average = Average(model, settings.average_decay)
         mel = dataclasses.asdict(mel_format)

@@ -84,8 +84,13 @@ class SynthesizerData:
 
     @property
     def embeds_encoder(self) -> Path:
-        """SHA-256 of the encoder checkpoint that made the embeddings."""
+        """SHA-256 of the weights and, on the last line, of the file of the encoder that made the embeddings."""
         return self.embeds_dir / "encoder.sha256"
+
+    @property
+    def encoder_digests(self) -> list[str]:
+        """What is in it; empty if there is no such file."""
+        return self.embeds_encoder.read_text(encoding="utf-8").split() if self.embeds_encoder.is_file() else []
 
     def audio(self, utterance: str) -> Path:
         return self.audio_dir / f"audio-{utterance}.npy"  # int16 (n_samples,)

@@ -7,13 +7,16 @@ from typing import Any
 
 import torch
 
-from utils.config import override
+from utils.config import as_text, marked, override
 from utils.data.paths import sha256
 from utils.errors import UserError
-from utils.models import checkpoint
+from utils.models import checkpoint, identity
 from utils.models.device import set_rng_state
 from utils.training.freezing import NOTHING
 from utils.training.stepping import MAIN, Trained
+
+# A file's content -> words on it, and settings to take from it.
+Further = Callable[[dict[str, Any]], tuple[str, dict[str, Any]]]
 
 
 class StartingPoint:
@@ -30,8 +33,10 @@ class StartingPoint:
         self.resumes = own.exists() and not force_restart
         self.ignored = init_from if self.resumes else None
         self.path = own if self.resumes or init_from is None else Path(init_from)
+        self.from_weights = init_from is not None and not self.resumes
         self.content: dict[str, Any] | None = None
-        if self.resumes or init_from is not None:
+        self.taken = ""  # one line that says what configure took from init_from
+        if self.resumes or self.from_weights:
             content = checkpoint.load(self.path, stage, published=not self.resumes)
             if self.resumes and "optimizer_state" not in content:
                 raise UserError(
@@ -48,24 +53,52 @@ class StartingPoint:
         with checkpoint.restoring(self.path, self.stage):
             return self.content["step"], self.content["sampler_state"]["seed"]
 
-    def configure(self, overrides: dict[str, str], model_config: Any, *settings: Any) -> tuple[Any, ...]:
+    def configure(
+        self, overrides: dict[str, str], model_config: Any, *settings: Any, further: Further | None = None
+    ) -> tuple[Any, ...]:
         """The model's configuration and the training settings: defaults, then the file's, then --hparams.
 
-        A resumed run keeps all its settings. A run that starts from other weights takes only their model, symbols and cleaner.
-        Raises UserError if --hparams contradict the model in the file.
+        A resumed run keeps all its settings. A run that starts from other weights takes their model and the settings marked
+        `of_weights`; `further` turns the file's content into more settings to take, and a few words on them. Raises UserError
+        if --hparams contradict the model in the file.
         """
-        if self.content:
-            with checkpoint.restoring(self.path, self.stage):
-                model_config = type(model_config)(**self.content["model"])
-                kept = {**(self.content["training"] if self.resumes else {}), **_text_settings(self.content)}
-                settings = tuple(_with_values(s, kept) for s in settings)
+        if not self.content:
+            return override(overrides, model_config, *settings)
+        with checkpoint.restoring(self.path, self.stage):
+            model_config = type(model_config)(**self.content["model"])
+            words, kept = self._kept(settings, None if self.resumes else further)
+            settings = tuple(_with_values(s, kept) for s in settings)
         chosen = override(overrides, model_config, *settings)
-        if self.content and chosen[0] != model_config:
-            old, new = dataclasses.asdict(model_config), dataclasses.asdict(chosen[0])
-            differing = ", ".join(f"{name} is {old[name]}, asked for {new[name]}" for name in old if old[name] != new[name])
+        changed = _differences(model_config, chosen[0])
+        refused = [name for name in changed if name not in marked(model_config, "adjustable")]
+        if refused:
+            differing = ", ".join(f"{name} is {changed[name][0]}, asked for {changed[name][1]}" for name in refused)
             remedy = "choose another run_id, or pass -f" if self.resumes else "leave that out, or take another file"
             raise UserError(f"{self.path}: was trained with another model ({differing}); {remedy}")
+        if self.from_weights:
+            for before, after in zip(settings, chosen[1:], strict=True):
+                changed |= {name: pair for name, pair in _differences(before, after).items() if name in kept}
+            self.taken = self._summary(words, kept, changed)
         return chosen
+
+    def _kept(self, settings: Sequence[Any], further: Further | None) -> tuple[str, dict[str, Any]]:
+        """Training settings to take from the file, and words on some of them."""
+        stored = self.content["training"] if self.resumes else self.content.get("training", {})
+        stored = {**stored, "symbols": self.content.get("symbols")}
+        names = set(stored) if self.resumes else set().union(*(marked(each, "of_weights") for each in settings))
+        words, values = further(self.content) if further else ("", {})
+        kept = {name: value for name, value in stored.items() if name in names and value is not None}
+        return words, {**kept, **values}
+
+    def _summary(self, words: str, kept: dict[str, Any], changed: dict[str, tuple[Any, Any]]) -> str:
+        """symbols are only named: they are long, and check_formats refuses others."""
+        taken = [f"{name} {as_text(value)}" for name, value in kept.items() if name not in (*changed, "symbols")]
+        taken = ", ".join(["sizes", *["symbols"] * ("symbols" in kept), *taken])
+        instead = [
+            f"{name} {as_text(new)} (the file has {as_text(old)})" for name, (old, new) in changed.items() if name != "symbols"
+        ]
+        by_hparams = f"; by --hparams: {', '.join(instead)}" if instead else ""
+        return f"from {self.path}, step {int(self.content['step']):,}{words}; taken: {taken}{by_hparams}"
 
     def check_formats(self, expected: dict[str, Any]) -> None:
         """Raises UserError if the file's mel format or symbols differ from the data's."""
@@ -80,6 +113,14 @@ class StartingPoint:
             raise UserError(
                 f"{self.path}: was trained with other symbols; leave --hparams symbols out, or choose another run_id or file"
             )
+
+    def encoder_digests(self, of_data: Sequence[str]) -> list[str]:
+        """What identifies the encoder whose embeddings the model is trained on: the data's, or if unknown the file's."""
+        return list(of_data) or list((self.content or {}).get("encoder_sha256", []))
+
+    def warn_of_other_encoder(self, embeds_dir: Path, of_data: Sequence[str]) -> None:
+        """Prints a line if the file was trained with another encoder than the data's."""
+        identity.warn_if_different(embeds_dir, of_data, self.path, (self.content or {}).get("encoder_sha256", []))
 
     def frozen(self, asked: Sequence[str] | None) -> list[str]:
         """The names of the frozen parts: those asked for, else those of the resumed run."""
@@ -130,10 +171,10 @@ class StartingPoint:
             return int(saved["sampler_state"]["skipped"])
 
 
-def _text_settings(content: dict[str, Any]) -> dict[str, Any]:
-    """Symbols and cleaner, if there are any: they say what a model's inputs mean, and so go with its weights."""
-    values = {"symbols": content.get("symbols"), "cleaner": content.get("training", {}).get("cleaner")}
-    return {name: value for name, value in values.items() if value is not None}
+def _differences(before: Any, after: Any) -> dict[str, tuple[Any, Any]]:
+    """The fields in which two dataclass instances differ, with both values."""
+    old, new = dataclasses.asdict(before), dataclasses.asdict(after)
+    return {name: (old[name], new[name]) for name in old if old[name] != new[name]}
 
 
 def _with_values(settings: Any, values: dict[str, Any]) -> Any:

@@ -19,12 +19,12 @@ from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
 from utils.boards.board import Board, NoBoard
-from utils.data.paths import remove_leftovers, write_atomically
+from utils.data.paths import SynthesizerData, remove_leftovers, write_atomically
 from utils.errors import UserError
 from utils.models import checkpoint
 from utils.models.device import DTYPES, choose_dtype, computes_bf16, join_ranks, rng_state, set_rng_state
 from utils.training.freezing import freeze
-from utils.training.resume import StartingPoint
+from utils.training.resume import Further, StartingPoint
 from utils.training.stepping import MAIN, Readback, Stepper, Trained
 from utils.training.stopping import StopSignals
 
@@ -93,9 +93,14 @@ class Run:
 
     # ---- set-up
 
-    def configure(self, overrides: dict[str, str], model_config: Any, *settings: Any) -> tuple[Any, ...]:
-        """The model's configuration and the training settings; see StartingPoint."""
-        return self._start.configure(overrides, model_config, *settings)
+    def configure(
+        self, overrides: dict[str, str], model_config: Any, *settings: Any, further: Further | None = None
+    ) -> tuple[Any, ...]:
+        """The model's configuration and the training settings; see StartingPoint. Prints what init_from gave."""
+        chosen = self._start.configure(overrides, model_config, *settings, further=further)
+        if self._start.taken and self.is_main:
+            print(f"{self.stage}: {self._start.taken}")
+        return chosen
 
     def start(
         self,
@@ -105,11 +110,14 @@ class Run:
         *settings: Any,
         mel: dict[str, Any] | None = None,
         symbols: str | None = None,
+        embeds: SynthesizerData | None = None,
         average: dict[str, torch.Tensor] | None = None,
         further: Mapping[str, tuple[nn.Module, torch.optim.Optimizer]] | None = None,
     ) -> nn.Module:
         """Load the run's checkpoint or the weights of init_from, if any; returns the module to call: `wrap(model)`.
 
+        `embeds`: data with the speaker embeddings that the model is trained on. The checkpoint keeps what identifies their
+        encoder, and a line warns if the weights were trained with another.
         Models must be on run.device already, and optimizers be fused (`fused=True`). `average`: a second state of the model,
         such as the moving average of its weights, that the trainer updates in place; it is saved as `average_state`.
         `further`: other models and their optimizers by name, such as a discriminator. They are saved and resumed too;
@@ -121,6 +129,10 @@ class Run:
         self._content = {"model": dataclasses.asdict(config), "mel": mel, "symbols": symbols}
         self._content["training"] = {k: v for s in settings for k, v in dataclasses.asdict(s).items()}
         self._start.check_formats(self._content)
+        if embeds:
+            self._content["encoder_sha256"] = self._start.encoder_digests(embeds.encoder_digests)
+            if self.is_main:
+                self._start.warn_of_other_encoder(embeds.embeds_dir, embeds.encoder_digests)
         self._content["frozen"] = self._start.frozen(self.options.freeze)
         n_frozen = freeze(model, self._content["frozen"])
         if init_from := self._start.init_from():
@@ -159,6 +171,11 @@ class Run:
         if init_from:
             parameters["init_from"] = f"{init_from['file']} at step {init_from['step']}"
         self.board.parameters(parameters)
+
+    @property
+    def starts_from_weights(self) -> bool:
+        """Whether this is the first start of a run with init_from."""
+        return self._start.from_weights
 
     # ---- the loop
 

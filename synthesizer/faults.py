@@ -1,0 +1,92 @@
+"""Which words of a text were not said as they should, found in the alignment."""
+
+import difflib
+import re
+from typing import NamedTuple
+
+import numpy as np
+
+from synthesizer.text import clean
+from synthesizer.text.symbols import is_spoken, phones_to_characters, shown
+
+_AROUND = ".,;:!?…\"'“”‘’()[]«»*_"  # not part of a word, as it is named
+
+LEAST_SHARE = 0.2  # of the time that its letters should take; a word with less was skipped
+MOST_SHARE, LONGEST_WORD = 5.0, 1.5  # the speech is stuck on a word that takes this share and longer than this (s)
+HELD = 0.1  # s that the attention must stay to count; shorter visits are not heard
+FAR = 5  # symbols beyond a word after which a return to it is a repetition
+
+
+class Word(NamedTuple):
+    """A word as written, or several that are read together, such as "5 kg"."""
+
+    written: str
+    start: int  # its first symbol in the text as it is read
+    stop: int  # past its last symbol
+
+
+def words(text: str, reading: str, cleaner: str = "english") -> list[Word]:
+    """The words of the text, and where each stands in `reading`, which is how the model reads it (a character a symbol)."""
+    tokens = phones_to_characters(text).split()
+    alone = [(_key(part), i) for i, token in enumerate(tokens) for part in re.split(r"[\s-]+", clean(token, cleaner))]
+    alone = [(key, i) for key, i in alone if key]
+    read = [match for match in re.finditer(r"[^\s-]+", reading) if _key(match[0])]
+    matcher = difflib.SequenceMatcher(None, [key for key, _ in alone], [_key(match[0]) for match in read], autojunk=False)
+    owners: list[tuple[int, int]] = []  # for each word of the reading, the first and the last token that it stands for
+    for _, a, a_past, b, b_past in matcher.get_opcodes():
+        of = [i for _, i in alone[a:a_past]]
+        if len(of) == b_past - b:
+            owners += [(i, i) for i in of]
+        elif b < b_past:  # read otherwise than alone, as 5 is in "£5"
+            first = owners[-1] if owners else (0, 0)
+            owners += [(of[0], of[-1]) if of else first] * (b_past - b)
+    found: list[tuple[int, int, int, int]] = []
+    for match, (first, last) in zip(read, owners, strict=True):
+        if found and first <= found[-1][1]:
+            was_first, was_last, start, _ = found.pop()
+            found.append((was_first, max(was_last, last), start, match.end()))
+        else:
+            found.append((first, last, match.start(), match.end()))
+    spans = ((first, last, *_without_marks(reading, start, stop)) for first, last, start, stop in found)
+    return [Word(_named(tokens[first : last + 1]), start, stop) for first, last, start, stop in spans]
+
+
+def _without_marks(reading: str, start: int, stop: int) -> tuple[int, int]:
+    letters = [i for i in range(start, stop) if is_spoken(reading[i])]
+    return letters[0], letters[-1] + 1
+
+
+def _key(word: str) -> str:
+    return "".join(filter(is_spoken, word.lower()))
+
+
+def _named(tokens: list[str]) -> str:
+    text = shown(" ".join(tokens))
+    return text.strip(_AROUND) or text
+
+
+def missed_words(alignment: np.ndarray, said: list[Word], step_seconds: float) -> list[str]:
+    """Of the words of a text, those that were skipped, repeated or not reached, or on which the speech was stuck.
+
+    alignment: (decoder steps, symbols). The thresholds were chosen by what a speech recognizer heard (docs/text.md).
+    """
+    if not said:
+        return []
+    held = np.array([alignment[:, word.start : word.stop].sum() for word in said])  # steps
+    lengths = np.array([word.stop - word.start for word in said])
+    expected = lengths * np.median(held / lengths)
+    is_missed = held < LEAST_SHARE * expected
+    is_missed |= (held > MOST_SHARE * expected) & (held * step_seconds > LONGEST_WORD)
+    is_missed |= _repeated(alignment.argmax(axis=1), said, max(1, round(HELD / step_seconds)))
+    return [word.written for word, missed in zip(said, is_missed, strict=True) if missed]
+
+
+def _repeated(path: np.ndarray, said: list[Word], n_held: int) -> np.ndarray:
+    """Which words the attention, on the symbol path[s] in step s, returned to after it had gone on."""
+    windows = np.lib.stride_tricks.sliding_window_view(path, min(n_held, len(path)))
+    lowest, highest = windows.min(axis=1), windows.max(axis=1)
+    reached = np.maximum.accumulate(lowest)  # the furthest symbol held so far
+    returned = [
+        (lowest >= word.start) & (highest < word.stop) & (reached >= word.stop + FAR) for word in said
+    ]  # held within the word after having been beyond it
+    return np.array([found.any() for found in returned])
