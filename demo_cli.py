@@ -8,7 +8,6 @@ from demo.config import CloningSettings
 from synthesizer.config import SPEEDS, ReadingSettings
 from utils import cli
 from utils.config import default_model
-from utils.errors import UserError
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -70,24 +69,14 @@ def _add_models(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--griffin_lim", action="store_true", help="use no vocoder: fast, but it sounds metallic")
 
 
-def read_text(path: Path) -> str:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: is not UTF-8 text (byte {error.start}); save it as UTF-8") from error
-    if not text.strip():
-        raise UserError(f"{path}: holds no text")
-    return text
-
-
 def main() -> None:
     args = parse_arguments()
-    text = read_text(args.text_file) if args.text_file else args.text
     from demo.cloner import Cloner, read_references
     from demo.conversation import converse
-    from demo.delivery import deliver
+    from demo.delivery import deliver, read_text
     from demo.playing import Player
 
+    text = read_text(args.text_file) if args.text_file else args.text
     recordings = read_references(args.reference) if args.reference else []
     player = None if args.no_sound else Player()
     vocoder = None if args.griffin_lim else args.vocoder

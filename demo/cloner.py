@@ -172,7 +172,7 @@ class Cloner:
                 tqdm.write(f"Read as: {said.text}")
             wav, n_cut = fitted(self.sound(said.mel, shows_bar), self.sample_rate, self.settings.loudness)
             yield SpokenPiece(said, np.concatenate([np.zeros(n_silent, np.float32), wav]), n_silent - n_cut)
-            n_silent = round(getattr(self.synthesizer.reading, f"{said.pause.value}_pause") * self.sample_rate)
+            n_silent = round(self.synthesizer.reading.after(said.pause) * self.sample_rate)
 
     @property
     def tail(self) -> np.ndarray:

@@ -11,9 +11,21 @@ from demo.cloner import Cloner, Voice
 from demo.playing import Player
 from demo.spoken import Record, save_picture
 from utils.data import audio
+from utils.errors import UserError
 
 PICTURED = 60.0  # seconds; of a longer text, the picture shows the beginning
 BAR = "{percentage:3.0f} % said |{bar}| {n_fmt} of {total_fmt} pieces, {remaining} left"
+
+
+def read_text(path: Path) -> str:
+    """The text in a file. Raises UserError if it is not UTF-8 or blank."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: is not UTF-8 text (byte {error.start}); save it as UTF-8") from error
+    if not text.strip():
+        raise UserError(f"{path}: holds no text")
+    return text
 
 
 def deliver(

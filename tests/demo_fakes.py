@@ -7,6 +7,7 @@ import os
 import runpy
 import sys
 import time
+import types
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,6 +29,8 @@ FRAMES_PER_CHARACTER = 5  # of 12.5 ms
 
 
 class FakeEmbedder:
+    path, embedding_size, digests = Path("encoder.pt"), 4, ()
+
     def embed_speaker(self, wavs) -> np.ndarray:
         return np.full(4, 0.5, np.float32)
 
@@ -37,6 +40,8 @@ class FakeSynthesizer:
 
     mel_format = MelFormat()
     sample_rate = mel_format.sample_rate
+    path, encoder_digests = Path("synthesizer.pt"), ()
+    model = types.SimpleNamespace(config=types.SimpleNamespace(speaker_size=FakeEmbedder.embedding_size))
 
     def __init__(self, loudness=(0.3,), missed: tuple[str, ...] = (), seconds: float = 0.0) -> None:
         self.reading, self.loudness, self.missed, self.seconds = ReadingSettings(), loudness, missed, seconds

@@ -1,12 +1,15 @@
 """demo_cli.py as a process, with models that answer at once (tests/demo_fakes.py)."""
 
+import fcntl
 import os
 import pty
 import re
 import select
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 
@@ -19,7 +22,7 @@ from tests.demo_fakes import tones
 
 ROOT = Path(__file__).parent.parent
 DEMO = [sys.executable, str(ROOT / "tests" / "demo_fakes.py")]
-SECONDS = 60  # to wait for what must come, on a busy machine
+SECONDS = 240  # to wait for what must come, on a busy machine
 SENTENCE = "A sentence of the text. "
 
 
@@ -112,6 +115,7 @@ class Terminal:
 
     def __init__(self, command: list[str], **options) -> None:
         self._master, slave = pty.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("4H", 24, 120, 0, 0))  # lines and columns
         self._process = subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave, start_new_session=True, **options)
         os.close(slave)
 
@@ -121,7 +125,11 @@ class Terminal:
         while text not in found:
             assert time.monotonic() < deadline, f"{text!r} did not come, but {found!r}"
             if select.select([self._master], [], [], 0.1)[0]:
-                found += re.sub(r"\x1b\[\?2004[hl]\r?", "", os.read(self._master, 4096).decode())
+                try:
+                    new = os.read(self._master, 4096)
+                except OSError:  # the process has left
+                    raise AssertionError(f"{text!r} did not come, but {found!r}") from None
+                found += re.sub(r"\x1b\[\?2004[hl]\r?", "", new.decode(errors="replace"))
         return found
 
     def type(self, keys: str) -> None:
