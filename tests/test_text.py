@@ -171,7 +171,8 @@ READ_AS = {
     "Boston, Mass., in Calif. and at Sunday Mass.": "boston, massachusetts, in california and at sunday mass.",
     "MEET IN, OR NEAR, SAN JOSE, CA.": "meet in, or near, san jose, california.",
     "12 Elm Ave NW, 5th Ave, Main St, Sunset Blvd": "twelve elm avenue northwest, fifth avenue, main street, sunset boulevard",
-    "Sing Ave Maria, NW of St Ives, iPhone SE": "sing ave maria, northwest of saint ives, iphone s e",
+    "`Main St.`, Sing Ave Maria, NW of St Ives, iPhone SE": "'main street', sing ave maria, northwest of saint ives, "
+    "iphone s e",
     "salt, &c., and R&D, A&E, &c.": "salt, et cetera, and r and d, a and e, et cetera.",
     "pp 3-7, pp. 3–7, Vol 2, fig 3, no 5": "pages three to seven, pages three to seven, volume two, figure three, no five",
     "6 ft. tall in Ft. Worth": "six feet tall in fort worth",
@@ -207,7 +208,7 @@ READ_AS = {
     "3×10⁸ m/s": "three times ten to the power of eight meters per second",
     "2^-3, 10^{23}, 5e-3": "two to the power of minus three, ten to the power of twenty-three, "
     "five times ten to the power of minus three",
-    "m², 3 x 4, H₂O, B2e5": "m squared, three by four, h two o, b two e five",
+    "2e-05, m², 3 x 4, H₂O, B2e5": "two times ten to the power of minus five, m squared, three by four, h two o, b two e five",
     # singular before a noun and after an article
     "a $20 bill, two $20 bills, a £10 note": "a twenty dollar bill, two twenty dollar bills, a ten pound note",
     "a $5 million deal, a $3.50 fee": "a five million dollar deal, a three dollar, fifty cent fee",
@@ -239,7 +240,7 @@ READ_AS = {
     "one thousand, two hundred thirty-four point five six",
     "€1.234,56, €1.234": "one thousand, two hundred thirty-four euros, fifty-six cents, "
     "one thousand, two hundred thirty-four euros",
-    "1.234, 1,234, 1,2,3": "one point two three four, one thousand, two hundred thirty-four, one,two,three",
+    "1.234, 1,234, 1,2,3, (0,1)": "one point two three four, one thousand, two hundred thirty-four, one,two,three, (zero,one)",
     "192.168.100.200": "one hundred ninety-two point one six eight point one zero zero point two zero zero",
     # currencies and units
     "C$50, A$5, NZ$1, $50 CAD, CAD 50": "fifty canadian dollars, five australian dollars, one new zealand dollar, "

@@ -39,9 +39,9 @@ _RANGE = re.compile(r"(?<=\d)\s?[–—‒]\s?(?=[$£€]?\d)")
 
 def plain_typography(text: str, symbols: str = "") -> str:
     """Quotes, dashes, ellipses, ligatures and spaces in plain characters, except those that are among `symbols`."""
-    text = unicodedata.normalize("NFC", text)
-    if text.isascii():
+    if text.isascii() and "`" not in text:
         return text
+    text = unicodedata.normalize("NFC", text)
     return "".join(c if c in symbols else _plain(c) for c in _RANGE.sub("-", text))
 
 

@@ -68,5 +68,5 @@ def _zip(code: str, more: str | None) -> str:
 
 def _street(match: re.Match[str]) -> str:
     before = match.string[max(0, match.start() - 20) : match.start()].split()[-1]
-    is_named = before[0].isupper() or before[0].isdigit()
+    is_named = before.lstrip("\"'(")[:1].isupper() or before[0].isdigit()
     return match[1] + STREETS[match[2]] + stop(match, 3) if is_named else match[0]

@@ -21,7 +21,7 @@ BESIDE_NUMBERS = [
         r"§§\s?(?=\d)": "sections ",
         r"(?<!\w)~\s?(?=[\d$£€])": "about ",
         r"\^\((-?\w+)\)": r"^\1",
-        r"\b(\d+(?:\.\d+)?)e\+?(-?\d{1,3})\b": r"\1 times 10^\2",
+        r"\b(\d+(?:\.\d+)?)e\+?(-?)0*(\d{1,3})\b": r"\1 times 10^\2\3",
         r"(?<=\d)\s?[x×·]\s?(?=10\^)": " times ",
         r"\s?\^-(?=\d)": " to the power of minus ",
         r"(?<=\d)\s?\*\s?(?=\d)": " times ",

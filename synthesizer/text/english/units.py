@@ -38,7 +38,7 @@ UNITS = {s: _METRIC[s] for s in _ALONE} | {s: _prefixed(s) for s in _PREFIXED} |
 _UNIT = "|".join(sorted(map(re.escape, UNITS), key=len, reverse=True))
 _POWER = r"\^?([23])(?!\d)"
 _MEASURE = re.compile(
-    r"(?<![\w.,])(?P<amount>(?:\d+[ -])?\d+/\d+|\d[\d,]*(?:\.\d+)?)(?P<gap>[\s-]?)(?P<power>sq\.?\s|cu\.?\s)?"
+    r"(?<![\w.,])(?P<amount>(?:\d+[ -])?\d+/\d+|\d(?:[\d,]*\d)?(?:\.\d+)?)(?P<gap>[\s-]?)(?P<power>sq\.?\s|cu\.?\s)?"
     rf"(?:(?P<unit>{_UNIT})(?P<exponent>{_POWER})?|(?P<inch>in)(?=\.\s+[a-z0-9]|\.,|²))"
     rf"(?:\s?/\s?(?P<per>{_UNIT})(?P<per_exponent>{_POWER})?)?(?![\w'°])(?P<stop>\.(?=\s+[a-z0-9]|,))?(?P<until>-(?=\d))?"
 )
@@ -65,7 +65,7 @@ _NOUN = re.compile(
     r"|batter(?:y|ies)|bab(?:y|ies))\b"
 )
 _ARTICLE = re.compile(r"(?:(?<!\w)an?|(?:^|[.!?:\"(]\s?)An?)\s$")
-_AMOUNT_OF_PRIME = r"(?<![\w.,])(?P<amount>(?:\d+[ -])?\d+/\d+|\d[\d,]*(?:\.\d+)?)"
+_AMOUNT_OF_PRIME = r"(?<![\w.,])(?P<amount>(?:\d+[ -])?\d+/\d+|\d(?:[\d,]*\d)?(?:\.\d+)?)"
 _PRIME = re.compile(
     rf"{_AMOUNT_OF_PRIME}(?P<sign>[\"'])(?![\w'])(?:(?P<until>-)|(?P<by>\s?x\s?|\sby\s))?(?(until)(?=\d))(?(by)(?=\d))|\""
 )
@@ -140,7 +140,7 @@ def _is_plural_figure(match: re.Match[str]) -> bool:
     amount, before = match["amount"], match.string[max(0, match.start() - 10) : match.start()]
     if "." in amount or _SECONDS_AFTER.search(before):
         return False
-    return (amount.endswith("0") and amount != "0") or len(amount) > 2 or bool(_PLURAL_AFTER.search(before))
+    return amount.endswith("0") or len(amount) > 2 or bool(_PLURAL_AFTER.search(before))
 
 
 def _measure(match: re.Match[str]) -> str:
