@@ -2,53 +2,40 @@
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from encoder.config import MEL_FORMAT, PARTIAL_FRAMES, VOLUME_DBFS, EncoderConfig
+from encoder import audio
+from encoder.audio import preprocess_wav, sampling_rate
+from encoder.config import MEL_FORMAT, PARTIAL_FRAMES, EncoderConfig
 from encoder.model import SpeakerEncoder
 from encoder.partials import Slices, compute_partial_slices, embed_partials, mean_embedding, partials_of_wave
 from encoder.published import own_content
-from utils.data import audio, vad
+from utils.boards import plot
 from utils.errors import UserError
 from utils.models import checkpoint
 from utils.models.device import computes_bf16
 from utils.models.holder import Holder
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 __all__ = [
     "SpeakerEmbedder",
+    "audio",
     "compute_partial_slices",
     "embed_batch",
+    "embed_frames_batch",
     "embed_speaker",
     "embed_utterance",
     "is_loaded",
     "load_model",
+    "plot_embedding_as_heatmap",
     "preprocess_wav",
+    "sampling_rate",
 ]
-
-
-def preprocess_wav(
-    path_or_wav: str | Path | np.ndarray,
-    source_sr: int | None = None,
-    normalize: bool = True,
-    trim_silence: bool = True,
-) -> np.ndarray:
-    """An audio file, or a float wave at source_sr Hz (None: 16 kHz) -> float32 (n,) at 16 kHz, ready for the encoder.
-
-    Quiet audio is raised to -30 dBFS and pauses are cut. UserError if it holds no speech or is not audio.
-    """
-    is_file = isinstance(path_or_wav, str | Path)
-    wav = audio.load(Path(path_or_wav)) if is_file else np.asarray(path_or_wav)
-    if source_sr is not None and not is_file:
-        wav = audio.resample(wav, source_sr, audio.SAMPLE_RATE)
-    if normalize and len(wav):
-        wav = audio.normalize_volume(wav, VOLUME_DBFS, increase_only=True)
-    if trim_silence:
-        wav = vad.trim_silences(wav)
-    if not len(wav):
-        raise UserError(f"{f'{path_or_wav}: ' if is_file else ''}no speech found in it; take a louder or longer recording")
-    return wav
 
 
 class SpeakerEmbedder:
@@ -77,13 +64,18 @@ class SpeakerEmbedder:
     def embed_whole(self, wav: np.ndarray) -> np.ndarray:
         """Preprocessed float wave (n,) -> (E,), in one pass instead of by partials; the longer the wave, the worse."""
         _check_not_empty(wav)
-        (embedding,) = self._embed_partials([audio.encoder_mel(wav)[None]])
+        (embedding,) = self._embed_partials([audio.wav_to_mel_spectrogram(wav)[None]])
         return embedding[0]
 
     def embed_batch(self, wavs: Iterable[np.ndarray]) -> np.ndarray:
         """Preprocessed float waves (n_i,) -> (number of waves, E). Reads the waves one by one, as batches fill."""
         embeddings = [mean_embedding(each) for each in self._embed_partials(map(_wave_partials, wavs))]
         return np.stack(embeddings) if embeddings else np.zeros((0, self.embedding_size), dtype=np.float32)
+
+    def embed_frames(self, frames: np.ndarray) -> np.ndarray:
+        """Mels of one length (B, T, 40), as encoder.audio makes them -> (B, E)."""
+        (embeddings,) = self._embed_partials([np.asarray(frames, dtype=np.float32)])
+        return embeddings
 
     def _embed_partials(self, utterances: Iterable[np.ndarray]) -> list[np.ndarray]:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.in_bf16):
@@ -161,3 +153,23 @@ def embed_batch(wavs: Iterable[np.ndarray]) -> np.ndarray:
 def embed_speaker(wavs: Sequence[np.ndarray]) -> np.ndarray:
     """Utterances of one speaker, from preprocess_wav -> (E,) of length 1."""
     return _holder.model.embed_speaker(wavs)
+
+
+def embed_frames_batch(frames_batch: np.ndarray) -> np.ndarray:
+    """Mels (B, T, 40), such as the partials of an utterance -> (B, E)."""
+    return _holder.model.embed_frames(frames_batch)
+
+
+def plot_embedding_as_heatmap(
+    embed: np.ndarray,
+    ax: "Axes | None" = None,
+    title: str = "",
+    shape: tuple[int, int] | None = None,
+    color_range: tuple[float, float] = (0, 0.30),
+) -> None:
+    """Draw an embedding (E,) on a matplotlib axis, by default the current one. Colours of two heat maps compare."""
+    if ax is None:
+        from matplotlib import pyplot
+
+        ax = pyplot.gca()
+    plot.embedding_heatmap(embed, ax, title, shape, color_range)

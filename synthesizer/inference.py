@@ -16,6 +16,7 @@ from synthesizer.accelerate import speaking_loop
 from synthesizer.config import ReadingSettings, TacotronConfig
 from synthesizer.faults import missed_words, words
 from synthesizer.generation import Loop
+from synthesizer.hparams import hparams, hparams_of
 from synthesizer.model import Generated, Tacotron
 from synthesizer.published import own_content
 from synthesizer.speech import Said, at_speed, batches_in_order, joined, pieces_of, say_well
@@ -47,6 +48,7 @@ class Synthesizer:
 
     mel_format = MelFormat()  # an instance has its file's; notebooks also use these on the class itself
     sample_rate = mel_format.sample_rate
+    hparams = hparams
 
     def __init__(
         self,
@@ -56,9 +58,11 @@ class Synthesizer:
         cap_frames: tuple[int, int] | None = None,
         precision: str = "auto",
         reading: ReadingSettings = ReadingSettings(),  # noqa: B008 (frozen)
+        low_mem: bool = False,
     ) -> None:
         """device: by default a GPU if there is one. cap_frames: see TacotronConfig; by default the file's. precision: fp32, or
         bf16 or (on a GPU) fp16, which are faster but round; auto is bf16 where the hardware supports it.
+        low_mem does nothing: old notebooks pass it.
 
         UserError if the file is missing, damaged or of another stage.
         """
@@ -81,8 +85,16 @@ class Synthesizer:
         self.model.to(self.device).eval()
         self._lock = threading.Lock()  # the loop runs one batch at a time
         self.sample_rate = self.mel_format.sample_rate
+        self.hparams = hparams_of(self.mel_format)
         if verbose:
             print(f"Synthesizer {path}: step {content['step']}, {int(self.model.r)} frames per step, on {self.device}")
+
+    def is_loaded(self) -> bool:
+        """True: the model is loaded when it is made. Old notebooks ask."""
+        return True
+
+    def load(self) -> None:
+        """Does nothing: the model is loaded already. Old notebooks call it."""
 
     def read(self, text: str) -> Reading:
         """The text as the model reads it, sounds in braces, and the characters it leaves out. UserError for a text without a
@@ -234,11 +246,18 @@ class Synthesizer:
             raise UserError(f"Griffin-Lim needs librosa ({error}): pip install librosa") from error
 
     @class_or_instance_method
+    def load_preprocess_wav(self, path: str | Path) -> np.ndarray:
+        """An audio file -> float32 wave at the model's sample rate and level."""
+        return audio.rescale(audio.load(Path(path), self.mel_format.sample_rate), self.mel_format.rescale_peak)
+
+    @class_or_instance_method
     def make_spectrogram(self, wav_or_path: np.ndarray | str | Path) -> np.ndarray:
         """A wave at the model's sample rate, or an audio file -> float32 (n_mels, T) as the model is trained on."""
-        is_wave = isinstance(wav_or_path, np.ndarray)
-        wav = wav_or_path if is_wave else audio.load(Path(wav_or_path), self.mel_format.sample_rate)
-        return audio.mel_spectrogram(audio.rescale(wav, self.mel_format.rescale_peak), self.mel_format).T
+        if isinstance(wav_or_path, np.ndarray):
+            wav = audio.rescale(wav_or_path, self.mel_format.rescale_peak)
+        else:
+            wav = self.load_preprocess_wav(wav_or_path)
+        return audio.mel_spectrogram(wav, self.mel_format).T
 
     @functools.cached_property
     def _loop(self) -> Loop:

@@ -38,6 +38,9 @@ UTILS = {  # the rooms that each room of utils may import, besides itself
     "models": {"data", "config", "errors"},
     "boards": {"models", "data", "config", "errors"},
     "training": {"boards", "models", "data", "config", "errors"},
+    "argutils": set(),
+    "modelutils": {"errors"},
+    "default_models": {"modelutils"},
     "export": {"cli", "models", "data", "config", "errors"},
 }
 MOST_FILES = 20  # in one folder

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 MIN_UMAP_POINTS = 24  # UMAP looks at the 15 nearest points of each, which must not be nearly all of them
@@ -61,6 +62,20 @@ def embeddings(vectors: np.ndarray, labels: Sequence[str], title: str) -> "Figur
     if len(names) <= 20:
         axis.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8)
     return figure
+
+
+def embedding_heatmap(
+    vector: np.ndarray,
+    axis: "Axes",
+    title: str = "",
+    shape: tuple[int, int] | None = None,
+    colour_range: tuple[float, float] | None = None,
+) -> None:
+    """Draw one vector (E,) on an axis as an image of this shape, by default a square."""
+    low, high = colour_range or (None, None)
+    image = axis.imshow(vector.reshape(shape or (int(len(vector) ** 0.5), -1)), vmin=low, vmax=high)
+    axis.figure.colorbar(image, ax=axis, fraction=0.046, pad=0.04)
+    axis.set(title=title, xticks=[], yticks=[])
 
 
 def project(vectors: np.ndarray) -> tuple[np.ndarray, str]:
