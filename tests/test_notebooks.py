@@ -49,9 +49,9 @@ def test_the_colab_notebook(synthesizer, speech):
     assert sampling_rate == 22050
     assert len(encoder.preprocess_wav(original, sampling_rate)) == pytest.approx(len(preprocessed), rel=0.1)
     embed = encoder.embed_utterance(preprocessed)
-    specs = synthesizer.synthesize_spectrograms(["Yes."], [embed])
-    wav = vocoder.infer_waveform(specs[0])
-    assert wav.dtype == np.float32 and len(wav) == specs[0].shape[1] * 200 and np.abs(wav).max() <= 1
+    spec = synthesizer.synthesize_spectrograms(["Yes."], [embed])[0][:, :30]  # short: a slow machine must do it in plain torch
+    wav = vocoder.infer_waveform(spec)
+    assert wav.dtype == np.float32 and len(wav) == spec.shape[1] * 200 and np.abs(wav).max() <= 1
     padded = np.pad(wav, (0, synthesizer.sample_rate), mode="constant")
     assert len(padded) == len(wav) + 16000
 
@@ -91,7 +91,7 @@ def test_a_seed_set_in_torch_repeats_everything(synthesizer):
         spec = Synthesizer(SYNTHESIZER).synthesize_spectrograms(["No."], [embed])[0]
         torch.manual_seed(7)
         vocoder.load_model(VOCODER)
-        said.append(vocoder.infer_waveform(spec))
+        said.append(vocoder.infer_waveform(spec[:, :10]))
     np.testing.assert_array_equal(said[0], said[1])
 
 
