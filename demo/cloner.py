@@ -161,8 +161,8 @@ class Cloner:
         can be read.
         """
         said = self.synthesizer.read_aloud(text, voice.embedding, self.seed, speed)
-        if unread := dict.fromkeys(self.synthesizer.read(text).unread):
-            print(f"Not read, as the model has no symbol and no words for them: {' '.join(unread)}")
+        for character, around in self.synthesizer.read(text).unread:
+            print(f"Not read, as the model has no symbol and no words for it: {character} in {around!r}")
         return self._with_sound(said, shows_bar=self.synthesizer.n_pieces(text) == 1)
 
     def _with_sound(self, pieces: Iterable[Said], shows_bar: bool) -> Iterator[SpokenPiece]:

@@ -11,6 +11,7 @@ from synthesizer.text.symbols import is_spoken, phones_to_characters, shown
 
 _AROUND = ".,;:!?…\"'“”‘’()[]«»*_"  # not part of a word, as it is named
 
+LEAST_PER_LETTER = 0.005  # s; nobody speaks as fast
 LEAST_SHARE = 0.2  # of the time that its letters should take; a word with less was skipped
 MOST_SHARE, LONGEST_WORD = 5.0, 1.5  # the speech is stuck on a word that takes this share and longer than this (s)
 HELD = 0.1  # s that the attention must stay to count; shorter visits are not heard
@@ -74,8 +75,11 @@ def missed_words(alignment: np.ndarray, said: list[Word], step_seconds: float) -
         return []
     held = np.array([alignment[:, word.start : word.stop].sum() for word in said])  # steps
     lengths = np.array([word.stop - word.start for word in said])
-    expected = lengths * np.median(held / lengths)
-    is_missed = held < LEAST_SHARE * expected
+    is_missed = held * step_seconds < LEAST_PER_LETTER * lengths
+    if is_missed.all():
+        return [word.written for word in said]
+    expected = lengths * np.median((held / lengths)[~is_missed])
+    is_missed |= held < LEAST_SHARE * expected
     is_missed |= (held > MOST_SHARE * expected) & (held * step_seconds > LONGEST_WORD)
     is_missed |= _repeated(alignment.argmax(axis=1), said, max(1, round(HELD / step_seconds)))
     return [word.written for word, missed in zip(said, is_missed, strict=True) if missed]

@@ -19,7 +19,7 @@ from synthesizer.generation import Loop
 from synthesizer.hparams import hparams, hparams_of
 from synthesizer.model import Generated, Tacotron
 from synthesizer.published import own_content
-from synthesizer.speech import Said, at_speed, batches_in_order, joined, longest_piece, pieces_of, say_well
+from synthesizer.speech import Said, at_speed, batches_in_order, halves, joined, longest_piece, pieces_of, say_well
 from synthesizer.text import END, Reading, read, shown, spoken_length, text_to_ids
 from synthesizer.text.sentences import Piece
 from utils.data import audio
@@ -158,8 +158,9 @@ class Synthesizer:
 
         embeddings: (N, speaker_size), N vectors, or one for all texts. A seed makes the result repeatable. Returns a list of
         float32 (n_mels, T) and, if asked, of alignments, float32 (decoder steps, symbols). A long text is said in pieces,
-        joined with pauses between them; its symbols are those of the pieces, each with its end symbol. Afterwards `unfinished`
-        and `missed` tell what was not said. UserError for a text without a letter the model knows.
+        joined with pauses between them; its symbols are those of the pieces, each with its end symbol. A piece with a fault is
+        spoken again a few times, then in parts; `unfinished` and `missed` tell what is missing after that. UserError for a
+        text without a letter the model knows.
         """
         pieces = [self.pieces(text) for text in texts]
         owners = [i for i, found in enumerate(pieces) for _ in found]
@@ -186,7 +187,8 @@ class Synthesizer:
 
         with self._repeatable(seed):
             say = functools.partial(self._say, batch_size=batch_size)
-            return say_well(say, pieces, speakers, self.reading.retries, join)
+            divide = functools.partial(halves, symbols=self.symbols, cleaner=self.cleaner)
+            return say_well(say, pieces, speakers, self.reading.retries, divide, join)
 
     def _say(self, pieces: list[Piece], speakers: Tensor, batch_size: int) -> list[Said]:
         """What the model makes of each piece at the first try, in batches of like length."""
@@ -204,7 +206,7 @@ class Synthesizer:
                 missed = tuple(missed_words(alignment, spans, step_seconds))
                 said[i] = Said(shown(readings[i]), mel, alignment, pieces[i].pause, missed, bool(spoken.stopped[row]))
             if self.verbose:
-                print(f"Synthesizer: {len(chosen)} texts spoken")
+                print(f"Synthesizer: {len(chosen)} pieces spoken")
         return [said[i] for i in range(len(pieces))]
 
     def _joined(self, said: list[Said]) -> tuple[np.ndarray, np.ndarray]:

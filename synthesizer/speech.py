@@ -80,18 +80,18 @@ def _divided(piece: Piece, limit: int, symbols: str, cleaner: str) -> list[Piece
     length = len(read(piece.text, symbols, cleaner).text)
     if length <= limit:
         return [piece]
-    parts = split(piece.text, max(SHORT, len(piece.text) * limit // (length + 1)))
-    if len(parts) == 1:
-        return [piece]
-    parts[-1] = parts[-1]._replace(pause=piece.pause)
-    return [each for part in parts for each in _divided(part, limit, symbols, cleaner)]
+    parts = _parts(piece, len(piece.text) * limit // (length + 1), symbols, cleaner)
+    return [piece] if len(parts) < 2 else [each for part in parts for each in _divided(part, limit, symbols, cleaner)]
 
 
-def halves(piece: Piece) -> list[Piece]:
+def halves(piece: Piece, symbols: str, cleaner: str) -> list[Piece]:
     """The piece divided near its middle; itself where it is too short for that."""
-    if len(piece.text) < FEWEST_SYMBOLS:
-        return [piece]
-    *others, last = split(piece.text, max(SHORT, math.ceil(0.6 * len(piece.text))))
+    return [piece] if len(piece.text) < FEWEST_SYMBOLS else _parts(piece, math.ceil(0.6 * len(piece.text)), symbols, cleaner)
+
+
+def _parts(piece: Piece, limit: int, symbols: str, cleaner: str) -> list[Piece]:
+    """The piece in parts of at most `limit` characters in which there is something to read."""
+    *others, last = [part for part in split(piece.text, max(SHORT, limit)) if _is_readable(part.text, symbols, cleaner)]
     return [*others, last._replace(pause=piece.pause)]
 
 
@@ -103,26 +103,28 @@ def say_well(
     pieces: list[Piece],
     speakers: np.ndarray,
     retries: int,
+    divide: Callable[[Piece], list[Piece]],
     join: Callable[[list[Said], Piece], Said],
-    divide: bool = True,
 ) -> list[Said]:
     """Say each piece; one with a fault again, up to `retries` times, then in parts. The best is kept, the first of equals.
 
-    join: parts of a piece, and the piece -> one Said.
+    divide: a piece -> its parts. join: what was said of the parts, and the piece -> one Said.
     """
     best = say(pieces, speakers)
     for _ in range(retries):
         again = [i for i, each in enumerate(best) if each.n_faults]
         for i, said in zip(again, say([pieces[i] for i in again], speakers[again]) if again else (), strict=True):
             best[i] = min(best[i], said, key=lambda each: each.n_faults)
-    if divide and retries:
-        parts = {i: found for i, each in enumerate(best) if each.n_faults and len(found := halves(pieces[i])) > 1}
-        owners = [i for i, found in parts.items() for _ in found]
-        flat = [part for found in parts.values() for part in found]
-        said = iter(say_well(say, flat, speakers[owners], retries, join, divide=False) if parts else ())
-        for i, found in parts.items():
-            divided = join([next(said) for _ in found], pieces[i])
-            best[i] = min(best[i], divided, key=lambda each: each.n_faults)
+    parts = {i: divide(pieces[i]) for i, each in enumerate(best) if each.n_faults and retries}
+    parts = {i: found for i, found in parts.items() if len(found) > 1}
+    if not parts:
+        return best
+    owners = [i for i, found in parts.items() for _ in found]
+    flat = [part for found in parts.values() for part in found]
+    said = iter(say_well(say, flat, speakers[owners], retries, lambda part: [part], join))
+    for i, found in parts.items():
+        divided = join([next(said) for _ in found], pieces[i])
+        best[i] = min(best[i], divided, key=lambda each: each.n_faults)
     return best
 
 

@@ -113,12 +113,16 @@ class Scripted:
         ]
 
 
+def divide(piece):
+    return halves(piece, SYMBOLS, "english")
+
+
 def again(say, texts, retries=3):
     def join(parts, piece):
         missed = tuple(word for part in parts for word in part.missed)
         return said(" + ".join(part.text for part in parts), 9, missed, pause=piece.pause)
 
-    return say_well(say, [Piece(text, Pause.PARAGRAPH) for text in texts], np.zeros((len(texts), 2)), retries, join)
+    return say_well(say, [Piece(text, Pause.PARAGRAPH) for text in texts], np.zeros((len(texts), 2)), retries, divide, join)
 
 
 def test_only_pieces_with_a_fault_are_spoken_again_and_the_best_is_kept():
@@ -131,7 +135,7 @@ def test_only_pieces_with_a_fault_are_spoken_again_and_the_best_is_kept():
 
 def test_what_stays_faulty_is_spoken_in_parts_where_these_are_better():
     text = "A sentence with a clause, and then another one."
-    parts = [part.text for part in halves(Piece(text, Pause.PARAGRAPH))]
+    parts = [part.text for part in divide(Piece(text, Pause.PARAGRAPH))]
     assert parts == ["A sentence with a clause,", "and then another one."]
     say = Scripted(**{text: [2, 2, 2, 2]})
     (best,) = again(say, [text])
@@ -139,7 +143,8 @@ def test_what_stays_faulty_is_spoken_in_parts_where_these_are_better():
     say = Scripted(**{text: [1] * 4, parts[0]: [2] * 4})
     (best,) = again(say, [text])
     assert best.text == text and best.n_faults == 1 and max(say.calls, key=len) == parts
-    assert halves(Piece("Too short.", Pause.SENTENCE)) == [Piece("Too short.", Pause.SENTENCE)]
+    for whole in ("Too short.", "Nothing to read after this: * * * * * * * * * * * * * *"):
+        assert len(divide(Piece(whole, Pause.SENTENCE))) == 1
 
 
 # ---- faults
@@ -180,10 +185,11 @@ def spoken_as(order, steps_per_symbol=1):
         ([0, 1, 2, 4], ["stands"]),
         ([0, 2, 3, 4], ["short"]),
         ([0, 1, 2], ["stands", "here"]),
+        ([0], ["short", "sentence", "stands", "here"]),
         ([0, 1, 2, 3, 1, 2, 3, 4], ["short", "sentence"]),
         ([0, 1, 2, *[3] * 7, 4], ["stands"]),
     ],
-    ids=["all", "skipped", "skipped early", "not reached", "repeated", "stuck"],
+    ids=["all", "skipped", "skipped early", "not reached", "ended at once", "repeated", "stuck"],
 )
 @pytest.mark.parametrize("steps", [1, 2])
 def test_words_skipped_repeated_stuck_and_not_reached_are_found(order, missed, steps):

@@ -157,6 +157,104 @@ READ_AS = {
     "Привет": "privet",
     "(a) - \"b\"; 'c': d! e? f, g.": "(a) - \"b\"; 'c': d! e? f, g.",
     "  a\tb\n\nc \u200b d": "a b c d",
+    # titles and abbreviations: with and without full stop, space or capitals
+    "mr smith, Mr.Smith and Dr.Lee of St.Ives": "mister smith, mister smith and doctor lee of saint ives",
+    "prof. poe, the Dr. left": "professor poe, the doctor left",
+    "the hon member, the Hon John Roe, the Rt Hon Lee": "the honorable member, the honorable john roe, the right honorable lee",
+    "Rep Smith and rep. smith of it": "representative smith and representative smith of it",
+    "Do one rep. Then 10 reps. Thanks, hon.": "do one rep. then ten reps. thanks, hon.",
+    "ACME CO. of San Jose, CA.": "acme company of san jose, california.",
+    "EST. 1920 on MT. Everest, CA. 1900": "established nineteen twenty on mount everest, circa nineteen hundred",
+    "at 5 p.m. EST. He": "at five p m e s t. he",
+    "in Denver, CO. He; Springfield, IL, is": "in denver, colorado. he; springfield, illinois, is",
+    "CO kills. Well, OK. Poe, MD, has an ID": "c o kills. well, okay. poe, m d, has an i d",
+    "Boston, Mass., in Calif. and at Sunday Mass.": "boston, massachusetts, in california and at sunday mass.",
+    "MEET IN, OR NEAR, SAN JOSE, CA.": "meet in, or near, san jose, california.",
+    "12 Elm Ave NW, 5th Ave, Main St, Sunset Blvd": "twelve elm avenue northwest, fifth avenue, main street, sunset boulevard",
+    "`Main St.`, Sing Ave Maria, NW of St Ives, iPhone SE": "'main street', sing ave maria, northwest of saint ives, "
+    "iphone s e",
+    "salt, &c., and R&D, A&E, &c.": "salt, et cetera, and r and d, a and e, et cetera.",
+    "pp 3-7, pp. 3–7, Vol 2, fig 3, no 5": "pages three to seven, pages three to seven, volume two, figure three, no five",
+    "6 ft. tall in Ft. Worth": "six feet tall in fort worth",
+    # plural figures, and seconds
+    "the 1980s, 747s and M16s": "the nineteen eighties, seven forty-sevens and m sixteens",
+    "B-52s, size 12s, two 45s, 1066s": "b-fifty-twos, size twelves, two forty-fives, ten sixty-sixes",
+    "5s, 15s, 1.5s, it takes 30s": "five seconds, fifteen seconds, one point five seconds, it takes thirty seconds",
+    "his 40s, 500s, MP3s": "his forties, five hundreds, m p threes",
+    # durations
+    "2h 30m 15s, 2h30m": "two hours thirty minutes fifteen seconds, two hours thirty minutes",
+    "1h30, 5m 30s, 3d 4h": "one hour thirty minutes, five minutes thirty seconds, three days four hours",
+    "1h, 30 m, 5m, 10 m 5 cm": "one hour, thirty meters, five meters, ten meters five centimeters",
+    "2h-3h, 1h 1m": "two hours to three hours, one hour one minute",
+    # telephone numbers and ZIP codes
+    "1-800-FLOWERS, 800-GOT-JUNK": "one, eight hundred, flowers, eight hundred, got, junk",
+    "1-800-555-1234, 1-888-555-HELP": "one, eight hundred, five five five, one two three four, one, "
+    "eight eight eight, five five five, help",
+    "Call 911, dial 999, a 911 call": "call nine one one, dial nine nine nine, a nine one one call",
+    "911 people, a Porsche 911": "nine hundred eleven people, a porsche nine eleven",
+    "Beverly Hills, CA 90210": "beverly hills, california, nine zero two one zero",
+    "NY 10001-1234, ZIP code 02134": "new york one zero zero zero one, one two three four, zip code zero two one three four",
+    "90210 men, COME IN 90210 MEN": "ninety thousand, two hundred ten men, come in ninety thousand, two hundred ten men",
+    "737-MAX, 747-400": "seven hundred thirty-seven-max, seven hundred forty-seven to four hundred",
+    # magnitudes
+    "1.5M people, 3k, 10K": "one point five million people, three thousand, ten thousand",
+    "2.5B, 5m users, 3-5k, 3k-5k": "two point five billion, five million users, three to five thousand, "
+    "three thousand to five thousand",
+    "a 4K TV, a 5k run, flat 2B, Y2K": "a four k t v, a five k run, flat two b, y two k",
+    "5 mm, a 401(k), 64kB": "five millimeters, a four oh one k, sixty-four kilobytes",
+    # powers
+    "10⁻³, 10³, x⁴": "ten to the power of minus three, ten cubed, x to the power of four",
+    "6.02 x 10^23": "six point zero two times ten to the power of twenty-three",
+    "3×10⁸ m/s": "three times ten to the power of eight meters per second",
+    "2^-3, 10^{23}, 5e-3": "two to the power of minus three, ten to the power of twenty-three, "
+    "five times ten to the power of minus three",
+    "2e-05, m², 3 x 4, H₂O, B2e5": "two times ten to the power of minus five, m squared, three by four, h two o, b two e five",
+    # singular before a noun and after an article
+    "a $20 bill, two $20 bills, a £10 note": "a twenty dollar bill, two twenty dollar bills, a ten pound note",
+    "a $5 million deal, a $3.50 fee": "a five million dollar deal, a three dollar, fifty cent fee",
+    "$20 a day, it cost $20 before": "twenty dollars a day, it cost twenty dollars before",
+    "a 100m race, the 100 m final, 5 km away": "a one hundred meter race, the one hundred meter final, five kilometers away",
+    "a 90° turn, an 8 h flight": "a ninety degree turn, an eight hour flight",
+    "a 5' fence, 6' tall, 8' x 10'": "a five foot fence, six feet tall, eight feet by ten feet",
+    '27" screens, 12" long, 1/8", 1-1/2" pipe': "twenty-seven inch screens, twelve inches long, one eighth inch, "
+    "one and a half inch pipe",
+    "He said \"it was 27\" and '5' then.": "he said \"it was twenty-seven\" and 'five' then.",
+    # dates
+    "12-25-1990, 25-12-1990": "december twenty-fifth, nineteen ninety, december twenty-fifth, nineteen ninety",
+    "99-99-2021, 12-25-90": "nine nine, nine nine, two zero two one, one two, two five, nine zero",
+    "Mon-Fri, Mon.-Fri., sat-sun": "monday to friday, monday to friday, saturday to sunday",
+    "Mon, Wed and Fri, Tues.": "monday, wednesday and friday, tuesday.",
+    "Jan.-Mar., Jan–Mar 2020, Jan 5-Mar 3": "january to march, january to march twenty twenty, january fifth to march third",
+    "Sun 5 May, Sat. 9am, in Dec. He": "sunday the fifth of may, saturday nine a m, in december. he",
+    "The Sun. May I? He Sat down, Jan said, Mar-a-Lago": "the sun. may i? he sat down, jan said, mar-a-lago",
+    # roman numerals in lists
+    "I, II and III": "one, two and three",
+    "Types I and II, Books I-III, (ii)": "types one and two, books one to three, (two)",
+    "i, ii, iii; parts IV, V and VI": "one, two, three; parts four, five and six",
+    "World War I and II. II. Methods": "world war one and two. two. methods",
+    "you and I, I, and he; X and Y; an IV drip": "you and i, i, and he; x and y; an i v drip",
+    "Henry VI and I said, a civic mix": "henry the sixth and i said, a civic mix",
+    # decimal commas and full stops between thousands
+    "3,5 kg, 0,125, 12,50": "three point five kilograms, zero point one two five, twelve point five zero",
+    "1.234.567, 1.234,56": "one million, two hundred thirty-four thousand, five hundred sixty-seven, "
+    "one thousand, two hundred thirty-four point five six",
+    "€1.234,56, €1.234": "one thousand, two hundred thirty-four euros, fifty-six cents, "
+    "one thousand, two hundred thirty-four euros",
+    "1.234, 1,234, 1,2,3, (0,1)": "one point two three four, one thousand, two hundred thirty-four, one,two,three, (zero,one)",
+    "192.168.100.200": "one hundred ninety-two point one six eight point one zero zero point two zero zero",
+    # currencies and units
+    "C$50, A$5, NZ$1, $50 CAD, CAD 50": "fifty canadian dollars, five australian dollars, one new zealand dollar, "
+    "fifty canadian dollars, fifty canadian dollars",
+    "R$5, CHF 50, a$ap": "five reais, fifty swiss francs, a dollar ap",
+    "1 tsp, 2 tbsp, 1/2 tsp. of, 1-1/2 tsp": "one teaspoon, two tablespoons, one half teaspoon of, one and a half teaspoons",
+    "50 Nm, 3 ft-lb, 5–10 km, 2-3 tbsp": "fifty newton-meters, three foot-pounds, five to ten kilometers, "
+    "two to three tablespoons",
+    "5kg-10kg, 20°-30°, 5 km-10 km": "five kilograms to ten kilograms, twenty degrees to thirty degrees, "
+    "five kilometers to ten kilometers",
+    # files
+    "node.js, a.tar.gz, foo.md, .NET": "node dot j s, a dot tar dot g z, foo dot m d, dot net",
+    "report.pdf, config.yaml and .pdf files": "report dot p d f, config dot yaml and dot p d f files",
+    "The end.It was. v1.2.3": "the end.it was. v one point two point three",
 }
 
 
@@ -177,8 +275,9 @@ def test_ids_spell_the_cleaned_text_and_end_once():
 
 
 def test_characters_that_cannot_be_read_are_reported_and_separate_words():
-    assert read("a|b ☃ 😀 c|d") == ("a b c d", ("|", "☃", "😀"))
-    assert read("naïve", cleaner="basic") == ("nave", ("ï",))
+    assert read("a|b ☃ c|d") == ("a b c d", (("|", "a|b ☃ c|d"), ("☃", "a|b ☃ c|d")))
+    assert read("A naïve man in a cafe", cleaner="basic") == ("a nave man in a cafe", (("ï", "A naïve man in a…"),))
+    assert read("The sun, the moon and 😀 and the stars").unread == (("😀", "…he moon and 😀 and the sta…"),)
     assert read("plain, and £5 — “so”").unread == ()
 
 
@@ -189,10 +288,17 @@ def test_any_mixture_is_read_as_symbols_without_digits():
         text = "a " + "".join(draw.choice(pieces) + draw.choice(("", "", " ")) for _ in range(draw.randint(1, 10)))
         spoken, unread = read(text)
         assert set(spoken) <= set(SYMBOLS) - {PAD, END} and not any(c.isdigit() for c in spoken), text
-        assert all(character in text for character in unread), text
+        assert all(each.character in text and each.character in each.around for each in unread), text
 
 
 # ---- other symbols and cleaners
+
+
+def test_typography_is_common_to_all_cleaners():
+    text = "“Où’s” – a… ﬁn — «x» 1 – 2\u200b\u00ad"
+    assert clean(text, "basic") == '"où\'s" - a... fin -- "x" 1-2'
+    assert clean(text, "transliteration") == '"ou\'s" - a... fin -- "x" 1-2'
+    assert read("“a” … b", SYMBOLS + "“…", "basic").text == '“a" … b'  # a model's own symbols stay
 
 
 def test_symbols_and_cleaner_are_settings(tmp_path):
@@ -240,7 +346,10 @@ def test_a_model_with_another_alphabet_trains_resumes_passes_it_on_and_speaks(ge
     new = run(german, tmp_path / "new", 1, "schedule=5:1e-3:4:3", init_from=path)
     assert new["symbols"] == first["symbols"] and new["training"]["cleaner"] == "basic"
     synthesizer = Synthesizer(path, "cpu")
-    assert synthesizer.read("Größe 5 ☃") == ("größe", ("5", "☃"))  # no digit is among these symbols
+    assert synthesizer.read("Größe 5 ☃") == (
+        "größe",
+        (("5", "Größe 5 ☃"), ("☃", "Größe 5 ☃")),
+    )  # no digit is among these symbols
     assert synthesizer.synthesize_spectrograms(["Größe"], np.zeros(8), seed=0)[0].shape[0] == 80
     for symbols in ("+é", "english"):
         with pytest.raises(UserError, match="symbols"):

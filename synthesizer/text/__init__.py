@@ -1,6 +1,6 @@
 """Text as the synthesizer reads it: cleaned, then one id per symbol, then the end symbol."""
 
-from synthesizer.text.cleaners import CLEANERS, Reading, TextError, clean, read, text_to_ids
+from synthesizer.text.cleaners import CLEANERS, Reading, TextError, Unread, clean, read, text_to_ids
 from synthesizer.text.symbols import (
     END,
     PAD,
@@ -22,6 +22,7 @@ __all__ = [
     "SYMBOL_SETS",
     "Reading",
     "TextError",
+    "Unread",
     "clean",
     "ids_to_text",
     "read",

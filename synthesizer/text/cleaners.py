@@ -14,9 +14,41 @@ class TextError(UserError, ValueError):
     """A text that cannot be read aloud."""
 
 
+class Unread(NamedTuple):
+    """A character left out because it has neither symbol nor words."""
+
+    character: str
+    around: str  # the text around its first occurrence
+
+
 class Reading(NamedTuple):
     text: str  # only the model's symbols
-    unread: tuple[str, ...]  # characters left out because they have neither symbol nor words; each once, in order
+    unread: tuple[Unread, ...]  # each character once, in order
+
+
+_PLAIN = str.maketrans(
+    dict.fromkeys("“”„‟«»″〝〞", '"')
+    | dict.fromkeys("‘’‚‛′´ʼ‹›`", "'")
+    | dict.fromkeys("‐‑‒–−", "-")
+    | dict.fromkeys("—―", "--")
+    | {"…": "..."}
+    | {chr(code): unicodedata.normalize("NFKC", chr(code)) for code in range(0xFB00, 0xFB07)}  # ligatures: ff, fi, fl, ...
+)
+_RANGE = re.compile(r"(?<=\d)\s?[–—‒]\s?(?=[$£€]?\d)")
+
+
+def plain_typography(text: str, symbols: str = "") -> str:
+    """Quotes, dashes, ellipses, ligatures and spaces in plain characters, except those that are among `symbols`."""
+    if text.isascii() and "`" not in text:
+        return text
+    text = unicodedata.normalize("NFC", text)
+    return "".join(c if c in symbols else _plain(c) for c in _RANGE.sub("-", text))
+
+
+def _plain(character: str) -> str:
+    if unicodedata.category(character) == "Cf" or "\ufe00" <= character <= "\ufe0f":  # invisible
+        return ""
+    return " " if character.isspace() else character.translate(_PLAIN)
 
 
 def transliterate(text: str) -> str:
@@ -25,8 +57,7 @@ def transliterate(text: str) -> str:
         return text
     from unidecode import unidecode
 
-    composed = unicodedata.normalize("NFC", text)
-    return "".join(character if character.isascii() else unidecode(character) or character for character in composed)
+    return "".join(character if character.isascii() else unidecode(character) or character for character in text)
 
 
 def collapse_whitespace(text: str) -> str:
@@ -34,8 +65,8 @@ def collapse_whitespace(text: str) -> str:
 
 
 def basic_cleaner(text: str) -> str:
-    """Lower case, single spaces, accented letters as one character. For alphabets of your own."""
-    return collapse_whitespace(unicodedata.normalize("NFC", text).lower())
+    """Lower case. For alphabets of your own."""
+    return collapse_whitespace(unicodedata.normalize("NFC", text.lower()))
 
 
 def transliteration_cleaner(text: str) -> str:
@@ -55,14 +86,15 @@ CLEANERS: dict[str, Callable[[str], str]] = {
 }
 
 
-def clean(text: str, cleaner: str = "english") -> str:
+def clean(text: str, cleaner: str = "english", symbols: str = SYMBOLS) -> str:
     """The text as it will be read aloud. `cleaner` is a key of CLEANERS, else UserError.
 
-    Characters that the cleaner has no words for are still in it; `read` leaves them out.
+    Every cleaner gets accented letters as one character and plain typography, except what is among `symbols`. Characters
+    that the cleaner has no words for stay; `read` leaves them out.
     """
     if cleaner not in CLEANERS:
         raise UserError(f"no cleaner is named {cleaner!r}: there are {', '.join(CLEANERS)}")
-    return CLEANERS[cleaner](text)
+    return CLEANERS[cleaner](plain_typography(text, symbols))
 
 
 def read(text: str, symbols: str = SYMBOLS, cleaner: str = "english") -> Reading:
@@ -71,7 +103,7 @@ def read(text: str, symbols: str = SYMBOLS, cleaner: str = "english") -> Reading
     Phones may be given in braces, {HH AH0 L OW1}. TextError if the model has no symbols for them, or if no letter or digit
     is left.
     """
-    cleaned = clean(phones_to_characters(text), cleaner)
+    cleaned = clean(phones_to_characters(text), cleaner, symbols)
     unread = dict.fromkeys(c for c in cleaned if (c not in symbols or c in PAD + END) and not c.isspace())
     if phones := [PHONE_NAMES[c] for c in unread if c in PHONE_NAMES]:
         raise TextError(
@@ -84,7 +116,15 @@ def read(text: str, symbols: str = SYMBOLS, cleaner: str = "english") -> Reading
         cleaned = collapse_whitespace("".join(gaps.get(c, c) for c in cleaned))
     if not any(map(is_spoken, cleaned)):
         raise TextError(f"nothing to read in the text {text[:80]!r}: none of its letters is among the model's symbols")
-    return Reading("".join(c for c in cleaned if c in symbols), tuple(unread))
+    return Reading("".join(c for c in cleaned if c in symbols), tuple(Unread(c, _around(c, text, cleaned)) for c in unread))
+
+
+def _around(character: str, text: str, cleaned: str, width: int = 12) -> str:
+    """The text around a character: as it was written, or as it was cleaned if it was written in another way."""
+    text = " ".join((text if character in text else cleaned).split())
+    at = text.find(character)
+    start, end = max(0, at - width), at + width + 1
+    return ("…" if start else "") + text[start:end].strip() + ("…" if end < len(text) else "")
 
 
 def text_to_ids(text: str, symbols: str = SYMBOLS, cleaner: str = "english") -> list[int]:

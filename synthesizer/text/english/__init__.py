@@ -7,20 +7,29 @@ before initials, telephone numbers before ranges, units before bare numbers.
 import re
 from collections.abc import Callable
 
-from synthesizer.text.english import abbreviations, acronyms, addresses, clock, money, numerals, signs, units
+from synthesizer.text.english import abbreviations, acronyms, addresses, clock, money, numerals, places, signs, units
 
 Rule = Callable[[str], str]
-_WORD_RULES: tuple[Rule, ...] = (addresses.expand, numerals.expand_roman, abbreviations.expand)
+_WORD_RULES: tuple[Rule, ...] = (
+    addresses.expand,
+    numerals.expand_roman,
+    places.expand,
+    abbreviations.expand,
+    clock.expand_names,
+)
 _NUMBER_RULES: tuple[Rule, ...] = (
+    numerals.expand_european,
     signs.expand_beside_numbers,
     numerals.expand_serials,
     clock.expand,
     money.expand,
+    numerals.expand_magnitudes,
     units.expand,
     numerals.expand,
 )
 _DIGIT = re.compile(r"\d")
 _PLAIN = re.compile(r"[a-z',;:!?()\"\s-]*\.?")  # only words in lower case
+_SHORT_FORM = re.compile(r"\b(?:mrs?|dr|prof|hon|vs|ave|blvd|hwy|[ivx]{2,}|[a-y]{3,5}-[a-y]{3,5})\b")
 
 
 def expand(text: str) -> str:
@@ -28,8 +37,8 @@ def expand(text: str) -> str:
 
     The text may be in any script. Signs without a name stay.
     """
-    text = signs.plain_typography(text)
-    if _PLAIN.fullmatch(text):
+    text = signs.plain_characters(text)
+    if _PLAIN.fullmatch(text) and not _SHORT_FORM.search(text):
         return text
     is_shouted = acronyms.is_shouted(text)  # before numbers become lower-case words
     for rule in _WORD_RULES:

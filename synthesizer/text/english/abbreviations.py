@@ -2,7 +2,7 @@
 
 import re
 
-from synthesizer.text.english.tables import table
+from synthesizer.text.english.tables import END, stop, table
 
 # with a full stop, anywhere
 ABBREVIATIONS = table(
@@ -18,57 +18,75 @@ BEFORE_NUMBER = table(
     "eq equation, sec section, apt apartment, ext extension, art article, c circa, max maximum, min minimum, op opus"
 )
 PHRASES = {  # pattern: words
+    r"(?<!\w)&c(?=\.)": "etc",
+    r"(?<!\w)&c\b": "et cetera",
+    r"\brt\.?\shon\b\.?": "right honorable",
+    r"\bhon\b\.?(?=\s(?:friend|member|gentleman|lady)\b)": "honorable",
     r"\be\.\s?g\b\.?": "for example",
     r"\bi\.\s?e\b\.?": "that is",
     r"\ba\.k\.a\b\.?": "also known as",
     r"\bet al\.": "et al",
     r"\bph\.?\s?d\b\.?": "p h d",
+    r"\b401\s?\(?k\b\)?": "four oh one k",
     r"\bw/o\b": "without",
     r"\bw/(?=\s)": "with",
     r"\bc/o\b": "care of",
     r"\band/or\b": "and or",
 }
-STREETS = {"st": "street", "dr": "drive"}  # after a name, unless a name follows
 # Words that a letter may name, which can then end a sentence.
 LETTERED = "Plan Vitamin Group Type Class Hepatitis Section Appendix Part Grade Option Team Block Exhibit Model Point".split()
 
-_END = r"(?=[\"')]*\s*$)"  # a full stop that also ends the text stays
-_ABBREVIATION = re.compile(rf"\b({'|'.join(ABBREVIATIONS)})\.({_END})?", re.I)
-_STREET = re.compile(rf"(?<=[a-z])(\s+)(St|Dr)\.(?!\s+[A-Z])({_END})?")
-_TITLE = re.compile(r"\b(Mr|Mrs|Ms|Dr|Prof|St|Mt)(?=\s+[A-Z])|(?<=[a-z] )(Jr|Sr)\b(?!\.)|\b(vs)\b(?!\.)")
-_BEFORE_NUMBER = re.compile(rf"\b({'|'.join(BEFORE_NUMBER)})\.\s?(?=\d)", re.I)
+_ABBREVIATION = re.compile(rf"\b(?!(?<=\d )ft)({'|'.join(ABBREVIATIONS)})\.(?:({END})|(?=([A-Za-z])))?", re.I)
+_AMBIGUOUS = {  # abbreviations, as written, that are something else unless this follows
+    word: re.compile(following)
+    for word, following in {
+        "rep": r"\s[a-z]",  # "one rep. Then"
+        "Rep": r"\s?[A-Z]",
+        "hon": r"(?!)",
+        "Hon": r"\s?[A-Z]",
+        "CA": r"\s?\d",
+        "EST": r"\s(?:in\s)?\d{4}\b",  # or Eastern time
+        "MT": r"\s?[A-Z]",
+    }.items()
+}
+_TITLE = re.compile(
+    r"\b(?:Mr|Mrs|Ms|Messrs|Dr|Prof|Mt)(?=\s+[A-Z])|\b(?:St|Hon|Rep|Sen|Gov|Capt|Sgt|Lt)(?=\s+[A-Z][a-z])"
+    r"|\b(?:mr|mrs|dr|prof)(?=\s+[A-Za-z])|(?<=[a-z] )(?:Jr|Sr)\b(?!\.)|\bvs\b(?!\.)"
+)
+_BEFORE_NUMBER = re.compile(rf"\b(?:(pp|vols?|figs?)|({'|'.join(BEFORE_NUMBER)})\.)\s?(?=\d)", re.I)
 _PHRASES = [(re.compile(pattern, re.I), words) for pattern, words in PHRASES.items()]
+_PHRASE_SIGN = re.compile(r"[/.&h(k]")
 _PARTNERS = re.compile(r"\b([A-Z]{1,2})&([A-Z]{1,2})\b")
 _INITIALS = re.compile(
-    rf"(?!(?<=\d\s)[AaPp]\.[Mm]\.)\b((?:[A-Za-z]\.)(?:[A-Za-z]\.)+|(?:[A-Z]\.\s)+(?:[A-Z]\.)(?=\s+[A-Z][a-z]))('s\b)?({_END})?"
+    rf"(?!(?<=\d\s)[AaPp]\.[Mm]\.)\b((?:[A-Za-z]\.)(?:[A-Za-z]\.)+|(?:[A-Z]\.\s)+(?:[A-Z]\.)(?=\s+[A-Z][a-z]))('s\b)?({END})?"
 )
 _INITIAL = re.compile(r"(?:(?<=^)|(?<=\())([A-Z])\.(?=\s+[A-Z][a-z])|\b([A-Z][\w-]+)(\s+[A-Z])\.(?=\s+[A-Z][a-z])")
 
 
 def expand(text: str) -> str:
     """Write out abbreviations, and separate initials by spaces."""
-    if "/" in text or "." in text or "h" in text:
+    if _PHRASE_SIGN.search(text):
         for pattern, words in _PHRASES:
             text = pattern.sub(words, text)
     text = _PARTNERS.sub(lambda m: f"{' '.join(m[1])} and {' '.join(m[2])}", text)
-    text = _BEFORE_NUMBER.sub(lambda m: BEFORE_NUMBER[m[1].lower()] + " ", text)
+    text = _BEFORE_NUMBER.sub(lambda m: BEFORE_NUMBER[(m[1] or m[2]).lower()] + " ", text)
     text = _TITLE.sub(lambda m: ABBREVIATIONS[m[0].lower()], text)
     if "." not in text:
         return text
-    text = _STREET.sub(lambda m: m[1] + STREETS[m[2].lower()] + _stop(m, 3), text)
-    text = _ABBREVIATION.sub(lambda m: ABBREVIATIONS[m[1].lower()] + _stop(m, 2, m[1].lower() == "etc"), text)
+    text = _ABBREVIATION.sub(_abbreviation, text)
     text = _INITIALS.sub(_initials, text)
     return _INITIAL.sub(_initial, text)
 
 
-def _stop(match: re.Match[str], group: int, ends_sentences: bool = False) -> str:
-    """The full stop, if it also ends the text or a sentence."""
-    ends = match[group] is not None or (ends_sentences and re.match(r"\s+[A-Z]", match.string[match.end() :]))
-    return "." if ends else ""
+def _abbreviation(match: re.Match[str]) -> str:
+    if match[1] in _AMBIGUOUS and not _AMBIGUOUS[match[1]].match(match.string, match.end()):
+        return match[0]
+    short = match[1].lower()
+    return ABBREVIATIONS[short] + (" " if match[3] else stop(match, 2, short == "etc"))
 
 
 def _initials(match: re.Match[str]) -> str:
-    return " ".join(re.findall(r"[A-Za-z]", match[1])).lower() + (match[2] or "") + _stop(match, 3)
+    return " ".join(re.findall(r"[A-Za-z]", match[1])).lower() + (match[2] or "") + stop(match, 3)
 
 
 def _initial(match: re.Match[str]) -> str:

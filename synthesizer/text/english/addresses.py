@@ -10,14 +10,16 @@ SIGNS = table(
 )
 # Endings of files, and of domains written without www or https. No English words: a space may be missing after a full stop.
 ENDINGS = (
-    "com org net edu gov io ai info eu uk de fr es nl ch ca au jp txt pdf html jpg png mp3 wav exe zip py csv json".split()
-)
-SAID_AS_WORDS = frozenset(["com", "org", "net", "gov", "edu", "info", "wav", "zip"])
+    "com org net edu gov io ai info eu uk de fr es nl ch ca au jp txt pdf html jpg png mp3 wav exe zip py csv json js jsx ts "
+    "tsx css md sh xml yaml yml toml gz tar rs cpp php docx doc xlsx xls pptx svg gif mp4 mov flac ogg ini ipynb tv ru cn NET"
+).split()
+SAID_AS_WORDS = frozenset(["com", "org", "net", "gov", "edu", "info", "wav", "zip", "gif", "tar", "doc"])
 
 _NAME = r"[A-Za-z0-9](?:[\w-]*[A-Za-z0-9])?"
 _EMAIL = re.compile(rf"(?<![\w.])[\w.+-]+@{_NAME}(?:\.{_NAME})+")
 _URL = re.compile(r"\b(?:https?|ftp)://[^\s<>\"')\]]+|\bwww\.[^\s<>\"')\]]+", re.I)
 _DOMAIN = re.compile(rf"(?<![\w.@/])(?:{_NAME}\.)+(?:{'|'.join(ENDINGS)})\b(?![.@]\w)(?:/[^\s<>\"')\]]*)?")
+_ENDING = re.compile(rf"(?<![\w.])\.({'|'.join(ENDINGS)})\b")
 _HANDLE = re.compile(r"(?<![\w@])@(\w+)")
 _HASH_TAG = re.compile(r"(?<![\w#])#([A-Za-z]\w*)")
 _STOPS = ".,;:!?"  # at the end of an address these belong to the sentence
@@ -30,6 +32,7 @@ def expand(text: str) -> str:
         return text
     for pattern in (_EMAIL, _URL, _DOMAIN):
         text = pattern.sub(_address, text)
+    text = _ENDING.sub(lambda m: f"dot {_piece(m[1], is_after_dot=True)}", text)
     text = _HANDLE.sub(lambda m: f"at {_words(m[1])}", text)
     return _HASH_TAG.sub(lambda m: f"hashtag {_words(m[1])}", text)
 

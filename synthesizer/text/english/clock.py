@@ -5,17 +5,32 @@ import re
 from synthesizer.text.english.numerals import cardinal, number, ordinal
 
 MONTHS = "January February March April May June July August September October November December".split()
+DAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
 
 _SHORT = {month[:3]: month for month in MONTHS} | {"Sept": "September"}
+_NAMES = _SHORT | {day[:3]: day for day in DAYS} | {"Tues": "Tuesday", "Thur": "Thursday", "Thurs": "Thursday"}
+_ONLY_DAYS = "Tues Thu Thur Thurs Fri".split()  # no other words
+_ONLY_MONTHS = "Feb Apr Jun Jul Aug Sept Oct Nov Dec".split()  # no other words before a full stop
 _MONTH = rf"(?:({'|'.join(MONTHS)})|({'|'.join(_SHORT)})\b\.?)"
+_SHORT_DAY = "|".join([day[:3] for day in DAYS] + ["Tues", "Thurs?"])
+_ANY_NAME = rf"(?:{'|'.join(MONTHS + DAYS)}|(?:{_SHORT_DAY}|{'|'.join(_SHORT)})\b\.?)"
+_RANGE = re.compile(rf"(?<![\w-]){_ANY_NAME}(?:\s?[-/]\s?{_ANY_NAME})+(?![\w-])", re.I)
+_DAY_LIST = re.compile(rf"\b(?:{_SHORT_DAY})\b\.?(?:,?\s(?:(?:and|or|to|through|&)\s)?(?:{_SHORT_DAY})\b\.?)+")
+_DAY_OF_DATE = re.compile(
+    rf"\b(?:{_SHORT_DAY})\b\.?(?=,?\s+(?:(?:the\s)?\d{{1,2}}(?:st|nd|rd|th)?\s+(?:of\s)?{_MONTH}|{_MONTH}\s+\d)|,?\s+\d[\d:.]*\s?[ap]\.?m\b)"
+)
+_LONE = re.compile(rf"\b(?:(?:{'|'.join(_ONLY_DAYS)})\b(?!-)\.?|(?:{'|'.join(_ONLY_MONTHS)})\.)")
+_SHORT_NAME = re.compile(rf"\b({'|'.join(sorted(_NAMES, key=len, reverse=True))})\b\.?", re.I)
+_SENTENCE_ENDS = re.compile(r"[\"')]*\s*$|\s+[A-Z]")
 _HALF = r"(?:\s?([AaPp])\.?\s?[Mm]\b(\.)?)"
 _TIME = re.compile(rf"(?<![\w:.,-])(\d{{1,2}}):([0-5]\d)(?::([0-5]\d))?(?![\d:]){_HALF}?")
 _HOUR = re.compile(rf"(?<![\w:.,])(1[0-2]|0?[1-9]){_HALF}")
 _DOTTED_HOUR = re.compile(r"(?<![\w:.,])(\d{1,2})\.([0-5]\d)(?=\s?[AaPp]\.?\s?[Mm]\b)")
 _SPAN = re.compile(r"(?<=\d:\d\d)-(?=\d{1,2}:\d\d)|(?<=\d[ap]m)-(?=\d)|(?<=\d [ap]m)-(?=\d)")
+_DATE_SPAN = re.compile(rf"({_MONTH}\s+\d{{1,2}}(?:st|nd|rd|th)?)\s?-\s?(?={_MONTH}\s+\d)")
 _RATIO = re.compile(r"(?<![\w:.,])(\d+):(\d+)(?![\d:])")
 _ISO = re.compile(r"\b(\d{4})-(\d\d)-(\d\d)\b")
-_NUMERIC = re.compile(r"(?<![\w/.])(\d{1,2})([/.])(\d{1,2})\2(\d{4}|\d\d)(?![\w/]|\.\d)")
+_NUMERIC = re.compile(r"(?<![\w/.])(\d{1,2})([/.-])(\d{1,2})\2(\d{4}|(?<!-)\d\d)(?![\w/]|\.\d)")
 _DAY_FIRST = re.compile(rf"(\b[Tt]he\s+)?\b([12]?\d|3[01])(?:st|nd|rd|th)?(\s+of)?\s+{_MONTH}(?![\w-])(?:(,?)\s+(\d{{4}})\b)?")
 _MONTH_FIRST = re.compile(
     rf"\b{_MONTH}\s+([12]?\d|3[01])(?:st|nd|rd|th)?(?:-([12]?\d|3[01])(?:st|nd|rd|th)?)?(?![\w:/%]|[.,]\d)(?:(,?)\s+(\d{{4}})\b)?"
@@ -23,8 +38,21 @@ _MONTH_FIRST = re.compile(
 _SHORT_MONTH = re.compile(rf"\b({'|'.join(_SHORT)})\.?\s+(?=\d{{4}}\b)")
 
 
+def expand_names(text: str) -> str:
+    """Days and months: "Mon-Fri" -> "Monday to Friday"."""
+    for pattern in (_RANGE, _DAY_LIST, _DAY_OF_DATE, _LONE):
+        text = pattern.sub(_names, text)
+    return text
+
+
+def _names(match: re.Match[str]) -> str:
+    spoken = re.sub(r"\s?-\s?", " to ", _SHORT_NAME.sub(lambda m: _NAMES[m[1].title()], match[0]))
+    return spoken + ("." if match[0].endswith(".") and _SENTENCE_ENDS.match(match.string, match.end()) else "")
+
+
 def expand(text: str) -> str:
     """ "7:05 pm" -> "seven oh five p m", "4 July 1776" -> "the fourth of July seventeen seventy-six"."""
+    text = _DATE_SPAN.sub(r"\1 to ", text)
     text = _ISO.sub(lambda m: _date(m[0], int(m[2]), int(m[3]), m[1]), text)
     text = _NUMERIC.sub(_numeric, text)
     text = _DAY_FIRST.sub(_day_first, text)

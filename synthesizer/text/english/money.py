@@ -2,8 +2,9 @@
 
 import re
 
-from synthesizer.text.english.numerals import AMOUNT, cardinal, point, quantity
-from synthesizer.text.english.units import one_of
+from synthesizer.text.english.numerals import AMOUNT, MAGNITUDES, cardinal, point, quantity
+from synthesizer.text.english.tables import table
+from synthesizer.text.english.units import describes, one_of
 
 CURRENCIES = {  # sign: (unit, units, hundredth, hundredths)
     "$": ("dollar", "dollars", "cent", "cents"),
@@ -14,20 +15,14 @@ CURRENCIES = {  # sign: (unit, units, hundredth, hundredths)
     "₩": ("won", "won", "jeon", "jeon"),
     "₽": ("ruble", "rubles", "kopek", "kopeks"),
     "₺": ("lira", "lira", "kurush", "kurush"),
+    "R$": ("real", "reais", "centavo", "centavos"),
+    "CHF": ("swiss franc", "swiss francs", "rappen", "rappen"),
     "₿": ("bitcoin", "bitcoins", "cent", "cents"),
 }
-CODES = {"USD": "$", "GBP": "£", "EUR": "€", "JPY": "¥", "INR": "₹", "KRW": "₩", "RUB": "₽"}
-MAGNITUDES = {
-    "k": "thousand",
-    "m": "million",
-    "mn": "million",
-    "b": "billion",
-    "bn": "billion",
-    "t": "trillion",
-    "tn": "trillion",
-}
-
-_SIGN = f"[{''.join(map(re.escape, CURRENCIES))}]"
+CODES = {"USD": "$", "GBP": "£", "EUR": "€", "JPY": "¥", "INR": "₹", "KRW": "₩", "RUB": "₽", "CHF": "CHF"}
+CODES |= {"CAD": "C$", "AUD": "A$", "NZD": "NZ$", "HKD": "HK$", "SGD": "S$"}
+COUNTRIES = table("US u s, C canadian, CA canadian, A australian, AU australian, NZ new zealand, HK hong kong, S singapore")
+_SIGN = rf"(?:\bR\$|[{''.join(sign for sign in CURRENCIES if len(sign) == 1)}])"
 _CODE = "|".join(CODES)
 _WORDS = r"hundred|thousand|million|billion|trillion"
 _MAGNITUDE = rf"(?:[\s-](?P<word>{_WORDS})\b|\s?(?P<letter>{'|'.join(MAGNITUDES)})\b)?"
@@ -35,8 +30,8 @@ _PER = r"(?:\s?/\s?(?P<per>[A-Za-z]+)\b)?"
 _NUMBER = rf"(?P<whole>{AMOUNT})?(?:\.(?P<fraction>\d+)|,(?P<cents>\d\d)(?![\d,]))?"
 _RANGE = re.compile(rf"({_SIGN})(\d+(?:[,.]\d+)*)\s?-\s?\1?(?=\d)")
 _BEFORE = re.compile(
-    rf"(?P<minus>(?<![^\s(])-)?(?:\b(?P<country>US|AU|CA|NZ|HK|A|C))?(?:(?P<sign>{_SIGN})|\b(?P<code>{_CODE}))\s?(?=\.?\d)"
-    rf"{_NUMBER}{_MAGNITUDE}{_PER}",
+    rf"(?P<minus>(?<![^\s(])-)?(?:\b(?P<country>{'|'.join(COUNTRIES)})(?=\$))?(?:(?P<sign>{_SIGN})|\b(?P<code>{_CODE}))\s?(?=\.?\d)"
+    rf"{_NUMBER}{_MAGNITUDE}{_PER}(?:\s(?P<code_after>CAD|AUD|NZD|USD)\b)?",
     re.I,
 )
 _AFTER = re.compile(
@@ -57,10 +52,16 @@ def expand(text: str) -> str:
 
 def _amount(match: re.Match[str]) -> str:
     part = match.groupdict()
-    names = CURRENCIES[part["sign"] or CODES[part["code"].upper()]]
+    code = part["code"] or part.get("code_after")
+    sign = CODES[code.upper()] if code else part["sign"]
+    country = COUNTRIES.get((part["country"] or "").upper(), "")
+    if sign not in CURRENCIES:  # C$
+        country, sign = COUNTRIES[sign[:-1]], sign[-1]
+    names = CURRENCIES[sign]
+    if describes(match):
+        names = (names[0], names[0], names[2], names[2])
     magnitude = (part["word"] or MAGNITUDES.get((part["letter"] or "").lower(), "")).lower()
     minus = "minus " if part["minus"] else ""
-    country = " ".join(part["country"] or "").lower()
     per = f" per {one_of(part['per'])}" if part["per"] else ""
     return minus + _spoken(part["whole"] or "0", part["fraction"] or part.get("cents"), magnitude, country, names) + per
 

@@ -8,6 +8,15 @@ LONGEST_NUMBER = 15  # digits; a longer one without commas is not a quantity (a 
 LONGEST_GROUPED = 36  # digits with commas; larger numbers have no name
 
 AMOUNT = r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)"
+MAGNITUDES = {
+    "k": "thousand",
+    "m": "million",
+    "mn": "million",
+    "b": "billion",
+    "bn": "billion",
+    "t": "trillion",
+    "tn": "trillion",
+}
 FRACTIONS_BY_HABIT = {"24/7": "twenty-four seven", "9/11": "nine eleven"}
 
 RULERS = (
@@ -33,7 +42,14 @@ _REGNAL = re.compile(
 _HEADING = re.compile(rf"\b({'|'.join(HEADINGS)})\s+({_ROMAN}(?<!\sI)|I(?=[.,:;)]|\s*$|\s+of\b))(?![\w-])", re.I)
 _CENTURY = re.compile(rf"\b({_ROMAN})(?:th)?(?=\s+[Cc]entur(?:y|ies)\b)")
 _AFTER_NAME = re.compile(rf"(?<=[A-Za-z])\s+({_SMALL_ROMAN})(?![\w-])")
-_LONG_ROMAN = re.compile(rf"\b(?=[A-Z]{{4}})({_ROMAN})\b")
+_LONG_ROMAN = re.compile(rf"\b(?=[A-Z]{{4}}|X?V?II+\b|X[IV]{{2}}\b|XX[IV])({_ROMAN})\b")  # no initials among them
+_VALID_ROMAN = re.compile(rf"{_ROMAN}", re.I)
+_LISTED = r"\b(?:[IVX]+|[ivx]+)\b"
+_ROMAN_LIST = re.compile(
+    "|".join(rf"\b{r}\b(?:\)?(?:,\s(?:and\s|or\s)?|\s(?:and|or|to|&)\s|-|\s-\s)\(?{r}\b)+" for r in ("[IVX]+", "[ivx]+"))
+)
+_ROMAN_IN_BRACKETS = re.compile(rf"(?<=\()({_SMALL_ROMAN})(?=\))", re.I)
+_ROMAN_DIGIT = re.compile("[IVXM]|[ivx]{2}")
 _ROMAN_VALUES = {"I": 1, "V": 5, "X": 10, "L": 50, "C": 100, "D": 500, "M": 1000}
 
 _PHONE = re.compile(
@@ -42,7 +58,22 @@ _PHONE = re.compile(
     r"|(?:1-)?\d{3}[-.]\d{3}[-.]\d{4}|\d{3}-\d{4}"
     r"|0\d{1,4}(?:[ -]\d{3,}){1,3})(?![\w-])"
 )
+_LETTERED_PHONE = re.compile(r"(?<![\w-])(?:1-[2-9]\d\d|8\d\d)-(?=[\d-]*[A-Z])(?=(?:[A-Z\d]-?){7,9}(?![\w-]))[A-Z\d-]+")
+_EMERGENCY = re.compile(
+    r"(?:(?<=[Cc]all )|(?<=[Dd]ial )|(?<=[Rr]ing )|(?<=called )|(?<=dialed ))"
+    r"(?:[1-9]11|999|112|988)\b(?![,.-]\d|\s\w+s\b)"
+    r"|\b911(?=[\s-](?:calls?|callers?|operators?|dispatch\w*|centers?|emergenc\w+|services?)\b)"
+)
+_NINE_ELEVEN = re.compile(r"(?<=Porsche )911\b|\b911(?= attacks?\b)")
+_DATE = re.compile(
+    r"\d{4}-\d\d-\d\d|(?:(?:0?[1-9]|1[0-2])-(?:0?[1-9]|[12]\d|3[01])|(?:1[3-9]|2\d|3[01])-(?:0?[1-9]|1[0-2]))-[12]\d{3}"
+)
 _SERIAL = re.compile(r"(?<![\w-])\d+(?:-\d+){2,}(?![\w-])")
+
+_EUROPEAN = re.compile(
+    r"(?<![\w.,])(?:(\d{1,3}(?:\.\d{3})+),(\d+)|(\d{1,3}(?:\.\d{3}){2,}|(?<=€)\d{1,3}\.\d{3})|(0,\d+|\d+,\d\d?))(?![.,]?\d|\)|\s(?:and|or)\s\d)"
+)
+_IP_ADDRESS = re.compile(r"[12]?\d?\d(?:\.[12]?\d\d){3}")
 
 _PRICE = re.compile(r"(?<![\d,.])([12]),([1-9])(00|[1-9]\d)(?= dollars\b)")
 _LETTER_BEFORE_GROUPS = re.compile(r"(?<=[^\W\d_])(?=\d{1,3}(?:,\d{3})+(?!\d))")
@@ -53,11 +84,14 @@ _DIFFERENCE = re.compile(r"(?<=\d)\s?-\s?(?=\d+\s?=)")
 _SHORT_YEAR = re.compile(r"\b([12]\d{3})-0([1-9])(?!\d)")
 _RANGE = re.compile(r"(?<=[\d%°])-(?=\d)")
 _FRACTION = re.compile(r"(?:(?<![\w.,/])(\d+)[ -])?(?<![\w.,/])(\d+)/(\d+)(?![\w/])")
-_DECIMAL = re.compile(r"(\d*)((?:\.\d+)+)")
-_ORDINAL = re.compile(r"(\d+)(?:st|nd|rd|th)\b", re.I)
-_DECADE = re.compile(r"(?<![\d.,])'?(?<!\d)(\d*0)'?s\b", re.I)
+_DECIMAL = re.compile(r"(?<!\d)(\d*)((?:\.\d+)+)")
+_ORDINAL = re.compile(r"(?<!\d)(\d+)(?:st|nd|rd|th)\b", re.I)
+_PLURAL = re.compile(r"(?<![\d.,])(?:((?<=[A-Za-z]))|'?)(?<!\d)(\d+)'?s\b", re.I)  # 1980s, '80s, 747s, M16s
 _CLIPPED_YEAR = re.compile(r"(?<!\w)'(\d\d)\b(?!')")
-_MAGNITUDE = re.compile(r"(?<=\d)\s?(bn|mn|tn)\b")
+_MAGNITUDE = re.compile(
+    r"(?<![\w.,])(\d[\d,]*(?:\.\d+)?)(?:\s?(bn|mn|tn)|([kKM])(?!\s(?:runs?|races?|walks?|video|TV|resolution|screens?)\b)|(?<=\.\d)([BT])"
+    r"|(m)(?=\s(?:people|users|viewers|followers|subscribers|copies|views|customers|jobs|residents|voters)\b))\b(-(?=\d))?"
+)
 _BORDER = re.compile(r"(?<=[^\W\d_])(?=\d)|(?<=\d)(?=[^\W\d_])")
 _NUMBER = re.compile(r"\d+")
 
@@ -123,11 +157,13 @@ def point(decimals: str | None) -> str:
 
 def expand_roman(text: str) -> str:
     """Roman numerals: ordinals after rulers, cardinals after headings, wars and sequels. "I" alone is a pronoun."""
-    if "I" not in text and "V" not in text and "X" not in text and "M" not in text:
+    if not _ROMAN_DIGIT.search(text):
         return text
     text = _REGNAL.sub(lambda m: f"{m[1] or m[4]} the {ordinal(_roman(m[2] or m[3] or m[5]))}", text)
     text = _HEADING.sub(_heading, text)
     text = _CENTURY.sub(lambda m: ordinal(_roman(m[1])), text)
+    text = _ROMAN_LIST.sub(_roman_list, text)
+    text = _ROMAN_IN_BRACKETS.sub(lambda m: cardinal(_roman(m[1].upper())), text)
     text = _AFTER_NAME.sub(_sequel, text)
     return _LONG_ROMAN.sub(lambda m: number(str(_roman(m[1]))), text)
 
@@ -139,9 +175,20 @@ def _heading(match: re.Match[str]) -> str:
     return f"{heading} {cardinal(_roman(roman.upper()))}" if is_numeral else match[0]
 
 
+def _roman_list(match: re.Match[str]) -> str:
+    """ "I, II and III" -> "one, two and three"; they ascend, and one at least has several letters."""
+    numerals = re.findall(_LISTED, match[0])
+    values = [_roman(numeral.upper()) for numeral in numerals]
+    is_list = values == sorted(set(values)) and max(map(len, numerals)) > 1 and all(map(_VALID_ROMAN.fullmatch, numerals))
+    if not is_list:
+        return match[0]
+    spoken = re.sub(_LISTED, lambda m: cardinal(_roman(m[0].upper())), match[0])
+    return re.sub(r"\s?-\s?", " to ", spoken)
+
+
 def _sequel(match: re.Match[str]) -> str:
     """World War II, Rocky IV: the word before has a capital."""
-    before = match.string[: match.start()].split()[-1]
+    before = match.string[max(0, match.start() - 40) : match.start()].split()[-1]
     return f" {cardinal(_roman(match[1]))}" if before.lstrip("\"'(")[:1].isupper() else match[0]
 
 
@@ -150,16 +197,48 @@ def _roman(numeral: str) -> int:
     return sum(-a if a < b else a for a, b in zip(values, [*values[1:], 0], strict=True))
 
 
+def expand_european(text: str) -> str:
+    """Decimal commas and full stops between thousands, where they can be nothing else: "1.234,56" -> "1,234.56"."""
+    return _EUROPEAN.sub(_american, text)
+
+
+def _american(match: re.Match[str]) -> str:
+    thousands, decimals, groups, decimal = match.groups()
+    if groups and _IP_ADDRESS.fullmatch(groups):
+        return match[0]
+    if decimal:
+        return decimal.replace(",", ".")
+    return (thousands or groups).replace(".", ",") + (f".{decimals}" if decimals else "")
+
+
 def expand_serials(text: str) -> str:
     """Telephone and serial numbers, digit by digit with a pause between groups. 1 000 000 gets commas."""
+    text = _LETTERED_PHONE.sub(_groups, text)
     text = _PHONE.sub(_groups, text)
+    text = _EMERGENCY.sub(lambda m: digit_by_digit(m[0]), text)
+    text = _NINE_ELEVEN.sub("nine eleven", text)
     text = _SPACED.sub(lambda m: m[0].replace(" ", ","), text)
-    return _SERIAL.sub(lambda m: m[0] if re.fullmatch(r"\d{4}-\d\d-\d\d", m[0]) else _groups(m), text)
+    return _SERIAL.sub(lambda m: m[0] if _DATE.fullmatch(m[0]) else _groups(m), text)
 
 
 def _groups(match: re.Match[str]) -> str:
     plus = "plus " if match[0].startswith("+") else ""
-    return plus + ", ".join(digit_by_digit(group) for group in re.findall(r"\d+", match[0]))
+    groups = re.findall(r"\d+|[A-Z]+", match[0])
+    if match.re is not _SERIAL:
+        groups = ["eight hundred" if group == "800" else group for group in groups]
+    return plus + ", ".join(digit_by_digit(group) if group.isdigit() else group for group in groups)
+
+
+def expand_magnitudes(text: str) -> str:
+    """ "1.5M" -> "1.5 million"."""
+    return _MAGNITUDE.sub(_magnitude, text)
+
+
+def _magnitude(match: re.Match[str]) -> str:
+    amount, *letters, until = match.groups()
+    if match[0] in ("4K", "8K", "3M"):  # screens, and a company
+        return match[0]
+    return f"{amount} {MAGNITUDES[next(filter(None, letters)).lower()]}" + (" to " if until else "")
 
 
 def expand(text: str) -> str:
@@ -172,9 +251,8 @@ def expand(text: str) -> str:
     text = _GROUPED.sub(_grouped, _LETTER_BEFORE_GROUPS.sub(" ", text))
     text = _FRACTION.sub(_fraction, text)
     text = _ORDINAL.sub(lambda m: ordinal(int(m[1])) if len(m[1]) <= LONGEST_NUMBER else digit_by_digit(m[1]) + "th", text)
-    text = _DECADE.sub(_decade, text)
+    text = _PLURAL.sub(_plural, text)
     text = _CLIPPED_YEAR.sub(lambda m: _after_hundreds(int(m[1])), text)
-    text = _MAGNITUDE.sub(lambda m: {"bn": " billion", "mn": " million", "tn": " trillion"}[m[1]], text)
     text = _BORDER.sub(" ", text)
     text = _DECIMAL.sub(lambda m: (number(m[1]) if m[1] else "") + "".join(map(point, m[2].split(".")[1:])), text)
     return _NUMBER.sub(lambda m: number(m[0]), text)
@@ -207,9 +285,13 @@ def _fraction(match: re.Match[str]) -> str:
     return f"{before}and {('an' if part.startswith('eigh') else 'a') if n == 1 else cardinal(n)} {part}"
 
 
-def _decade(match: re.Match[str]) -> str:
-    spoken = number(match[1])
-    return spoken[:-1] + "ies" if spoken.endswith("y") else spoken + ("es" if spoken.endswith("x") else "s")
+def _plural(match: re.Match[str]) -> str:
+    """ "1980s" -> "nineteen eighties", "747s" -> "seven forty-sevens"."""
+    digits = match[2]
+    is_model = len(digits) == 3 and digits[0] != "0" and digits[1:] != "00"
+    spoken = f"{cardinal(int(digits[0]))} {_after_hundreds(int(digits[1:]))}" if is_model else number(digits)
+    gap = "" if match[1] is None else " "
+    return gap + (spoken[:-1] + "ies" if spoken.endswith("y") else spoken + ("es" if spoken.endswith("x") else "s"))
 
 
 def _after_hundreds(value: int) -> str:

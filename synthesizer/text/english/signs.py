@@ -1,17 +1,11 @@
-"""Signs: typographic ones become plain ones, and those with a name become words."""
+"""Signs: those of other scripts become plain ones, and those with a name become words."""
 
 import re
 import unicodedata
 
 from synthesizer.text.english.tables import table
 
-PLAIN = str.maketrans(
-    dict.fromkeys("“”„‟«»″〝〞", '"')
-    | dict.fromkeys("‘’‚‛′´ʼ‹›`", "'")
-    | dict.fromkeys("‐‑−", "-")
-    | table("… ..., [ (, ] ), { (, } ), º °, ˚ °, ℃ °C, ℉ °F, μ µ, Ω Ω, ⁄ /")
-    | {"№": "No. ", "¿": None, "¡": None}
-)
+PLAIN = str.maketrans(table("[ (, ] ), { (, } ), º °, ˚ °, ℃ °C, ℉ °F, μ µ, Ω Ω, ⁄ /") | {"№": "No. ", "¿": None, "¡": None})
 WORDS = table(
     "& and, % percent, ‰ per mille, @ at, # hash, + plus, = equals, § section, ° degrees, © copyright, ® registered, "
     "™ trademark, × times, ÷ divided by, ± plus or minus, ≈ is about, ≠ does not equal, ≤ is at most, ≥ is at least, "
@@ -26,6 +20,10 @@ BESIDE_NUMBERS = [
         r"§\s?(?=\d)": "section ",
         r"§§\s?(?=\d)": "sections ",
         r"(?<!\w)~\s?(?=[\d$£€])": "about ",
+        r"\^\((-?\w+)\)": r"^\1",
+        r"\b(\d+(?:\.\d+)?)e\+?(-?)0*(\d{1,3})\b": r"\1 times 10^\2\3",
+        r"(?<=\d)\s?[x×·]\s?(?=10\^)": " times ",
+        r"\s?\^-(?=\d)": " to the power of minus ",
         r"(?<=\d)\s?\*\s?(?=\d)": " times ",
         r"(?<=\d)(?:\s?x\s?|×)(?=\d)": " by ",
         r"(?<=\d)\^2(?!\d)": " squared",
@@ -35,23 +33,21 @@ BESIDE_NUMBERS = [
     }.items()
 ]
 
-_LONG_DASH = re.compile(r"(?<=\d)\s?[–—‒]\s?(?=[$£€]?\d)")  # a range
 _VULGAR = re.compile(r"(\d)?([¼-¾⅐-⅞])")
-_SUPERSCRIPT = re.compile(r"(?<=[^\W_])[²³]")
+_SUPERSCRIPT = re.compile(r"(?<=[^\W_])[²³](?![⁰-⁹¹²³])|(?:(?<=\d)|(?<=\b[^\W\d_]))(?!¹(?![⁰-⁹¹²³]))[⁻⁺]?[⁰-⁹¹²³]+")
 _TO_THE_POWER = re.compile(r"(?<=\w)\^(?=\w)")
 _SIGN = re.compile(rf"\s?([{''.join(map(re.escape, WORDS))}])\s?")
-_ARROW = re.compile(r"\s?(?:[-=]+>|<[-=]+)\s?")
+_ARROW = re.compile(r"\s?(?:(?<![-=])[-=]+>|<[-=]+)\s?")
 _SHARP = re.compile(r"\b([A-G])#|\b(C)\+\+")
 _POWER = re.compile(r"(?<=[^\W\d])\^(two|three)\b")  # after a letter; numbers are words by now
 _INVISIBLE = {"Cf", "Cc"}
 
 
-def plain_typography(text: str) -> str:
-    """Quotes, dashes, spaces, digits and fractions of any kind in plain ASCII; all brackets become round."""
+def plain_characters(text: str) -> str:
+    """Digits, fractions and letters of any kind in plain ASCII; all brackets become round."""
     if not text.isascii():
-        text = _LONG_DASH.sub("-", unicodedata.normalize("NFC", text))
         text = _VULGAR.sub(lambda m: f"{m[1] + ' ' if m[1] else ''}{unicodedata.normalize('NFKC', m[2])}", text)
-        text = _SUPERSCRIPT.sub(lambda m: f"^{unicodedata.normalize('NFKC', m[0])}", text)
+        text = _SUPERSCRIPT.sub(lambda m: "^" + unicodedata.normalize("NFKC", m[0]).replace("−", "-"), text)
         text = "".join(map(_plain, text))
     return text.translate(PLAIN)
 
@@ -85,6 +81,6 @@ def expand(text: str) -> str:
 
 
 def _word(match: re.Match[str]) -> str:
-    before, after = match.string[: match.start()], match.string[match.end() :]
-    opening = "" if not before or before[-1] in "(\"'" else " "
-    return opening + WORDS[match[1]] + ("" if not after or after[0] in ".,;:!?)'\"-" else " ")
+    before, after = match.string[max(0, match.start() - 1) : match.start()], match.string[match.end() : match.end() + 1]
+    opening = "" if not before or before in "(\"'" else " "
+    return opening + WORDS[match[1]] + ("" if not after or after in ".,;:!?)'\"-" else " ")

@@ -20,7 +20,8 @@ _OTHERS = table(
     "hrs hour, min minute, mins minute, sec second, secs second, yr year, yrs year, ha hectare, gal gallon, pt pint, "
     "qt quart, kbps kilobit per second, Mbps megabit per second, Gbps gigabit per second, KB kilobyte, dB decibel, "
     "rpm revolution per minute, RPM revolution per minute, fps frame per second, dpi dot per inch, "
-    "psi pound per square inch, bpm beat per minute, cal calorie, kcal kilocalorie, hp horsepower, px pixel, kn knot, "
+    "psi pound per square inch, bpm beat per minute, tsp teaspoon, tbsp tablespoon, Nm newton-meter, "
+    "ft-lb foot-pound, lb-ft foot-pound, cal calorie, kcal kilocalorie, hp horsepower, px pixel, kn knot, "
     "°C degree celsius, °F degree fahrenheit, °K degree kelvin, ° degree"
 )
 _SAME_PLURAL = {"hertz", "kilohertz", "megahertz", "gigahertz", "horsepower"}
@@ -37,11 +38,44 @@ UNITS = {s: _METRIC[s] for s in _ALONE} | {s: _prefixed(s) for s in _PREFIXED} |
 _UNIT = "|".join(sorted(map(re.escape, UNITS), key=len, reverse=True))
 _POWER = r"\^?([23])(?!\d)"
 _MEASURE = re.compile(
-    r"(?<![\w.,])(?P<amount>(?:\d+ )?\d+/\d+|\d[\d,]*(?:\.\d+)?)(?P<gap>[\s-]?)(?P<power>sq\.?\s|cu\.?\s)?"
+    r"(?<![\w.,])(?P<amount>(?:\d+[ -])?\d+/\d+|\d(?:[\d,]*\d)?(?:\.\d+)?)(?P<gap>[\s-]?)(?P<power>sq\.?\s|cu\.?\s)?"
     rf"(?:(?P<unit>{_UNIT})(?P<exponent>{_POWER})?|(?P<inch>in)(?=\.\s+[a-z0-9]|\.,|²))"
-    rf"(?:\s?/\s?(?P<per>{_UNIT})(?P<per_exponent>{_POWER})?)?(?![\w'°])(?P<stop>\.(?=\s+[a-z0-9]|,))?"
+    rf"(?:\s?/\s?(?P<per>{_UNIT})(?P<per_exponent>{_POWER})?)?(?![\w'°])(?P<stop>\.(?=\s+[a-z0-9]|,))?(?P<until>-(?=\d))?"
 )
 _HEIGHT = re.compile(r"(?<![\w.,])(\d+)'\s?(\d+)(?:\"|'')")
+_DURATION = re.compile(
+    r"(?<![\w.,])(?=\d+[dhm])(?:(\d+)d\s?)?(?:(\d+)h(?:rs?)?\s?)?(?:(\d+)(?:m(?:ins?)?|(?<=h\d\d))\s?)?(?:(\d+(?:\.\d+)?)s(?:ecs?)?)?"
+    r"(?<!\s)(?!\w)"
+)
+_TIME_WORDS = ("day", "hour", "minute", "second")
+# Figures before s are a plural after these, and seconds after those.
+_PLURAL_AFTER = re.compile(
+    r"\b(?:the|these|those|his|her|my|your|our|their|sizes?|two|three|four|some|many|few|several|old|new|early|mid|late|of)\s$"
+    r"|[A-Za-z]-$"
+)
+_SECONDS_AFTER = re.compile(r"\b(?:takes?|took|lasts?|lasted|after|within|every|waits?|waited) $")
+
+
+# What an amount can describe: then it is singular, as it is after an article.
+_NOUN = re.compile(
+    r"-[a-z]|\s(?:(?:bill|note|coin|ticket|fine|fee|deal|prize|reward|question|gift|tip|budget|loan|bet|grant|deposit|discount|stamp|"
+    r"race|run|dash|sprint|hurdle|relay|swim|final|freestyle|backstroke|butterfly|hike|turn|angle|rotation|fence|wall|pole|board|pipe|"
+    r"screen|monitor|TV|display|laptop|ruler|tire|wheel|bolt|nail|screw|drill|lens|gun|shell|pizza|drive|disk|bulb|tank|bottle|"
+    r"bag|box|can|jar|tablet|pill|dose|flight|drive|wait|delay|meeting|break|shift|timeout|limit|gap|lead|zone)(?:s|es)?"
+    r"|batter(?:y|ies)|bab(?:y|ies))\b"
+)
+_ARTICLE = re.compile(r"(?:(?<!\w)an?|(?:^|[.!?:\"(]\s?)An?)\s$")
+_AMOUNT_OF_PRIME = r"(?<![\w.,])(?P<amount>(?:\d+[ -])?\d+/\d+|\d(?:[\d,]*\d)?(?:\.\d+)?)"
+_PRIME = re.compile(
+    rf"{_AMOUNT_OF_PRIME}(?P<sign>[\"'])(?![\w'])(?:(?P<until>-)|(?P<by>\s?x\s?|\sby\s))?(?(until)(?=\d))(?(by)(?=\d))|\""
+)
+_MEASURED = re.compile(r"\s(?:wide|tall|long|deep|high|thick|by)\b|-[a-z]")
+
+
+def describes(match: re.Match[str]) -> bool:
+    """Whether the amount is an adjective: "a $20 bill", "the 100 m race"."""
+    before = match.string[max(0, match.start() - 6) : match.start()]
+    return bool(_ARTICLE.search(before) or _NOUN.match(match.string, match.end()))
 
 
 def one_of(symbol: str) -> str:
@@ -51,7 +85,9 @@ def one_of(symbol: str) -> str:
 
 def expand(text: str) -> str:
     """Write out the units; numbers stay."""
-    return _MEASURE.sub(_measure, _HEIGHT.sub(_height, text))
+    text = _HEIGHT.sub(_height, text)
+    text = _DURATION.sub(_duration, text)
+    return _MEASURE.sub(_measure, _primes(text))
 
 
 def _height(match: re.Match[str]) -> str:
@@ -61,18 +97,63 @@ def _height(match: re.Match[str]) -> str:
     )
 
 
+def _primes(text: str) -> str:
+    """Feet and inches, unless the sign is a quotation mark."""
+    is_quoted, size_end = False, -1
+
+    def word(match: re.Match[str]) -> str:
+        nonlocal is_quoted, size_end
+        sign = match["sign"]
+        is_joined = bool(sign and (match["by"] or match["until"])) or match.start() == size_end  # 8' x 10', 6'-8'
+        size_end = match.end() if is_joined else -1
+        is_measure = sign and (is_joined or describes(match) or _MEASURED.match(match.string, match.end()))
+        if not is_measure and not (sign == '"' and not is_quoted):
+            is_quoted ^= sign != "'"
+            return match[0]
+        name = "foot" if sign == "'" else "inch"
+        joint = " by " if match["by"] else " to " if match["until"] else ""
+        return f"{_mixed(match['amount'])} {name if is_single(match) else _plural(name)}{joint}"
+
+    return _PRIME.sub(word, text)
+
+
+def _mixed(amount: str) -> str:
+    """ "1-1/2" -> "1 1/2"."""
+    return amount.replace("-", " ")
+
+
+def is_single(match: re.Match[str]) -> bool:
+    """Whether the unit after an amount is singular."""
+    amount = match["amount"]
+    return amount == "1" or bool(re.fullmatch(r"\d+/\d+", amount)) or describes(match)
+
+
+def _duration(match: re.Match[str]) -> str:
+    parts = [(amount, word) for amount, word in zip(match.groups(), _TIME_WORDS, strict=True) if amount]
+    if len(parts) < 2:
+        return match[0]
+    return " ".join(f"{amount} {word if amount == '1' else _plural(word)}" for amount, word in parts)
+
+
+def _is_plural_figure(match: re.Match[str]) -> bool:
+    """The 1980s, 747s and two 45s, but not 15s."""
+    amount, before = match["amount"], match.string[max(0, match.start() - 10) : match.start()]
+    if "." in amount or _SECONDS_AFTER.search(before):
+        return False
+    return amount.endswith("0") or len(amount) > 2 or bool(_PLURAL_AFTER.search(before))
+
+
 def _measure(match: re.Match[str]) -> str:
     part = match.groupdict()
-    if part["unit"] == "s" and not part["gap"] and part["amount"].endswith("0"):
-        return match[0]  # the 1980s
+    if part["unit"] == "s" and not part["gap"] and _is_plural_figure(match):
+        return match[0]
     name = UNITS[part["unit"]] if part["unit"] else "inch"
-    is_one = part["amount"] == "1" or re.fullmatch(r"\d+/\d+", part["amount"]) or part["gap"] == "-"
     power = {"s": "square ", "c": "cubic "}.get((part["power"] or " ")[0], "") or _power(part["exponent"])
-    words = power + (name if is_one else _plural(name))
+    words = power + (name if part["gap"] == "-" or is_single(match) else _plural(name))
     if part["per"]:
         power, per = _power(part["per_exponent"]), UNITS[part["per"]]
         words += f" per {per} {power.strip()}d" if power and per == "second" else f" per {power}{per}"
-    return f"{part['amount']}{'-' if part['gap'] == '-' else ' '}{words}"
+    return f"{_mixed(part['amount'])}{'-' if part['gap'] == '-' else ' '}{words}" + (" to " if part["until"] else "")
 
 
 def _power(exponent: str | None) -> str:

@@ -1,0 +1,72 @@
+"""Places: "Denver, CO 80202", "in Calif.", "5th Ave", "Main St. NW"."""
+
+import re
+
+from synthesizer.text.english.numerals import digit_by_digit
+from synthesizer.text.english.tables import END, stop, table
+
+STATES = table(
+    "AL Alabama, AK Alaska, AZ Arizona, AR Arkansas, CA California, CO Colorado, CT Connecticut, DE Delaware, FL Florida, "
+    "GA Georgia, HI Hawaii, ID Idaho, IL Illinois, IN Indiana, IA Iowa, KS Kansas, KY Kentucky, LA Louisiana, ME Maine, "
+    "MD Maryland, MA Massachusetts, MI Michigan, MN Minnesota, MS Mississippi, MO Missouri, MT Montana, NE Nebraska, "
+    "NV Nevada, NH New Hampshire, NJ New Jersey, NM New Mexico, NY New York, NC North Carolina, ND North Dakota, OH Ohio, "
+    "OK Oklahoma, OR Oregon, PA Pennsylvania, RI Rhode Island, SC South Carolina, SD South Dakota, TN Tennessee, TX Texas, "
+    "UT Utah, VT Vermont, VA Virginia, WA Washington, WV West Virginia, WI Wisconsin, WY Wyoming, DC D C"
+)
+WITH_STOP = "AR CO CT DE IN LA ME OR PA SD".split()  # also words or other initials; states with a full stop or a ZIP code
+WITH_ZIP = "HI ID MA MD MS OH OK".split()  # the same, also at the end of a sentence; states with a ZIP code
+OLD_STATES = table(  # after a comma; also words, names or notes of music
+    "Ala Alabama, Ark Arkansas, Colo Colorado, Ill Illinois, Ind Indiana, Kan Kansas, Mass Massachusetts, Miss Mississippi, "
+    "Mont Montana, Neb Nebraska, Nev Nevada, Ore Oregon, Penn Pennsylvania, Pa Pennsylvania, Tex Texas, Va Virginia, "
+    "Vt Vermont, Wash Washington, Ga Georgia, Ky Kentucky, La Louisiana, Md Maryland, Me Maine, Mo Missouri, Del Delaware"
+)
+CLEAR_STATES = table(  # anywhere
+    "Ariz Arizona, Calif California, Conn Connecticut, Fla Florida, Mich Michigan, Minn Minnesota, Okla Oklahoma, "
+    "Tenn Tennessee, Wis Wisconsin, Wyo Wyoming"
+)
+DIRECTIONS = table("NW northwest, NE northeast, SW southwest, SE southeast")
+STREETS = table("St street, Dr drive, Ct court, Pl place, Ave avenue, Rd road, Ln lane")  # after a name
+ROADS = table("ave avenue, blvd boulevard, hwy highway, pkwy parkway")  # anywhere
+
+_STREET = re.compile(rf"(?<=[a-z])(\s+)({'|'.join(STREETS)})\b(?:\.(?!\s*[A-Z])({END})?|(?![.'-]|\s+[A-Z][a-z]))")
+_ROAD = re.compile(r"\b(Ave(?!,?\s+[A-Z][a-z])|ave|[Bb]lvd|[Hh]wy|[Pp]kwy)\b(?!\.)")
+_DIRECTION = re.compile(
+    r"\bNW\b|(?:(?<=street )|(?<=avenue )|(?<=road )|(?<=drive ))(?:NE|SW|SE)\b"
+    r"|\b(?:NE|SW|SE)(?=\s(?:\d+(?:st|nd|rd|th)|of)\b)"
+)
+_ZIP_CODE = r"\s+(\d{5})(?:-(\d{4}))?(?![\w-]|,\d)"
+_STATE = re.compile(
+    rf"\b([A-Z]\w*),\s+(?!MT\.\s*[A-Z]|CA\.\s\d{{4}}\b)({'|'.join(STATES)})\b(?:(\.)?{_ZIP_CODE}|\.({END})?|(?!['\w-]))"
+)
+_ZIP = re.compile(rf"\b((?i:zip(?: codes?)?):?|{'|'.join(s for s in STATES if s not in WITH_STOP + WITH_ZIP)}){_ZIP_CODE}")
+_OLD_STATE = re.compile(rf"(?:(?<=[a-z],\s)({'|'.join(OLD_STATES)})|\b({'|'.join(CLEAR_STATES)}))\.({END})?")
+
+
+def expand(text: str) -> str:
+    """Write out states, streets and directions; ZIP codes digit by digit."""
+    text = _STATE.sub(_state, text)
+    text = _ZIP.sub(lambda m: f"{STATES.get(m[1], m[1])} {_zip(m[2], m[3])}", text)
+    text = _STREET.sub(_street, text)
+    text = _ROAD.sub(lambda m: ROADS[m[1].lower()], text)
+    text = _DIRECTION.sub(lambda m: DIRECTIONS[m[0]], text)
+    return _OLD_STATE.sub(lambda m: (OLD_STATES.get(m[1]) or CLEAR_STATES[m[2]]) + stop(m, 3, ends_sentences=True), text)
+
+
+def _state(match: re.Match[str]) -> str:
+    """The state after a town, with its ZIP code."""
+    town, state, _, zip_code, more, _ = match.groups()
+    has_stop = match[0].endswith(".")
+    is_doubtful = state in WITH_ZIP or (state in WITH_STOP and not has_stop) or not (town[-1].islower() or has_stop)
+    if zip_code:
+        return f"{town}, {STATES[state]}, {_zip(zip_code, more)}"
+    return match[0] if is_doubtful else f"{town}, {STATES[state]}" + (stop(match, 6, ends_sentences=True) if has_stop else "")
+
+
+def _zip(code: str, more: str | None) -> str:
+    return digit_by_digit(code) + (f", {digit_by_digit(more)}" if more else "")
+
+
+def _street(match: re.Match[str]) -> str:
+    before = match.string[max(0, match.start() - 20) : match.start()].split()[-1]
+    is_named = before.lstrip("\"'(")[:1].isupper() or before[0].isdigit()
+    return match[1] + STREETS[match[2]] + stop(match, 3) if is_named else match[0]
