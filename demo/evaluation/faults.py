@@ -12,7 +12,7 @@ FAR = 6  # symbols, about a word
 
 
 def faults(spoken: Spoken) -> list[str]:
-    """The faults in speech: "stop" (cut at the cap, or ended before the last word), "repeat", "gap", "words" (see Spoken.missed)."""
+    """Faults in speech: "stop" (cut at the cap, or ended before the last word), "repeat", "gap", "words" (Spoken.missed)."""
     parts = list(zip(spoken.texts, spoken.mels, spoken.alignments, strict=True))
     found = {
         "stop": bool(spoken.unfinished) or any(_ended_early(*part, spoken) for part in parts),
