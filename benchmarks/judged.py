@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from demo.config import CloningSettings
 from demo.evaluate import measure
+from synthesizer.config import ReadingSettings
 from utils import cli
 from utils.config import default_model
 from utils.errors import UserError
@@ -128,7 +129,7 @@ def parse_arguments() -> argparse.Namespace:
     add("--card", type=Path, metavar="FILE", help=card_help)
     add("--seed", type=cli.SEED, default=0, metavar="N", help="seed of the speech")
     add("--cpu", action="store_true", help="use the CPU even if there is a GPU")
-    cli.add_hparams(parser, CloningSettings)
+    cli.add_hparams(parser, CloningSettings, ReadingSettings)
     return parser.parse_args()
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from demo.config import CloningSettings
+from synthesizer.config import ReadingSettings
 from utils import cli
 from utils.config import default_model
 from utils.errors import UserError
@@ -47,7 +48,7 @@ def parse_arguments() -> argparse.Namespace:
     add("--griffin_lim", action="store_true", help="use no vocoder: judges the synthesizer alone")
     add("--seed", type=cli.SEED, default=0, metavar="N", help="seed of the speech")
     add("--cpu", action="store_true", help="use the CPU even if there is a GPU")
-    cli.add_hparams(parser, CloningSettings)
+    cli.add_hparams(parser, CloningSettings, ReadingSettings)
     args = parser.parse_args()
     needed = {f"--{name}": getattr(args, name) for name in ("models", "references", "texts")}
     missing = [option for option, path in needed.items() if not path]

@@ -23,6 +23,7 @@ ACROSS = {  # the only arrows between packages
     "vocoder.preprocess": {"synthesizer.inference"},
     "demo.cloner": {"encoder.inference", "synthesizer.inference", "synthesizer.config", "vocoder.inference"},
     "demo.spoken": {"synthesizer.speech"},
+    "demo.evaluate": {"synthesizer.config"},
     "demo.evaluation.judges": {"encoder.inference"},
     "demo.evaluation.words": {"synthesizer.text"},
 }
