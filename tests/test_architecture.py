@@ -30,7 +30,8 @@ ACROSS = {  # the only arrows between packages
 MAY_ACCELERATE = ("train", "inference", "evaluate", "evaluation")
 MAY_USE_INFERENCE = ("preprocess", "evaluate")
 SCRIPT_MAY_CALL = {f"{package}.{module}" for package in STAGES for module in ("preprocess", "train")}
-SCRIPT_MAY_CALL |= {f"{package}.config" for package in PACKAGES} | {"demo.cloner"}
+SCRIPT_MAY_CALL |= {f"{package}.config" for package in PACKAGES}
+SCRIPT_MAY_CALL |= {f"demo.{module}" for module in ("cloner", "conversation", "delivery", "playing")}
 UTILS = {  # the rooms that each room of utils may import, besides itself
     "errors": set(),
     "config": {"errors"},
