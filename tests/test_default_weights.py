@@ -74,15 +74,16 @@ def test_without_an_index_installing_goes_on_and_the_reason_is_one_line(tmp_path
 
 @pytest.mark.parametrize("script", ["demo_cli.py", "synthesizer_preprocess_embeds.py"])
 def test_scripts_say_how_to_get_the_default_encoder(script, tmp_path, monkeypatch, capsys):
-    """In a folder without it; the demo's other models are not asked for before."""
+    """In a copy without it; the demo's other models are not asked for before."""
     (tmp_path / "train.txt").write_text("audio-a.npy|mel-a.npy|embed-a.npy|16000|80|a\n")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("utils.config.DEFAULT_MODELS", tmp_path / "default")
     monkeypatch.setattr(sys, "argv", [script, *([str(tmp_path)] if "embeds" in script else []), "--cpu"])
     with pytest.raises(SystemExit) as left:
         runpy.run_path(str(ROOT / script), run_name="__main__")
     errors = capsys.readouterr().err.splitlines()
     assert left.value.code == 1 and len(errors) == 1
-    assert errors[0].startswith(f"error: {DEFAULT_MODELS}/encoder.pt: no such encoder checkpoint; `make weights` fetches it")
+    assert errors[0].startswith("error: default/encoder.pt: no such encoder checkpoint; `make weights` fetches it")
 
 
 def test_the_notice_names_what_is_fetched():

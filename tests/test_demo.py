@@ -141,7 +141,7 @@ def test_a_long_text_is_said_in_order_and_memory_does_not_grow(tmp_path, capsys)
     rate, wav = scipy.io.wavfile.read(path)
     found = tones(wav / 32767)
     assert rate == RATE and len(found) == 1000 and len(wav) / RATE == pytest.approx(record.seconds + 0.2)
-    np.testing.assert_allclose([hertz for _, _, hertz in found], [200 + 10 * (i % 21) for i in range(1000)], atol=3)
+    np.testing.assert_allclose([hertz for _, _, hertz in found], [200 + 10 * (i % 21) for i in range(1000)], atol=4.9)
     out = capsys.readouterr().out
     assert f"Written: {path}\n" in out and f"Written: {tmp_path / 'long.png'}, of the first 60 s\n" in out
     gc.collect()
@@ -232,7 +232,7 @@ def test_missed_words_and_cut_pieces_are_named(tmp_path, capsys):
     assert spoken.missed == ["words", "words", "paragraph"] and spoken.unfinished == [0, 1, 3]
     out = capsys.readouterr().out
     assert "Not said, or not said once: words, words, paragraph\n" in out and "Cut: 3 pieces were stopped at" in out
-    assert "Not read, as the model has no symbol and no words for them: ☃\n" in out
+    assert "Not read, as the model has no symbol and no words for it: ☃ in 'is here. ☃'\n" in out
 
 
 def test_of_many_missed_words_the_first_are_named():

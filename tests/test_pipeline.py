@@ -134,7 +134,8 @@ def trained(workplace) -> Path:
             done = run_process([*program, *arguments], workplace)
         seen.add(name)
         code, out, err = done
-        assert code == 0 and "Traceback" not in err, f"{' '.join(command)}\n{out}\n{err}"
+        mumbles = name == "demo_cli.py" and code == 3  # as a model that is hardly trained does
+        assert (code == 0 or mumbles) and "Traceback" not in err, f"{' '.join(command)}\n{out}\n{err}"
     return workplace
 
 
@@ -144,6 +145,8 @@ def parsed(words: list[str]) -> tuple[str, list[str], bool]:
     at = next(i for i, word in enumerate(words) if word.endswith(".py") or (i and words[i - 1] == "-m"))
     name, arguments = words[at], words[at + 1 :]
     added = FOR_OTHER_WEIGHTS[name] if "--init_from" in words else ADDED[name]
+    if name == "synthesizer_preprocess_embeds.py" and "-e" not in words:
+        added = [*added, "-e", "saved_models/default/encoder.pt"]
     if name == "demo_cli.py" and "-e" not in words:
         added = [*added, *MODELS]
     if name == "demo_cli.py" and "--reference" not in words:
@@ -207,15 +210,15 @@ def test_the_demo_asks_until_its_input_ends_and_overwrites_nothing(trained, tmp_
     assert (tmp_path / "demo_output_01.wav").read_text() == "precious"
 
 
-def test_a_seed_makes_the_demo_repeatable_and_lines_of_a_file_follow_each_other(trained, tmp_path):
-    """And the picture shows both, one after the other. A line with nothing to read is skipped."""
-    (tmp_path / "text.txt").write_text("First line.\n\n^^^\nSecond line, naïve café.\n", encoding="utf-8")
+def test_a_seed_makes_the_demo_repeatable_and_paragraphs_follow_each_other(trained, tmp_path):
+    """And the picture shows both, one after the other. What cannot be read is named."""
+    (tmp_path / "text.txt").write_text("First paragraph.\n\n☃\n\nSecond one, naïve\ncafé.\n", encoding="utf-8")
     for name in ("a", "b"):
         options = ["--cpu", "--no_sound", "--seed", "3", "--text_file", f"{tmp_path}/text.txt", "--griffin_lim"]
         options += ["--picture", f"{tmp_path}/{name}.png", "--output", f"{tmp_path}/{name}.wav"]
         code, out, err = run_here("demo_cli.py", [*MODELS, "--reference", "voice.wav", *options], trained)
-        assert code == 0, err
-        assert "Skipped: nothing to read in the text '^^^'" in out
+        assert code in (0, 3), err
+        assert "Not read, as the model has no symbol and no words for it: ☃ in " in out
     assert (tmp_path / "a.wav").read_bytes() == (tmp_path / "b.wav").read_bytes()
     picture = matplotlib.image.imread(tmp_path / "a.png")
     assert min(picture.shape[:2]) > 500 and picture[..., :3].std() > 0.1

@@ -4,7 +4,7 @@ import numpy as np
 
 from demo.spoken import Spoken
 
-LONGEST_GAP = 0.7  # s; a pause at a comma is shorter
+LONGEST_GAP = 1.2  # s; the pause after a paragraph is shorter
 SILENT = 35.0  # dB under the loud parts
 FRAME, HOP = 0.02, 0.01  # s
 HELD = 0.1  # s that the attention must stay on a symbol to count; shorter visits are not heard
