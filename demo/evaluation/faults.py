@@ -1,10 +1,10 @@
-"""The known faults of attention-based speech, found in the alignment and the wave: stop misses, repeats, gaps."""
+"""Faults of attention-based speech, found in the alignment and the wave: stop misses, repeats and gaps."""
 
 import numpy as np
 
 from demo.spoken import Spoken
 
-LONGEST_GAP = 0.7  # s; a pause at a comma is shorter
+LONGEST_GAP = 1.2  # s; the pause after a paragraph is shorter
 SILENT = 35.0  # dB under the loud parts
 FRAME, HOP = 0.02, 0.01  # s
 HELD = 0.1  # s that the attention must stay on a symbol to count; shorter visits are not heard
@@ -12,17 +12,25 @@ FAR = 6  # symbols, about a word
 
 
 def faults(spoken: Spoken) -> list[str]:
-    """The faults in speech of one text: "stop" (cut at the cap, or ended before the last word), "repeat", "gap"."""
-    (text,), (mel,), (alignment,) = spoken.texts, spoken.mels, spoken.alignments
-    n_held = max(1, round(HELD * spoken.sample_rate * len(alignment) / (mel.shape[1] * spoken.hop_length)))
-    last_letter = max(i for i, symbol in enumerate(text) if symbol.isalnum())
-    ended_early = furthest(alignment, n_held) < last_letter - FAR
+    """Faults in speech: "stop" (cut at the cap, or ended before the last word), "repeat", "gap", "words" (Spoken.missed)."""
+    parts = list(zip(spoken.texts, spoken.mels, spoken.alignments, strict=True))
     found = {
-        "stop": bool(spoken.unfinished) or ended_early,
-        "repeat": way_back(alignment, n_held) >= FAR,
+        "stop": bool(spoken.unfinished) or any(_ended_early(*part, spoken) for part in parts),
+        "repeat": any(way_back(alignment, _n_held(mel, alignment, spoken)) >= FAR for _, mel, alignment in parts),
         "gap": longest_gap(spoken.wav, spoken.sample_rate) > LONGEST_GAP,
+        "words": bool(spoken.missed),
     }
     return [name for name, is_there in found.items() if is_there]
+
+
+def _ended_early(text: str, mel: np.ndarray, alignment: np.ndarray, spoken: Spoken) -> bool:
+    last_letter = max((i for i, symbol in enumerate(text) if symbol.isalnum()), default=0)
+    return furthest(alignment, _n_held(mel, alignment, spoken)) < last_letter - FAR
+
+
+def _n_held(mel: np.ndarray, alignment: np.ndarray, spoken: Spoken) -> int:
+    """HELD in decoder steps"""
+    return max(1, round(HELD * spoken.sample_rate * len(alignment) / (mel.shape[1] * spoken.hop_length)))
 
 
 def furthest(alignment: np.ndarray, n_held: int) -> int:

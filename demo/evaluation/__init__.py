@@ -1,0 +1,1 @@
+"""What `python -m demo.evaluate` is made of."""
