@@ -232,7 +232,7 @@ def test_missed_words_and_cut_pieces_are_named(tmp_path, capsys):
     assert spoken.missed == ["words", "words", "paragraph"] and spoken.unfinished == [0, 1, 3]
     out = capsys.readouterr().out
     assert "Not said, or not said once: words, words, paragraph\n" in out and "Cut: 3 pieces were stopped at" in out
-    assert "Not read, as the model has no symbol and no words for it: ☃ in 'is here. ☃'\n" in out
+    assert "Not read, as the model has no symbol and no words for it: ☃ in 's here. ☃'\n" in out
 
 
 def test_of_many_missed_words_the_first_are_named():
