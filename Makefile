@@ -42,11 +42,7 @@ export VOICE TEXT
 demo: $(INSTALLED) weights
 	@mkdir -p $(dir $(SAID))
 	@$(PY) demo_cli.py -e $(WEIGHTS) -s $(DEFAULT)/synthesizer.pt -v $(DEFAULT)/vocoder.pt --reference "$$VOICE" --text "$$TEXT" \
-<<<<<<< HEAD
 	    --output $(SAID).wav --picture $(SAID).png --seed 1 --no_sound || [ $$? -eq 3 ]
-=======
-	    --output $(SAID).wav --picture $(SAID).png --seed 1 --no_sound || [ $$? -eq 3 ]  # 3: words are missing, and named
->>>>>>> h-speaking
 
 # Small models and few steps, so that it ends in minutes. For a real voice, leave out --hparams, --max_steps and the other limits.
 ROOT := build/pipeline
@@ -71,11 +67,7 @@ pipeline: $(INSTALLED)
 	$(PY) vocoder_train.py $(RUN) $(ROOT) $(TRAIN) --max_steps $(VOCODER_STEPS) --eval_every 40 --generate_every 80 --hparams "$(VOCODER)"
 	$(PY) demo_cli.py -e $(ROOT)/models/$(RUN)/encoder.pt -s $(ROOT)/models/$(RUN)/synthesizer.pt -v $(ROOT)/models/$(RUN)/vocoder.pt \
 	    --reference $(ROOT)/LibriSpeech/test-clean/90005/100051/*-0000.flac --text "The seven scripts have run from beginning to end." \
-<<<<<<< HEAD
 	    --output $(ROOT)/said.wav --picture $(ROOT)/said.png --seed 1 --no_sound --hparams retries=0 || [ $$? -eq 3 ]
-=======
-	    --output $(ROOT)/said.wav --picture $(ROOT)/said.png --seed 1 --no_sound || [ $$? -eq 3 ]  # 3: words are missing, and named
->>>>>>> h-speaking
 	@echo
 	@echo "What they say:     $(ROOT)/said.wav"
 	@echo "Training audio:    $(ROOT)/models/$(RUN)/wavs/"
