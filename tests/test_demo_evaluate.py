@@ -55,8 +55,8 @@ THROUGH = list(range(len(TEXT) + 1))
         (spoken(THROUGH[:14]), ["stop"]),  # it ended in "some"
         (spoken(THROUGH[:22]), []),  # the attention is ahead of nothing but the end of a word
         (spoken(THROUGH[:15] + THROUGH[3:12]), ["stop", "repeat"]),
-        (spoken(THROUGH, np.repeat(np.float32([1, 0, 1]), [8000, 12000, 8000])), ["gap"]),
-        (spoken(THROUGH, np.repeat(np.float32([1, 0.001, 1]), [8000, 12000, 8000])), ["gap"]),
+        (spoken(THROUGH, np.repeat(np.float32([1, 0, 1]), [8000, 24000, 8000])), ["gap"]),
+        (spoken(THROUGH, np.repeat(np.float32([1, 0.001, 1]), [8000, 24000, 8000])), ["gap"]),
         (spoken(THROUGH, np.repeat(np.float32([0, 1, 0, 1, 0]), [20000, 8000, 9000, 8000, 20000])), []),
     ],
 )
