@@ -114,7 +114,7 @@ class Cloner:
         """Speak a letter. Whatever is compiled at first use is compiled now, so that timings leave it out; where that takes
         long, a line says so."""
         waiting = threading.Timer(
-            LONG, print, ["Compiling for this processor. This takes up to a minute, the first time only."]
+            LONG, print, ["Getting the models ready; the first time on a computer, compiling takes up to a minute."]
         )
         waiting.start()
         try:
