@@ -11,9 +11,8 @@ ROOT_HELP = (
     "own (docs/data.md)"
 )
 SKIP_HELP = (
-    "skip what exists: continue an interrupted run without changing finished speakers, or add subsets to an earlier result. "
-    "Without it everything is made again, and what is there, embeddings included, is deleted first (not if that would lose "
-    "speakers which this command does not make)"
+    "skip what exists, as in Real-Time-Voice-Cloning: continue an interrupted run, or add subsets to an earlier one. Without "
+    "it, what is there (embeddings too) is deleted first and made again; refused if other speakers would be lost"
 )
 DATASETS_HELP = (
     "corpora, separated by commas: LibriSpeech/<subset>, librispeech_clean (train-clean-100 and -360), LibriTTS/<subset>, "

@@ -32,7 +32,7 @@ def main() -> None:
         "-s",
         "--skip_existing",
         action="store_true",
-        help="skip what exists: keep the embeddings that are there, if of this encoder. Without it all are made again",
+        help="skip what exists, as -s of the other preprocessing scripts: keep embeddings made with this encoder",
     )
     parser.add_argument("--cpu", action="store_true", help="embed on the CPU even if there is a GPU")
     cli.add_hparams(parser, EmbedSettings)

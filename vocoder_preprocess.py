@@ -15,13 +15,17 @@ def main() -> None:
     )
     add = parser.add_argument
     folders = "--in_dir and --out_dir"
-    add("datasets_root", type=Path, help=f"folder of the corpora; only SV2TTS/ in it is used, and not even that with {folders}")
+    add(
+        "datasets_root",
+        type=Path,
+        help=f"folder of the corpora; only its SV2TTS folder is used, unless {folders} are given",
+    )
     add(
         *("-s", "--syn_model_fpath"),
         type=Path,
         metavar="FILE",
         default=default_model("synthesizer"),
-        help="checkpoint of the synthesizer (on this script -s is short for it, not for --skip_existing)",
+        help="checkpoint of the synthesizer; -s as in Real-Time-Voice-Cloning",
     )
     add("-i", "--in_dir", type=Path, help="what the synthesizer trained on (default: <datasets_root>/SV2TTS/synthesizer)")
     add("-o", "--out_dir", type=Path, help="where to write (default: <datasets_root>/SV2TTS/vocoder)")

@@ -23,7 +23,11 @@ def main() -> None:
     )
     add = parser.add_argument
     folders = "--syn_dir and --voc_dir"
-    add("datasets_root", type=Path, help=f"folder of the corpora; only SV2TTS/ in it is used, and not even that with {folders}")
+    add(
+        "datasets_root",
+        type=Path,
+        help=f"folder of the corpora; only its SV2TTS folder is used, unless {folders} are given",
+    )
     add("--syn_dir", type=Path, help="audio, and true mels (default: <datasets_root>/SV2TTS/synthesizer)")
     add("--voc_dir", type=Path, help="ground-truth-aligned mels (default: <datasets_root>/SV2TTS/vocoder)")
     true_help = "train on true mels: needs no synthesizer, but the vocoder does not learn to make up for its flaws"

@@ -125,7 +125,7 @@ class Cloner:
     def _speak_letter(self) -> None:
         noise = np.random.default_rng(0).normal(0, 0.1, audio.SAMPLE_RATE).astype(np.float32)
         voice = self.embedder.embed_speaker([noise])
-        with contextlib.redirect_stdout(io.StringIO()):  # a letter that does not end by itself is no news
+        with contextlib.redirect_stdout(io.StringIO()):  # whether one letter ends by itself does not matter
             (mel,) = self.synthesizer.synthesize_spectrograms(["a"], voice, seed=0)
         if not (np.isfinite(mel).all() and np.isfinite(self.sound(mel[:, :10])).all()):
             raise UserError("a model gives numbers that are not finite; train it longer, or use another file")

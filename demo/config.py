@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from utils.config import check_at_least, setting
+from vocoder.config import OVERLAP, TARGET
 
 
 @dataclass(frozen=True)
@@ -11,8 +12,8 @@ class CloningSettings:
 
     loudness: float = setting(-23.0, "level of the speech (RMS), the same for all pieces of a text", "dBFS")
     tail: float = setting(0.2, "silence after the last sound", "s")
-    target: int = setting(8000, "length of the pieces that the vocoder makes in parallel; shorter is faster", "samples")
-    overlap: int = setting(600, "overlap of neighbouring pieces, where they are joined", "samples")
+    target: int = setting(TARGET, "length of the pieces that the vocoder makes in parallel; shorter is faster", "samples")
+    overlap: int = setting(OVERLAP, "overlap of neighbouring pieces, where they are joined", "samples")
     griffin_lim_iterations: int = setting(60, "iterations of --griffin_lim; more are slower and cleaner")
 
     def __post_init__(self) -> None:

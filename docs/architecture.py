@@ -19,7 +19,8 @@ Each package has four kinds of module, and a new line of code belongs in one of 
   torch. They know nothing of files, command lines or speed.
 - **Speed** (`cpu/`, `cuda`): the same results, faster. `accelerate` is the only door to them, and training, inference and
   evaluation are its only callers. Delete these folders and everything still runs.
-- **Work** (`preprocess`, `dataset`, `train`, `evaluate`, `inference`): an utterance's way from disk to disk.
+- **Work** (`preprocess`, `dataset`, `train`, `evaluate`, `inference` and what they are made of, such as `schedule`, `speech`,
+  `sampling`, `fold`): an utterance's way from disk to disk.
 - **Utilities** (`utils/`): files in `data`, the training loop's surroundings in `training`, what is watched in `boards`,
   what is saved in `models`. They import no package.
 
@@ -45,7 +46,7 @@ def rooms() -> dict[str, list[Path]]:
 def purpose(path: Path) -> str:
     """The first sentence of a module's docstring, in one line."""
     text = " ".join((ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").split())
-    return re.split(r"(?<!al\.)(?<=\.) ", text)[0]
+    return re.split(r"(?<=[a-z)][a-z)][a-z)]\.) (?=[A-Z`])", text)[0]
 
 
 def imported(path: Path) -> Iterator[str]:

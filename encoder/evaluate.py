@@ -58,7 +58,7 @@ def _equal_error_rate(scores: "np.ndarray", is_same: "np.ndarray", weights: "np.
     last_of_each = np.append(np.flatnonzero(np.diff(scores)), len(scores) - 1)  # of the pairs with one score
 
     def rejected(weights: "np.ndarray") -> "np.ndarray":
-        """Share of the weight below each threshold: one under all scores, then one just above each distinct score."""
+        """Share of the weight below each threshold: the first is below all scores, the others just above each score."""
         sums = np.concatenate(([0.0], np.cumsum(weights)[last_of_each]))
         with np.errstate(invalid="ignore"):
             return sums / sums[-1]

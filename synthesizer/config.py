@@ -209,7 +209,7 @@ class EmbedSettings:
 
     # Groups are fixed because the last bits of an embedding depend on what is embedded with it.
     group_size: int = setting(128, "utterances embedded at once: more is faster on a GPU and takes more memory")
-    min_speech: float = setting(0.5, "where cutting the pauses leaves less speech, the whole utterance is embedded", "s")
+    min_speech: float = setting(0.5, "utterances with less speech than this are embedded with their pauses", "s")
     precision: str = setting("auto", "auto: bf16 if the hardware computes it, twice as fast and the same voice; fp32; bf16")
 
     def __post_init__(self) -> None:

@@ -27,6 +27,7 @@ from utils.data.audio import MelFormat
 from utils.errors import UserError
 from utils.models import checkpoint
 from utils.models.device import DTYPES, choose_dtype, computes_bf16
+from utils.models.fingerprint import fingerprint
 
 MAX_BATCH = 16  # texts spoken at once
 
@@ -83,6 +84,7 @@ class Synthesizer:
         self.unfinished: list[int] = []  # of the last texts, those in which the model did not stop
         self.missed: list[list[str]] = []  # of each of the last texts, the words that were skipped or repeated
         self.model.to(self.device).eval()
+        self._loop_of: tuple = ()  # the model's fingerprint when the loop was made
         self._lock = threading.Lock()  # the loop runs one batch at a time
         self.sample_rate = self.mel_format.sample_rate
         self.hparams = hparams_of(self.mel_format)
@@ -261,10 +263,12 @@ class Synthesizer:
             wav = self.load_preprocess_wav(wav_or_path)
         return audio.mel_spectrogram(wav, self.mel_format).T
 
-    @functools.cached_property
+    @property
     def _loop(self) -> Loop:
-        """Made when the model first speaks, as it takes a second copy of the decoder's weights."""
-        return speaking_loop(self.model)
+        """What speaks. It holds a copy of the decoder's weights, so a changed model needs another."""
+        if (now := fingerprint(self.model)) != self._loop_of:
+            self._made_loop, self._loop_of = speaking_loop(self.model), now
+        return self._made_loop
 
     def _generate(self, ids: list[Tensor], speakers: Tensor) -> Generated:
         text, lengths = self._padded(ids)

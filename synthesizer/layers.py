@@ -32,7 +32,7 @@ class PreNet(nn.Module):
 
 
 class ConvNorm(nn.Module):
-    """Convolution, ReLU unless told otherwise, then batch norm (in this order)."""
+    """Convolution, ReLU (optional), batch norm, in this order."""
 
     def __init__(self, n_inputs: int, n_outputs: int, kernel: int, relu: bool = True) -> None:
         super().__init__()

@@ -78,7 +78,7 @@ def train(data_dir: Path, options: dict[str, Any], hparams: str = "") -> None:
                 *weights,
                 mean=share_of_mean,
             )
-            # Clipped apart, or the attention loss would shrink the gradients of parameters it does not reach.
+            # The attention loss must not shrink the gradients of parameters it does not reach, so they are clipped separately.
             apart = model.attention_parameters() if weight and any(weights) else ()
             grad_norm = run.optimize(losses.total + weight * aligned, settings.clip, clipped_apart=apart)
             average.update(model, step)

@@ -22,6 +22,7 @@ ACROSS = {  # the only arrows between packages
     "synthesizer.preprocess": {"encoder.inference"},
     "vocoder.preprocess": {"synthesizer.inference"},
     "demo.cloner": {"encoder.inference", "synthesizer.inference", "synthesizer.config", "vocoder.inference"},
+    "demo.config": {"vocoder.config"},
     "demo.spoken": {"synthesizer.speech"},
     "demo.evaluate": {"synthesizer.config"},
     "demo.evaluation.judges": {"encoder.inference"},

@@ -69,14 +69,6 @@ def test_preemphasis_agrees_and_inverts(expected):
     np.testing.assert_allclose(audio.deemphasize(audio.preemphasize(wav, 0.97), 0.97), wav, atol=1e-4)
 
 
-def test_mulaw_agrees_and_inverts(expected):
-    labels = audio.mulaw_encode(expected["mulaw_in"])
-    np.testing.assert_array_equal(labels, expected["mulaw_labels"])
-    np.testing.assert_allclose(audio.mulaw_decode(labels), expected["mulaw_decoded"], atol=1e-5)
-    every_label = np.arange(512)
-    np.testing.assert_array_equal(audio.mulaw_encode(audio.mulaw_decode(every_label)), every_label)
-
-
 def test_griffin_lim_gives_back_a_wave_of_the_same_mel(samples):
     wav = audio.load(min((samples / "LibriSpeech").rglob("*.flac")))[:32000]
     mel = audio.mel_spectrogram(audio.rescale(wav, 0.9), audio.MelFormat())

@@ -265,3 +265,15 @@ def test_hostile_mels_are_refused(tmp_path):
         for call in (vocoder.infer_waveform, vocoder.stream_waveform):
             with pytest.raises(ValueError, match="mel"):
                 call(mel)
+
+
+def test_a_model_changed_after_it_has_spoken_speaks_as_it_is_now(tmp_path, monkeypatch):
+    vocoder = inference.Vocoder(write_vocoder(tmp_path / "vocoder.pt", tiny_vocoder()), "cpu", "fp32")
+    mel = np.random.default_rng(0).uniform(-4, 4, (80, 12)).astype(np.float32)
+    first = vocoder.infer_waveform(mel, seed=0)
+    assert np.array_equal(vocoder.infer_waveform(mel, seed=0), first)
+    torch.nn.init.normal_(vocoder.model.output.weight)
+    assert not np.array_equal(second := vocoder.infer_waveform(mel, seed=0), first)
+    sample = type(vocoder.model.distribution).sample
+    monkeypatch.setattr(type(vocoder.model.distribution), "sample", lambda self, outputs, u: sample(self, 0 * outputs, u))
+    assert not np.array_equal(vocoder.infer_waveform(mel, seed=0), second)

@@ -336,3 +336,27 @@ def test_settings_give_the_pauses():
     with pytest.raises(ValueError, match="clause_pause must be at least 0"):
         dataclasses.replace(settings, clause_pause=-1.0)
     assert len(split(LONG, 200)) > 10
+
+
+def test_a_model_changed_after_it_has_spoken_speaks_as_it_is_now(tmp_path, monkeypatch):
+    synthesizer = Synthesizer(write_synthesizer(tmp_path / "synthesizer.pt"), "cpu", cap_frames=(20, 1))
+    embedding = np.random.default_rng(0).random(synthesizer.model.config.speaker_size, dtype=np.float32)
+
+    def say():
+        return synthesizer.synthesize_spectrograms(["hello there"], embedding, seed=0)[0]
+
+    first = say()
+    assert np.array_equal(say(), first)
+    torch.nn.init.normal_(synthesizer.model.decoder.join.weight)
+    assert not np.array_equal(second := say(), first)
+    attention = type(synthesizer.model.decoder.attention)
+    forward = attention.forward
+
+    def always_at_the_start(self, query, state, memory):
+        after = forward(self, query, state, memory)
+        weights = torch.zeros_like(after.weights)
+        weights[:, 0] = 1
+        return after._replace(weights=weights)
+
+    monkeypatch.setattr(attention, "forward", always_at_the_start)
+    assert not np.array_equal(say(), second)

@@ -90,7 +90,7 @@ class VocoderTraining:
 class GtaSettings:
     """How ground-truth-aligned mels are made."""
 
-    max_frames: int = setting(8000, "size of a batch with its padding; less takes less memory and more time", "mel frames")
+    max_frames: int = setting(8000, "largest batch, padding included; a smaller one saves memory but is slower", "mel frames")
     precision: str = setting("auto", "fp32, bf16, fp16 (GPU only), or auto: bf16 where the hardware has it")
 
     def __post_init__(self) -> None:

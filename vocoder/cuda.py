@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from utils.cuda_graph import record
+from vocoder.cpu.tables import filter_taps, prepare, split
 from vocoder.model import WaveRNN
-from vocoder.tables import filter_taps, prepare, split
 
 
 class Inputs(NamedTuple):

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,6 +12,7 @@ from tqdm import tqdm
 from utils.data.mel_format import MelFormat
 from utils.errors import UserError
 from utils.models import checkpoint
+from utils.models.fingerprint import fingerprint
 from utils.models.holder import Holder
 from vocoder import accelerate
 from vocoder.config import OVERLAP, TARGET, WaveRNNConfig, check_sizes
@@ -59,6 +59,7 @@ class Vocoder:
             check_sizes(self.model.config, self.mel_format)
             self.postfilter: float = content.get("training", {}).get("postfilter", 0.0)  # strength; may be set
         self.model.to(self.device).eval()
+        self._generator_of: tuple = ()  # the model's fingerprint when the generator was made
 
     def infer_waveform(
         self,
@@ -73,10 +74,10 @@ class Vocoder:
         """mel (n_mels, T), T >= 1 -> float32 wave (T hop_length,) at mel_format.sample_rate, de-emphasised.
 
         normalize: the mel lies in [-max_abs, max_abs] of its format, as the synthesizer makes it; else in [-1, 1] already.
-        batched: generate folds of about `target` samples side by side, the first ones shorter, which overlap by up to
-        `overlap` samples: ten times as fast. progress_callback(samples done, samples in all, folds side by side, kHz) is called
-        whenever all folds have moved on by up to eight frames; without it a terminal shows a bar. With a seed, the same call
-        gives the same samples.
+        batched: generate folds of about `target` samples side by side, which is ten times as fast. The first folds are
+        shorter; neighbours overlap by up to `overlap` samples. progress_callback(samples done, samples in all, folds side by
+        side, kHz) is called whenever all folds have moved on by up to eight frames; without it a terminal shows a bar. With a
+        seed, the same call gives the same samples.
         Raises ValueError for a mel of another shape, or with values that are not finite.
         """
         frames = self._frames(mel, normalize)
@@ -119,9 +120,13 @@ class Vocoder:
                 waves = PostFilter(frames.cpu().numpy(), self.mel_format, self.postfilter).stream(waves)
             yield from waves
 
-    @cached_property
+    @property
     def _generator(self) -> Generator:
-        return Generator(self.model, accelerate.sampler(self.model, self.precision))
+        """What generates. It holds a copy of the weights, so a changed model needs another."""
+        if (now := fingerprint(self.model, self.model.distribution)) != self._generator_of:
+            self._made_generator = Generator(self.model, accelerate.sampler(self.model, self.precision))
+            self._generator_of = now
+        return self._made_generator
 
     def check_mel_format(self, mel_format: MelFormat) -> None:
         """Raises UserError, showing both formats, when the vocoder was trained on mels of another format."""

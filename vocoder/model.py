@@ -58,7 +58,7 @@ class WaveRNN(nn.Module):
 def _with_context(layer: nn.Linear, x: Tensor, aux: Tensor) -> Tensor:
     """layer([x, aux]) with x (N, B, C) and aux (T, B, A), repeated for the N / T samples of a frame -> (N, B, outputs)
 
-    The layer is applied to x and aux apart, so that aux is multiplied once per frame and never repeated.
+    x and aux are multiplied separately, so that aux is multiplied once per frame instead of once per sample.
     """
     x_weight, aux_weight = layer.weight.split([x.size(-1), aux.size(-1)], dim=1)
     frames = F.linear(x, x_weight).unflatten(0, (aux.size(0), -1))  # (T, hop, B, outputs)

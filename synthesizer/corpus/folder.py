@@ -30,7 +30,7 @@ class Part:
     n_unaligned: int = 0  # those of them in folders without word times
 
     def save(self, path: Path) -> None:
-        """Write one tab-separated line per fact; the first column says of which kind."""
+        """Write one tab-separated line per fact; the first column is its kind."""
         lines = [("source", f"{self.seconds:.3f}", str(self.n_utterances), str(self.n_unaligned), self.folder)]
         lines += [("row", format_row(row)) for row in self.rows]
         lines += [("alignment", line) for line in self.alignments]

@@ -266,7 +266,7 @@ def lstm_step(gates, bias, cell):
 
 @_vectorised
 def frames(weights, buffers, mel, stop, first, last):
-    """The step's frames, the last of which the next step sees, and its stop logits."""
+    """The step's frames and stop logits. The next step sees the last frame."""
     C, n_mels = len(weights.join_bias), buffers.frame.shape[1]
     multiply_rows(buffers.frames_in, weights.frames, buffers.sums1, first, last)
     for row in range(first, last):

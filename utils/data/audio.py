@@ -184,20 +184,6 @@ def output_filter(f: MelFormat) -> np.ndarray:
     return np.vstack([sections, scipy.signal.butter(4, f.fmin, "highpass", fs=f.sample_rate, output="sos")])
 
 
-def mulaw_encode(wav: np.ndarray, bits: int = 9) -> np.ndarray:
-    """[-1, 1] -> int64 labels in [0, 2^bits - 1], mu = 2^bits - 1."""
-    mu = 2**bits - 1
-    companded = np.sign(wav) * np.log1p(mu * np.abs(wav)) / np.log1p(mu)
-    return np.clip(np.floor((companded + 1) / 2 * mu + 0.5), 0, mu).astype(np.int64)
-
-
-def mulaw_decode(labels: np.ndarray, bits: int = 9) -> np.ndarray:
-    """Labels -> float32 in [-1, 1]."""
-    mu = 2**bits - 1
-    companded = 2 * np.asarray(labels, dtype=np.float64) / mu - 1
-    return (np.sign(companded) * ((1 + mu) ** np.abs(companded) - 1) / mu).astype(np.float32)
-
-
 # ---- mel spectrograms
 
 

@@ -18,8 +18,8 @@ from torch import Tensor
 
 from utils.cpu import vectors
 from utils.cpu.vectors import HAS_BF16, exp, keep, multiply, put, sigmoid, tanh, text_of
+from vocoder.cpu.tables import Matrices, filter_taps, prepare, split
 from vocoder.model import WaveRNN
-from vocoder.tables import Matrices, filter_taps, prepare, split
 
 __all__ = ["HAS_BF16", "CompiledSampler"]
 
@@ -44,7 +44,7 @@ class Weights(NamedTuple):
 
 
 class Tables(NamedTuple):
-    """As vocoder.tables.Tables, all windows below each other: (R S, .)"""
+    """As vocoder.cpu.tables.Tables, all windows below each other: (R S, .)"""
 
     mel: np.ndarray
     first: np.ndarray

@@ -42,8 +42,8 @@ class Matrices(NamedTuple):
 class Tables(NamedTuple):
     """The conditioning's share of the products, biases included, for each mel frame; S = T + n_taps - 1.
 
-    The mel's share of "first" is linear in the mel, and upsampling filters all bands alike. So frames are multiplied first and
-    upsampled then: sample i of frame t of row r is first[r, t] + taps[i] @ mel[r, t : t + n_taps].
+    The mel's share of "first" is linear in the mel, and upsampling filters all bands alike. So frames are multiplied before
+    they are upsampled: sample i of frame t of row r is first[r, t] + taps[i] @ mel[r, t : t + n_taps].
     """
 
     mel: Tensor  # (R, S, 4 H)
