@@ -46,7 +46,9 @@ def rooms() -> dict[str, list[Path]]:
 def purpose(path: Path) -> str:
     """The first sentence of a module's docstring, in one line."""
     text = " ".join((ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").split())
-    return re.split(r"(?<=[a-z)][a-z)][a-z)]\.) (?=[A-Z`])", text)[0]
+    stops = (match.start() for match in re.finditer(r"(?<!al)\. ", text))
+    end = next((stop for stop in stops if text[:stop].count('"') % 2 == 0), None)  # "No. 5" is no end
+    return text if end is None else text[: end + 1]
 
 
 def imported(path: Path) -> Iterator[str]:
