@@ -1,4 +1,4 @@
-"""Units after a number: "5 km", "3 m/s", "20 °C", "5'10\"", "3 sq. ft"."""
+"""Units after a number: "5 km", "3 m/s", "20 °C", "3 sq. ft"."""
 
 import re
 
