@@ -275,8 +275,10 @@ def test_everything_works_without_what_is_for_speed(tmp_path):
     copy = tmp_path / "copy"
     left_out = shutil.ignore_patterns("cpu", "cuda.py", "cuda_graph.py", ".git", ".venv", "build", "__pycache__", ".*_cache")
     shutil.copytree(ROOT, copy, ignore=left_out)
-    not_about_speed = [f"--ignore-glob=tests/test_{name}.py" for name in ("cpu_*", "gpu", "bench", "architecture")]
-    options = ["-q", "-x", "-n", "logical", "--maxprocesses", "8", "-m", "not slow", "-p", "no:cacheprovider", *not_about_speed]
+    about_speed = ("cpu_*", "gpu", "bench", "architecture")
+    without_models = ("text", "sentences", "corpora", "dask", "visdom", "denoise_benchmark", "demo_evaluate")
+    ignored = [f"--ignore-glob=tests/test_{name}.py" for name in (*about_speed, *without_models)]
+    options = ["-q", "-x", "-n", "logical", "--maxprocesses", "8", "-m", "not slow", "-p", "no:cacheprovider", *ignored]
     command = [sys.executable, "-m", "pytest", *options, "tests"]
     done = subprocess.run(command, cwd=copy, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-5000:]
