@@ -4,8 +4,9 @@ A host that waits, to print a loss or to compare a norm, leaves the GPU idle mea
 decided on the device, and numbers to show are read once they have arrived.
 """
 
+import itertools
 from collections import deque
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -29,7 +30,7 @@ class Stepper:
         """Unless all ranks compute the same loss, only the gradient decides about skipping, as all ranks must decide alike."""
         self._trained, self._scaler, self._same_loss = trained, scaler, same_loss_on_all_ranks
         self._buffers = [buffer for model, _ in trained.values() for buffer in model.buffers()]
-        self._before: list[Tensor] = []
+        self._before = [buffer.clone() for buffer in self._buffers]  # at a fixed place, as a CUDA graph reads it
         device = next(trained[MAIN].model.parameters()).device
         self.skipped = torch.zeros((), device=device)  # updates, of all optimizers
         self._in_a_row = {name: torch.zeros((), device=device) for name in trained}
@@ -41,7 +42,8 @@ class Stepper:
 
     def remember(self) -> None:
         """To be called before the forward pass, which may change running statistics."""
-        self._before = [buffer.clone() for buffer in self._buffers]
+        if self._buffers:
+            torch._foreach_copy_(self._before, self._buffers)
 
     def step(
         self,
@@ -62,9 +64,7 @@ class Stepper:
         if self._same_loss:
             is_good = is_good & torch.isfinite(loss.detach())
         self._update(optimizer, is_good)
-        for buffer, before in zip(self._buffers, self._before, strict=True):
-            # Through .data, as another model's backward pass may still hold this buffer, and batch norm does not need it there.
-            buffer.data.copy_(torch.where(is_good, buffer, before))
+        self._restore_buffers(~is_good)
         self.skipped += ~is_good
         self._in_a_row[name].add_(1).mul_(~is_good)
         for each in self._trained.values():  # a loss through several models leaves gradients in all of them
@@ -79,6 +79,26 @@ class Stepper:
         optimizer.grad_scale, optimizer.found_inf = None, (~is_good).float()
         optimizer.step()
         del optimizer.grad_scale, optimizer.found_inf
+
+
+    @torch.no_grad()
+    def _restore_buffers(self, wanted: Tensor) -> None:
+        """Undo what the forward pass changed, where wanted (); few operations, however many buffers."""
+        pairs = zip(self._buffers, self._before, strict=True)
+        for _, same_dtype in itertools.groupby(sorted(pairs, key=_dtype_name), key=_dtype_name):
+            buffers, before = zip(*same_dtype, strict=True)
+            now = [buffer.data for buffer in buffers]  # another model's backward pass may still hold the buffer itself
+            sizes = [buffer.numel() for buffer in now]
+            kept = torch.where(wanted, _flat(before), _flat(now)).split(sizes)
+            torch._foreach_copy_(now, [part.view_as(each) for part, each in zip(kept, now, strict=True)])
+
+
+def _dtype_name(pair: tuple[Tensor, Tensor]) -> str:
+    return str(pair[0].dtype)
+
+
+def _flat(tensors: Sequence[Tensor]) -> Tensor:
+    return torch.cat([tensor.flatten() for tensor in tensors])
 
 
 def _clip(model: nn.Module, clip: float, apart: set[nn.Parameter]) -> Tensor:
