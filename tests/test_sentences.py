@@ -79,6 +79,13 @@ MORE_CASES = [
     "Он пришёл. | Она ушла.",
     "هل أنت هنا؟ | نعم، أنا هنا.",
     "वह आया। | वह गया।",
+    "At 5 a.m. Mr. Smith left. | He came back at 6 P.M. | Mr. Lee did not.",
+    "1.) The first item | 2.) The second item",
+    "1) The first | 2) The second. | It has 3) and 4) in it.",
+    "a. The first | b. The second | c. The third",
+    "• 9. The first | • 10. The second",
+    "(i) the cost; | (ii) the time.",
+    "It fell in 1998.[1] | Then it rose.² | He left.",
     "我来了。|你好吗？|“很好！”|他说。",
 ]
 # What random texts are made of.

@@ -255,6 +255,55 @@ READ_AS = {
     "node.js, a.tar.gz, foo.md, .NET": "node dot j s, a dot tar dot g z, foo dot m d, dot net",
     "report.pdf, config.yaml and .pdf files": "report dot p d f, config dot yaml and dot p d f files",
     "The end.It was. v1.2.3": "the end.it was. v one point two point three",
+    # footnotes
+    "in 1998.[1] It fell,[2][3] as told¹ by 2010,³ in 1945². Then": "in nineteen ninety-eight. it fell, as told by twenty "
+    "ten, in nineteen forty-five. then",
+    "“End.”⁴ Smith² and 1066,[a] 5² and 10³, sin² x, R², km², 2⁵, a[i], [He] said [1]": '"end." smith and ten sixty-six, '
+    "five squared and ten cubed, sin squared x, r squared, square kilometers, two to the power of five, a(i), (he) said "
+    "(one)",
+    "the word† and H₂O, 2048² = 4, [sic]": "the word and h two o, twenty forty-eight squared equals four, (sic)",
+    # dot files, paths and addresses
+    "the .env, .gitignore and ~/.ssh/config files": "the dot env, dot gitignore and tilde slash dot s s h slash config files",
+    "/etc/passwd and C:\\Users, and/or yes/no, a / b, wait ...what, a .5 chance": "slash etc slash passwd and c colon "
+    "backslash users, and or yes slash no, a slash b, wait ...what, a point five chance",
+    "setup.cfg, a.jpeg, x.org:8080, a.html?q=1, is it foo.com? Yes": "setup dot c f g, a dot jpeg, x dot org colon eight "
+    "thousand eighty, a dot h t m l question mark q equals one, is it foo dot com? yes",
+    # ranges with spaces
+    "5 kg – 10 kg, 5 - 10 km, 10 °C - 20 °C, 5% – 10%": "five kilograms to ten kilograms, five to ten kilometers, ten "
+    "degrees celsius to twenty degrees celsius, five percent to ten percent",
+    "10 km - 5 km, lost 3 - 1, 5 km - 10 more": "ten kilometers - five kilometers, lost three - one, five kilometers - "
+    "ten more",
+    "9 am - 5 pm, 10:30 – 11:45, 9 am - or 10": "nine a m to five p m, ten thirty to eleven forty-five, nine a m - or ten",
+    "1990s – 2000s, '80s-'90s, 3–4 May, 4-Jul-2020": "nineteen nineties to two thousands, eighties to nineties, the third "
+    "to fourth of may, the fourth of july twenty twenty",
+    "2020-01-31T10:00": "january thirty-first, twenty twenty, ten o'clock",
+    # numbers of items, and more numerals
+    "(i) first, (ii) second; clause (i), (v) and section 3(a)(i)": "(one) first, (two) second; clause (one), (five) and "
+    "section three(a)(one)",
+    "i) one ii) two": "one) one two) two",
+    "i. first ii. second": "one. first two. second",
+    "(g), (h) and (i); f(x), f(i); you and i; (you and i) went. It is i.": "(g), (h) and (i); f(x), f(i); you and i; (you "
+    "and i) went. it is i.",
+    "I. Introduction": "one. introduction",
+    "I. Newton, V. Smith, Chapter I begins, the part I like": "i newton, v. smith, chapter i begins, the part i like",
+    "Chapters I-V, Type I errors, the IVth, a V-neck": "chapters one to five, type one errors, the fourth, a v-neck",
+    "Charles I and II, Louis XIV, XV and XVI, Paul and I": "charles the first and second, louis the fourteenth, fifteenth "
+    "and sixteenth, paul and i",
+    # more short forms
+    "rep. Jane Roe, one rep. Then Bob, eq. (4), asst. prof. Lee, Adm. Poe": "representative jane roe, one rep. then bob, "
+    "equation (four), assistant professor lee, admiral poe",
+    "DR. LEE met MR. POE of Ft. Lauderdale, FLA. in Portland, ORE.": "doctor lee met mister poe of fort lauderdale, "
+    "florida in portland, oregon.",
+    "12 S. Main St., W. 42nd St., N. America, N. Lee, Vitamin E 5": "twelve south main street, west forty-second street, "
+    "north america, n. lee, vitamin e five",
+    "a 10s timer, the 10s, by 10s, 10s and 20s, 555-HELP": "a ten second timer, the tens, by tens, ten seconds and "
+    "twenties, five five five, help",
+    # more amounts
+    "3,14159; 1,234,567, Rs. 500, Rs 1, C$1,200.50": "three point one four one five nine; one million, two hundred "
+    "thirty-four thousand, five hundred sixty-seven, five hundred rupees, one rupee, one thousand, two hundred canadian "
+    "dollars, fifty cents",
+    "a 6'2\" man, 5 ft 6 in, 5 ft 6 in the rain, 9 cm³ and m³ of cm³": "a six foot two man, five feet six inches, five "
+    "feet six in the rain, nine cubic centimeters and m cubed of cubic centimeters",
 }
 
 

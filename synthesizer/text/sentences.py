@@ -8,12 +8,14 @@ import enum
 import itertools
 import math
 import re
+import string
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from synthesizer.text.english.abbreviations import ABBREVIATIONS, BEFORE_NUMBER, LETTERED
+from synthesizer.text.english import full_stops
+from synthesizer.text.english.abbreviations import BEFORE_NUMBER, LETTERED
 from synthesizer.text.english.addresses import ENDINGS
-from synthesizer.text.english.units import UNITS
+from synthesizer.text.english.signs import FOOTNOTE
 
 
 class Pause(enum.Enum):
@@ -30,28 +32,6 @@ class Piece(NamedTuple):
 # Characters. About 0.8 s of speech, half the shortest utterance that models train on by default (1.6 s).
 SHORT = 12
 
-# ---- words that a full stop may follow inside a sentence
-
-_NEVER_LAST = frozenset("mr mrs ms messrs dr drs prof mt vs v cf viz ca approx avg incl excl e.g i.e a.k.a".split())
-_DATES = frozenset("jan feb mar apr jun jul aug sep sept oct nov dec mon tue tues wed thu thur thurs fri sat sun".split())
-_OTHERS = frozenset("n° al ed eds trans ibid sq cu hr hrs pres supt cmdr".split())
-_ABBREVIATIONS = _DATES | _OTHERS | ABBREVIATIONS.keys() | BEFORE_NUMBER.keys()
-_WORDS_TOO = frozenset("no nos art max min mar jun sat sun wed".split())  # short for something only where a number follows
-_UNITS = frozenset([*UNITS, "in"])
-_AFTER_TIME = frozenset(  # 10 a.m. Monday
-    "monday tuesday wednesday thursday friday saturday sunday est edt cst cdt mst mdt pst pdt gmt utc eastern pacific".split()
-)
-# Words that are no names, so that a capital shows where a sentence begins.
-_STARTERS = frozenset(
-    (
-        "the a an i you he she it we they this that these those there here his her my our your their its who what when where "
-        "why how if and but or so then yet now no yes not in on at as after before for from with by to of until since because "
-        "while although though once some all both each most many few another please let is are was were do does did can could "
-        "would should might have has had never nobody everyone nothing however also only even just such finally later today"
-    ).split()
-)
-_EXCLAIMED = frozenset("yahoo jeopardy".split())  # names with an exclamation mark
-
 # ---- marks
 
 _FOREIGN_MARKS = "。！？؟।॥۔։።"
@@ -65,6 +45,8 @@ _JOINED = re.compile(  # where the space after a sentence is missing: "end.Next"
     r"|(?<![^\W\d_]\.)\b[A-Z]?[a-z]+(?<=[a-z]{2})[.!?…]+[\"”]?(?=[\"“]?([A-Z][a-z]*)(?![\w@]|\.\w))"
 )
 _LETTERS = re.compile(r"[^\W\d_]{1,2}(?:\.[^\W\d_]{1,2})+")  # U.S, Ph.D
+_NUMBERED = re.compile(r"([•⁃]?\(?)(\d{1,3}|[a-z]|[ivx]{2,5})([.)]{1,2}) |[•⁃] ")
+_ROMAN = "i ii iii iv v vi vii viii ix x xi xii".split()
 _ITEM = re.compile(r"\d{1,3}|[IVX]+|[A-Za-z]")
 _SAYS = re.compile(  # not in reported speech: Anna asked whether
     r"(?:\S+ )?(?:asked|said|cried|called|replied|answered|shouted|whispered|exclaimed|murmured|added|demanded)\b"
@@ -77,7 +59,7 @@ def sentences(paragraph: str) -> list[str]:
     words = list(_words(paragraph))
     found, first = [], 0
     for end in range(1, len(words) + 1):
-        if end == len(words) or _ends(words, first, end - 1):
+        if end == len(words) or _ends(words, first, end - 1) or _follows(words[first], words[end]):
             found.append("".join(words[first:end]).rstrip())
             first = end
     return found
@@ -95,13 +77,28 @@ def _words(paragraph: str) -> Iterator[str]:
         yield word[start:] + " "
 
 
+def _follows(item: str, word: str) -> bool:
+    """Whether the sentence begins with the number of an item of a list, and this is the next: 1. and 2., (a) and (b)."""
+    one, other = _NUMBERED.fullmatch(item), _NUMBERED.fullmatch(word)
+    if not (one and other) or one.group(1, 3) != other.group(1, 3):
+        return False
+    labels = one[2], other[2]
+    if None in labels:
+        return labels == (None, None)
+    if labels[0].isdigit() and labels[1].isdigit():
+        return int(labels[1]) == int(labels[0]) + 1
+    return labels in itertools.pairwise(_ROMAN) or labels in itertools.pairwise(string.ascii_lowercase)
+
+
 def _ends(words: list[str], first: int, i: int) -> bool:
     """Whether the sentence that begins with words[first] ends with words[i], which is not the last word."""
-    word = words[i].rstrip()
+    word = FOOTNOTE.sub("", words[i].rstrip())
     body = word.rstrip(_CLOSERS)
     core = body.rstrip(_MARKS)
     marks, closers = body[len(core) :], word[len(body) :]
     following = words[i + 1].rstrip()
+    if core.lower() in full_stops.HALVES and i - first < 4 and words[first].rstrip().lower() in full_stops.BEFORE_TIME:
+        return False  # At 5 a.m. Mr. Smith left
     if not marks or core in ("(", "[") or (following[0] in _MARKS and not following.strip(_MARKS + _CLOSERS)):
         return False  # [...] and a spaced . . . ellipsis
     following = following.lstrip(_OPENERS)
@@ -111,7 +108,7 @@ def _ends(words: list[str], first: int, i: int) -> bool:
     if closers and closers[-1] in _QUOTES and marks[-1] in "!?" and _names_speaker(words, i + 1):
         return False
     if marks.strip(".…"):
-        return not (is_lower and core.lower() in _EXCLAIMED)
+        return not (is_lower and core.lower() in full_stops.EXCLAIMED)
     if marks != "." or not core:  # an ellipsis; "I" has a capital everywhere
         return not (is_lower or following[:1].isdigit() or re.match(r"I\b", following))
     previous = words[i - 1].rstrip() if i > first and words[i - 1].rstrip() not in _BULLETS else ""
@@ -121,7 +118,7 @@ def _ends(words: list[str], first: int, i: int) -> bool:
 def _names_speaker(words: list[str], i: int) -> bool:
     """Whether "Anna asked" or "Anna Smith asked" stands at words[i]."""
     name = words[i].rstrip()
-    return name[:1].isupper() and name.lower() not in _STARTERS and bool(_SAYS.match("".join(words[i + 1 : i + 4])))
+    return name[:1].isupper() and name.lower() not in full_stops.STARTERS and bool(_SAYS.match("".join(words[i + 1 : i + 4])))
 
 
 def _stop_ends(word: str, previous: str, following: str) -> bool:
@@ -131,23 +128,23 @@ def _stop_ends(word: str, previous: str, following: str) -> bool:
     word = re.split("[-/—–]", word)[-1]
     lower = word.lower()
     is_capital = bool(following) and not following[0].islower() and not following[0].isdigit()
-    starts = is_capital and re.match(r"\w*", following)[0].lower() in _STARTERS
-    if lower in _NEVER_LAST:
+    starts = is_capital and re.match(r"\w*", following)[0].lower() in full_stops.STARTERS
+    if lower in full_stops.NEVER_LAST:
         return False
     if lower == "st":
         return starts and previous[:1].isupper()  # on Elm St. They; but: in St. Paul
-    if word in _UNITS and previous[:1].isdigit():
+    if word in full_stops.UNIT_SYMBOLS and previous[:1].isdigit():
         return is_capital
     if len(word) == 1 and word.isalpha():
         return _letter_ends(word, previous, following, is_capital, starts)
     if _LETTERS.fullmatch(word):
-        is_time = lower in ("a.m", "p.m") and following.rstrip(".,").lower() not in _AFTER_TIME
+        is_time = lower in full_stops.HALVES and following.rstrip(".,").lower() not in full_stops.AFTER_TIME
         return is_capital if is_time else starts
-    if lower in _WORDS_TOO:
+    if lower in full_stops.WORDS_TOO:
         return not following[:1].isdigit()
     if lower in BEFORE_NUMBER and re.match(r"[A-Z]+\b", following):
         return False  # Fig. A
-    if lower in _ABBREVIATIONS:
+    if lower in full_stops.SHORT_FORMS:
         return is_capital if lower == "etc" else starts
     is_unknown = word.isascii() and word.isalpha() and not word.isupper() and not re.search("[aeiouy]", lower)
     return is_capital or not is_unknown or following[:1].isdigit()

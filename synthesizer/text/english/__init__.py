@@ -7,12 +7,12 @@ before initials, telephone numbers before ranges, units before bare numbers.
 import re
 from collections.abc import Callable
 
-from synthesizer.text.english import abbreviations, acronyms, addresses, clock, money, numerals, places, signs, units
+from synthesizer.text.english import abbreviations, acronyms, addresses, clock, money, numerals, places, roman, signs, units
 
 Rule = Callable[[str], str]
 _WORD_RULES: tuple[Rule, ...] = (
     addresses.expand,
-    numerals.expand_roman,
+    roman.expand,
     places.expand,
     abbreviations.expand,
     clock.expand_names,
@@ -29,7 +29,7 @@ _NUMBER_RULES: tuple[Rule, ...] = (
 )
 _DIGIT = re.compile(r"\d")
 _PLAIN = re.compile(r"[a-z',;:!?()\"\s-]*\.?")  # only words in lower case
-_SHORT_FORM = re.compile(r"\b(?:mrs?|dr|prof|hon|vs|ave|blvd|hwy|[ivx]{2,}|[a-y]{3,5}-[a-y]{3,5})\b")
+_SHORT_FORM = re.compile(r"\b(?:mrs?|dr|prof|hon|vs|ave|blvd|hwy|[ivx]{2,}|[a-y]{3,5}-[a-y]{3,5})\b|\b[iv][).]")
 
 
 def expand(text: str) -> str:

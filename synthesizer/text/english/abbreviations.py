@@ -11,7 +11,9 @@ ABBREVIATIONS = table(
     "cpl corporal, esq esquire, ltd limited, inc incorporated, corp corporation, bros brothers, col colonel, gov governor, "
     "sen senator, rep representative, ft fort, mt mount, vs versus, etc et cetera, approx approximately, dept department, "
     "est established, misc miscellaneous, univ university, ave avenue, blvd boulevard, rd road, hwy highway, viz namely, "
-    "cf compare, ca circa, avg average, incl including, excl excluding, tel telephone, govt government"
+    "cf compare, ca circa, avg average, incl including, excl excluding, tel telephone, govt government, assoc associate, "
+    "asst assistant, adm admiral, brig brigadier, cmdr commander, pvt private, supt superintendent, intl international, "
+    "natl national"
 )
 BEFORE_NUMBER = table(
     "no number, nos numbers, p page, pp pages, vol volume, vols volumes, ch chapter, fig figure, figs figures, "
@@ -40,7 +42,7 @@ _ABBREVIATION = re.compile(rf"\b(?!(?<=\d )ft)({'|'.join(ABBREVIATIONS)})\.(?:({
 _AMBIGUOUS = {  # abbreviations, as written, that are something else unless this follows
     word: re.compile(following)
     for word, following in {
-        "rep": r"\s[a-z]",  # "one rep. Then"
+        "rep": r"\s(?:[a-z]|(?!(?:The|Then|He|She|We|They|You|And|But)\b)[A-Z][a-z]+\s[A-Z])",  # "one rep. Then"
         "Rep": r"\s?[A-Z]",
         "hon": r"(?!)",
         "Hon": r"\s?[A-Z]",
@@ -53,7 +55,7 @@ _TITLE = re.compile(
     r"\b(?:Mr|Mrs|Ms|Messrs|Dr|Prof|Mt)(?=\s+[A-Z])|\b(?:St|Hon|Rep|Sen|Gov|Capt|Sgt|Lt)(?=\s+[A-Z][a-z])"
     r"|\b(?:mr|mrs|dr|prof)(?=\s+[A-Za-z])|(?<=[a-z] )(?:Jr|Sr)\b(?!\.)|\bvs\b(?!\.)"
 )
-_BEFORE_NUMBER = re.compile(rf"\b(?:(pp|vols?|figs?)|({'|'.join(BEFORE_NUMBER)})\.)\s?(?=\d)", re.I)
+_BEFORE_NUMBER = re.compile(rf"\b(?:(pp|vols?|figs?)|({'|'.join(BEFORE_NUMBER)})\.)\s?(?=\d|\(\d+\))", re.I)
 _PHRASES = [(re.compile(pattern, re.I), words) for pattern, words in PHRASES.items()]
 _PHRASE_SIGN = re.compile(r"[/.&h(k]")
 _PARTNERS = re.compile(r"\b([A-Z]{1,2})&([A-Z]{1,2})\b")

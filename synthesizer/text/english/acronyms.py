@@ -29,6 +29,7 @@ INTERJECTIONS = frozenset(
 )
 
 _CAPITALS = re.compile(r"(?<![\w'])([A-Z]{2,})(?:('?s)\b|\b(?!'[A-Z]))")
+_AFTER_TITLE = re.compile(r"\b(?:mister|missus|miz|doctor|professor|captain|general|colonel|senator|president|saint) $", re.I)
 _LOWER = re.compile(r"\b[A-Z]*[a-z]")
 _VOWEL = re.compile("[AEIOUY]")
 
@@ -47,7 +48,10 @@ def _word(match: re.Match[str], is_shouted: bool) -> str:
     word, ending = match[1], match[2] or ""
     if word in RESPELT and not is_shouted:
         return RESPELT[word] + ending
-    if not _is_spelt(word, is_shouted):
+    is_name = (
+        len(word) > 2 and word not in SPELT and _VOWEL.search(word) and _AFTER_TITLE.search(match.string, 0, match.start())
+    )
+    if is_name or not _is_spelt(word, is_shouted):
         return match[0]
     return " ".join(word).lower() + ("'s" if ending else "")
 

@@ -6,20 +6,27 @@ from synthesizer.text.english.tables import table
 
 SIGNS = table(
     ". dot, / slash, - dash, _ underscore, @ at, ? question mark, = equals, & and, # hash, % percent, + plus, ~ tilde, "
-    ": colon, ^ caret"
+    ": colon, ^ caret, \\ backslash"
 )
 # Endings of files, and of domains written without www or https. No English words: a space may be missing after a full stop.
 ENDINGS = (
     "com org net edu gov io ai info eu uk de fr es nl ch ca au jp txt pdf html jpg png mp3 wav exe zip py csv json js jsx ts "
-    "tsx css md sh xml yaml yml toml gz tar rs cpp php docx doc xlsx xls pptx svg gif mp4 mov flac ogg ini ipynb tv ru cn NET"
+    "tsx css md sh xml yaml yml toml gz tar rs cpp php docx doc xlsx xls pptx svg gif mp4 mov flac ogg ini ipynb tv ru cn NET "
+    "jpeg cfg conf tgz tex sql rb ppt webp"
 ).split()
-SAID_AS_WORDS = frozenset(["com", "org", "net", "gov", "edu", "info", "wav", "zip", "gif", "tar", "doc"])
+SAID_AS_WORDS = frozenset(["com", "org", "net", "gov", "edu", "info", "wav", "zip", "gif", "tar", "doc", "env"])
 
+_IN_PATH = r"[\w.~/\\-]"
 _NAME = r"[A-Za-z0-9](?:[\w-]*[A-Za-z0-9])?"
 _EMAIL = re.compile(rf"(?<![\w.])[\w.+-]+@{_NAME}(?:\.{_NAME})+")
 _URL = re.compile(r"\b(?:https?|ftp)://[^\s<>\"')\]]+|\bwww\.[^\s<>\"')\]]+", re.I)
-_DOMAIN = re.compile(rf"(?<![\w.@/])(?:{_NAME}\.)+(?:{'|'.join(ENDINGS)})\b(?![.@]\w)(?:/[^\s<>\"')\]]*)?")
+_DOMAIN = re.compile(
+    rf"(?<![\w.@/])(?:{_NAME}\.)+(?:{'|'.join(ENDINGS)})\b(?![.@]\w)(?::\d{{2,5}}\b)?(?:(?:/|\?\w+=)[^\s<>\"')\]]*)?"
+)
+# ~/notes, ./run.sh, C:\Users and .gitignore
+_PATH = re.compile(rf"(?<![^\s(\"'])(?:(?:~|\.\.?)?/(?=[A-Za-z.]){_IN_PATH}+|[A-Z]:\\{_IN_PATH}+|\.(?=[a-z][\w-]+){_IN_PATH}+)")
 _ENDING = re.compile(rf"(?<![\w.])\.({'|'.join(ENDINGS)})\b")
+_SIGN = re.compile(r"[.@#/\\]")
 _HANDLE = re.compile(r"(?<![\w@])@(\w+)")
 _HASH_TAG = re.compile(r"(?<![\w#])#([A-Za-z]\w*)")
 _STOPS = ".,;:!?"  # at the end of an address these belong to the sentence
@@ -28,9 +35,9 @@ _PIECE = re.compile(r"[^\W\d_]+|\d+|[^\w\s]|_")
 
 def expand(text: str) -> str:
     """Addresses as people say them, without the scheme (https://)."""
-    if "." not in text and "@" not in text and "#" not in text and "//" not in text:
+    if not _SIGN.search(text):
         return text
-    for pattern in (_EMAIL, _URL, _DOMAIN):
+    for pattern in (_EMAIL, _URL, _DOMAIN, _PATH):
         text = pattern.sub(_address, text)
     text = _ENDING.sub(lambda m: f"dot {_piece(m[1], is_after_dot=True)}", text)
     text = _HANDLE.sub(lambda m: f"at {_words(m[1])}", text)

@@ -26,12 +26,17 @@ _HALF = r"(?:\s?([AaPp])\.?\s?[Mm]\b(\.)?)"
 _TIME = re.compile(rf"(?<![\w:.,-])(\d{{1,2}}):([0-5]\d)(?::([0-5]\d))?(?![\d:]){_HALF}?")
 _HOUR = re.compile(rf"(?<![\w:.,])(1[0-2]|0?[1-9]){_HALF}")
 _DOTTED_HOUR = re.compile(r"(?<![\w:.,])(\d{1,2})\.([0-5]\d)(?=\s?[AaPp]\.?\s?[Mm]\b)")
-_SPAN = re.compile(r"(?<=\d:\d\d)-(?=\d{1,2}:\d\d)|(?<=\d[ap]m)-(?=\d)|(?<=\d [ap]m)-(?=\d)")
+_SPAN = re.compile(
+    r"(?<=\d:\d\d)\s?-\s?(?=\d{1,2}:\d\d)|(?:(?<=\d[ap]m)|(?<=\d [ap]m))(?:-(?=\d)|\s-\s(?=\d{1,2}(?::\d\d)?\s?[ap]m))"
+)
+_DASHED = re.compile(rf"\b(\d{{1,2}})-({'|'.join(_SHORT)})-(\d{{4}})\b")
+_DATE_AND_TIME = re.compile(r"(?<=\d-\d\d)T(?=\d\d:\d\d)")
 _DATE_SPAN = re.compile(rf"({_MONTH}\s+\d{{1,2}}(?:st|nd|rd|th)?)\s?-\s?(?={_MONTH}\s+\d)")
 _RATIO = re.compile(r"(?<![\w:.,])(\d+):(\d+)(?![\d:])")
 _ISO = re.compile(r"\b(\d{4})-(\d\d)-(\d\d)\b")
 _NUMERIC = re.compile(r"(?<![\w/.])(\d{1,2})([/.-])(\d{1,2})\2(\d{4}|(?<!-)\d\d)(?![\w/]|\.\d)")
-_DAY_FIRST = re.compile(rf"(\b[Tt]he\s+)?\b([12]?\d|3[01])(?:st|nd|rd|th)?(\s+of)?\s+{_MONTH}(?![\w-])(?:(,?)\s+(\d{{4}})\b)?")
+_DAY = r"(?<![.,:/])(?<!\d\d-)([12]?\d|3[01])(?:st|nd|rd|th)?"
+_DAY_FIRST = re.compile(rf"(\b[Tt]he\s+)?\b(?:{_DAY}\s?-\s?)?{_DAY}(\s+of)?\s+{_MONTH}(?![\w-])(?:(,?)\s+(\d{{4}})\b)?")
 _MONTH_FIRST = re.compile(
     rf"\b{_MONTH}\s+([12]?\d|3[01])(?:st|nd|rd|th)?(?:-([12]?\d|3[01])(?:st|nd|rd|th)?)?(?![\w:/%]|[.,]\d)(?:(,?)\s+(\d{{4}})\b)?"
 )
@@ -52,6 +57,7 @@ def _names(match: re.Match[str]) -> str:
 
 def expand(text: str) -> str:
     """ "7:05 pm" -> "seven oh five p m", "4 July 1776" -> "the fourth of July seventeen seventy-six"."""
+    text = _DATE_AND_TIME.sub(", ", _DASHED.sub(r"\1 \2 \3", text))
     text = _DATE_SPAN.sub(r"\1 to ", text)
     text = _ISO.sub(lambda m: _date(m[0], int(m[2]), int(m[3]), m[1]), text)
     text = _NUMERIC.sub(_numeric, text)
@@ -107,8 +113,9 @@ def _year(year: str) -> str:
 
 
 def _day_first(match: re.Match[str]) -> str:
-    article, day, _, month, short, comma, year = match.groups()
-    return f"{article or 'the '}{ordinal(int(day))} of {month or _SHORT[short]}" + (f"{comma} {_year(year)}" if year else "")
+    article, first, day, _, month, short, comma, year = match.groups()
+    days = " to ".join(ordinal(int(each)) for each in (first, day) if each)
+    return f"{article or 'the '}{days} of {month or _SHORT[short]}" + (f"{comma} {_year(year)}" if year else "")
 
 
 def _month_first(match: re.Match[str]) -> str:

@@ -38,12 +38,14 @@ _AFTER = re.compile(
     rf"(?P<minus>(?<![^\s(])-)?(?P<country>(?!))?(?<![\d.,])(?P<whole>{AMOUNT})(?:[.,](?P<fraction>\d\d?))?{_MAGNITUDE}"
     rf"\s?(?:(?P<sign>{_SIGN})(?!\d)|(?P<code>{_CODE})\b){_PER}"
 )
+_RUPEES = re.compile(r"\bRs\.?\s?(?=\d)")
 _HUNDREDTHS = re.compile(r"(?<![\w.,$£€])(\d{1,2})(p|c|\s?¢)(?![\w¢])(?!\.\s?m\b)")
 _HUNDREDTH_NAMES = {"p": ("penny", "pence"), "c": ("cent", "cents"), "¢": ("cent", "cents")}
 
 
 def expand(text: str) -> str:
     """ "$3.50" -> "three dollars, fifty cents"."""
+    text = _RUPEES.sub("₹", text)
     text = _RANGE.sub(r"\2 to \1", text)
     text = _BEFORE.sub(_amount, text)
     text = _AFTER.sub(_amount, text)
@@ -67,7 +69,8 @@ def _amount(match: re.Match[str]) -> str:
 
 
 def _spoken(whole: str, fraction: str | None, magnitude: str, country: str, names: tuple[str, str, str, str]) -> str:
-    unit, units, hundredth, hundredths = (f"{country} {name}".strip() for name in names)
+    unit, units = (f"{country} {name}".strip() for name in names[:2])
+    hundredth, hundredths = names[2:]
     if magnitude or (fraction and len(fraction) != 2):  # "$3.5 million", "$0.125"
         return f"{quantity(whole)}{point(fraction)} {magnitude}".strip() + f" {units}"
     small = int(fraction or 0)

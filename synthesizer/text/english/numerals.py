@@ -1,4 +1,4 @@
-"""Numbers: cardinals, ordinals, years, decades, decimals, fractions, ranges, roman numerals, series of digits."""
+"""Numbers: cardinals, ordinals, years, decades, decimals, fractions, ranges, series of digits."""
 
 import re
 from functools import cache, lru_cache
@@ -19,43 +19,10 @@ MAGNITUDES = {
 }
 FRACTIONS_BY_HABIT = {"24/7": "twenty-four seven", "9/11": "nine eleven"}
 
-RULERS = (
-    "Adrian Albert Alexander Alfonso Benedict Boniface Carl Catherine Charles Christian Clement Constantine Edward "
-    "Elizabeth Ferdinand Francis Franz Frederick Friedrich Gaius George Gregory Gustav Haakon Harald Henri Henry Innocent "
-    "Isabella Ivan James John Joseph Juan Julius Karl Leo Leopold Louis Ludwig Margaret Mary Mehmed Murad Napoleon "
-    "Nicholas Olaf Otto Paul Pedro Peter Philip Pius Ptolemy Rameses Ramses Richard Robert Rudolf Sigismund Sixtus Stephen "
-    "Theodosius Umberto Urban Victor Emmanuel Victoria Wilhelm William"
-).split()
-TITLES = "King Queen Pope Emperor Empress Tsar Czar Kaiser Sultan Prince Duke".split()
-HEADINGS = (
-    "Act Annex Appendix Article Book Canto Chapter Class Division Episode Figure Grade Level Mark Page Part Phase Rule "
-    "Scene Section Stage Stanza Table Title Type Verse Volume"
-).split()
-
-_ROMAN = r"(?=[IVXLCDM]+\b)M{0,3}(?:CM|CD|D?C{0,3})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3})(?<=[IVXLCDM])"
-_SMALL_ROMAN = r"(?=[IVX]{2,}\b)X{0,3}(?:IX|IV|V?I{0,3})(?<=[IVXLCDM])"  # no English word among them
-_INITIAL = r"(?!\.\s+[A-Z])"  # "Henry V. Smith" has a middle name
-_REGNAL = re.compile(
-    rf"\b((?i:{'|'.join(RULERS)})),?\s+(?:({_SMALL_ROMAN}|[VX]{_INITIAL})|(I)(?=\s+of\b|'s\b|[.,;:!?)]|\s*$))(?![\w-])"
-    rf"|\b((?:{'|'.join(TITLES)})\s+[A-Z][a-z]+)\s+({_SMALL_ROMAN}|[IVX])(?![\w-])"
-)
-_HEADING = re.compile(rf"\b({'|'.join(HEADINGS)})\s+({_ROMAN}(?<!\sI)|I(?=[.,:;)]|\s*$|\s+of\b))(?![\w-])", re.I)
-_CENTURY = re.compile(rf"\b({_ROMAN})(?:th)?(?=\s+[Cc]entur(?:y|ies)\b)")
-_AFTER_NAME = re.compile(rf"(?<=[A-Za-z])\s+({_SMALL_ROMAN})(?![\w-])")
-_LONG_ROMAN = re.compile(rf"\b(?=[A-Z]{{4}}|X?V?II+\b|X[IV]{{2}}\b|XX[IV])({_ROMAN})\b")  # no initials among them
-_VALID_ROMAN = re.compile(rf"{_ROMAN}", re.I)
-_LISTED = r"\b(?:[IVX]+|[ivx]+)\b"
-_ROMAN_LIST = re.compile(
-    "|".join(rf"\b{r}\b(?:\)?(?:,\s(?:and\s|or\s)?|\s(?:and|or|to|&)\s|-|\s-\s)\(?{r}\b)+" for r in ("[IVX]+", "[ivx]+"))
-)
-_ROMAN_IN_BRACKETS = re.compile(rf"(?<=\()({_SMALL_ROMAN})(?=\))", re.I)
-_ROMAN_DIGIT = re.compile("[IVXM]|[ivx]{2}")
-_ROMAN_VALUES = {"I": 1, "V": 5, "X": 10, "L": 50, "C": 100, "D": 500, "M": 1000}
-
 _PHONE = re.compile(
     r"(?<![\w.-])(?<!\d )(?:\+\d[\d\s().-]{6,}\d"
     r"|(?:\d[- ])?\(\d{3,5}\)[- ]?\d{3,4}[- ]\d{3,4}"
-    r"|(?:1-)?\d{3}[-.]\d{3}[-.]\d{4}|\d{3}-\d{4}"
+    r"|(?:1-)?\d{3}[-.]\d{3}[-.]\d{4}|\d{3}-\d{4}|555-[A-Z]{4}"
     r"|0\d{1,4}(?:[ -]\d{3,}){1,3})(?![\w-])"
 )
 _LETTERED_PHONE = re.compile(r"(?<![\w-])(?:1-[2-9]\d\d|8\d\d)-(?=[\d-]*[A-Z])(?=(?:[A-Z\d]-?){7,9}(?![\w-]))[A-Z\d-]+")
@@ -71,7 +38,7 @@ _DATE = re.compile(
 _SERIAL = re.compile(r"(?<![\w-])\d+(?:-\d+){2,}(?![\w-])")
 
 _EUROPEAN = re.compile(
-    r"(?<![\w.,])(?:(\d{1,3}(?:\.\d{3})+),(\d+)|(\d{1,3}(?:\.\d{3}){2,}|(?<=€)\d{1,3}\.\d{3})|(0,\d+|\d+,\d\d?))(?![.,]?\d|\)|\s(?:and|or)\s\d)"
+    r"(?<![\w.,])(?:(\d{1,3}(?:\.\d{3})+),(\d+)|(\d{1,3}(?:\.\d{3}){2,}|(?<=€)\d{1,3}\.\d{3})|(0,\d+|\d+,(?:\d\d?|\d{4,})))(?![.,]?\d|\)|\s(?:and|or)\s\d)"
 )
 _IP_ADDRESS = re.compile(r"[12]?\d?\d(?:\.[12]?\d\d){3}")
 
@@ -82,7 +49,7 @@ _SPACED = re.compile(r"(?<![\d.,-])(?<!\d )[1-9]\d{0,2}(?: \d{3}){2,}(?![\d-]| \
 _MINUS = re.compile(r"(?<![^\s(])-(?=\.?\d)")
 _DIFFERENCE = re.compile(r"(?<=\d)\s?-\s?(?=\d+\s?=)")
 _SHORT_YEAR = re.compile(r"\b([12]\d{3})-0([1-9])(?!\d)")
-_RANGE = re.compile(r"(?<=[\d%°])-(?=\d)")
+_RANGE = re.compile(r"(?<=[\d%°])-(?=\d)|(?<=\d0s)\s?-\s?(?='?\d+0s)")
 _FRACTION = re.compile(r"(?:(?<![\w.,/])(\d+)[ -])?(?<![\w.,/])(\d+)/(\d+)(?![\w/])")
 _DECIMAL = re.compile(r"(?<!\d)(\d*)((?:\.\d+)+)")
 _ORDINAL = re.compile(r"(?<!\d)(\d+)(?:st|nd|rd|th)\b", re.I)
@@ -153,48 +120,6 @@ def point(decimals: str | None) -> str:
 
 
 # ---- rules
-
-
-def expand_roman(text: str) -> str:
-    """Roman numerals: ordinals after rulers, cardinals after headings, wars and sequels. "I" alone is a pronoun."""
-    if not _ROMAN_DIGIT.search(text):
-        return text
-    text = _REGNAL.sub(lambda m: f"{m[1] or m[4]} the {ordinal(_roman(m[2] or m[3] or m[5]))}", text)
-    text = _HEADING.sub(_heading, text)
-    text = _CENTURY.sub(lambda m: ordinal(_roman(m[1])), text)
-    text = _ROMAN_LIST.sub(_roman_list, text)
-    text = _ROMAN_IN_BRACKETS.sub(lambda m: cardinal(_roman(m[1].upper())), text)
-    text = _AFTER_NAME.sub(_sequel, text)
-    return _LONG_ROMAN.sub(lambda m: number(str(_roman(m[1]))), text)
-
-
-def _heading(match: re.Match[str]) -> str:
-    heading, roman = match.groups()
-    # A single lower-case letter names a part ("part c").
-    is_numeral = (len(roman) > 1 and (roman.isupper() or set(roman) <= set("ivx"))) or roman in ("I", "V", "X")
-    return f"{heading} {cardinal(_roman(roman.upper()))}" if is_numeral else match[0]
-
-
-def _roman_list(match: re.Match[str]) -> str:
-    """ "I, II and III" -> "one, two and three"; they ascend, and one at least has several letters."""
-    numerals = re.findall(_LISTED, match[0])
-    values = [_roman(numeral.upper()) for numeral in numerals]
-    is_list = values == sorted(set(values)) and max(map(len, numerals)) > 1 and all(map(_VALID_ROMAN.fullmatch, numerals))
-    if not is_list:
-        return match[0]
-    spoken = re.sub(_LISTED, lambda m: cardinal(_roman(m[0].upper())), match[0])
-    return re.sub(r"\s?-\s?", " to ", spoken)
-
-
-def _sequel(match: re.Match[str]) -> str:
-    """World War II, Rocky IV: the word before has a capital."""
-    before = match.string[max(0, match.start() - 40) : match.start()].split()[-1]
-    return f" {cardinal(_roman(match[1]))}" if before.lstrip("\"'(")[:1].isupper() else match[0]
-
-
-def _roman(numeral: str) -> int:
-    values = [_ROMAN_VALUES[letter] for letter in numeral]
-    return sum(-a if a < b else a for a, b in zip(values, [*values[1:], 0], strict=True))
 
 
 def expand_european(text: str) -> str:

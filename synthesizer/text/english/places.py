@@ -1,6 +1,7 @@
 """Places: "Denver, CO 80202", "in Calif.", "5th Ave", "Main St. NW"."""
 
 import re
+from collections.abc import Iterable
 
 from synthesizer.text.english.numerals import digit_by_digit
 from synthesizer.text.english.tables import END, stop, table
@@ -24,22 +25,32 @@ CLEAR_STATES = table(  # anywhere
     "Ariz Arizona, Calif California, Conn Connecticut, Fla Florida, Mich Michigan, Minn Minnesota, Okla Oklahoma, "
     "Tenn Tennessee, Wis Wisconsin, Wyo Wyoming"
 )
-DIRECTIONS = table("NW northwest, NE northeast, SW southwest, SE southeast")
+DIRECTIONS = table("NW northwest, NE northeast, SW southwest, SE southeast, N north, E east, S south, W west")
+LANDS = "America Africa Korea Carolina Dakota Ireland Wales Yorkshire Sussex Virginia Germany Atlantic Pacific".split()
 STREETS = table("St street, Dr drive, Ct court, Pl place, Ave avenue, Rd road, Ln lane")  # after a name
 ROADS = table("ave avenue, blvd boulevard, hwy highway, pkwy parkway")  # anywhere
 
+
+def _any_case(names: Iterable[str]) -> str:
+    """A pattern for the names, as they are and in capitals."""
+    return "|".join([*names, *(name.upper() for name in names if len(name) > 2)])
+
+
 _STREET = re.compile(rf"(?<=[a-z])(\s+)({'|'.join(STREETS)})\b(?:\.(?!\s*[A-Z])({END})?|(?![.'-]|\s+[A-Z][a-z]))")
 _ROAD = re.compile(r"\b(Ave(?!,?\s+[A-Z][a-z])|ave|[Bb]lvd|[Hh]wy|[Pp]kwy)\b(?!\.)")
+_ROADS = r"(?:[Ss]t(?:reet)?|[Aa]ve(?:nue)?|[Rr](?:oa)?d|[Bb]lvd|boulevard|Dr|[Dd]rive)"
 _DIRECTION = re.compile(
     r"\bNW\b|(?:(?<=street )|(?<=avenue )|(?<=road )|(?<=drive ))(?:NE|SW|SE)\b"
     r"|\b(?:NE|SW|SE)(?=\s(?:\d+(?:st|nd|rd|th)|of)\b)"
+    rf"|\b([NESW])\.?(?=\s\d+(?:st|nd|rd|th)\s{_ROADS}\b)|\b([NESW])\.(?=\s(?:{'|'.join(LANDS)})\b)"
+    rf"|(?<=\d )([NESW])\.?(?=\s[A-Z][a-z]+\s{_ROADS}\b)"
 )
 _ZIP_CODE = r"\s+(\d{5})(?:-(\d{4}))?(?![\w-]|,\d)"
 _STATE = re.compile(
     rf"\b([A-Z]\w*),\s+(?!MT\.\s*[A-Z]|CA\.\s\d{{4}}\b)({'|'.join(STATES)})\b(?:(\.)?{_ZIP_CODE}|\.({END})?|(?!['\w-]))"
 )
 _ZIP = re.compile(rf"\b((?i:zip(?: codes?)?):?|{'|'.join(s for s in STATES if s not in WITH_STOP + WITH_ZIP)}){_ZIP_CODE}")
-_OLD_STATE = re.compile(rf"(?:(?<=[a-z],\s)({'|'.join(OLD_STATES)})|\b({'|'.join(CLEAR_STATES)}))\.({END})?")
+_OLD_STATE = re.compile(rf"(?:(?<=[a-z],\s)({_any_case(OLD_STATES)})|\b({_any_case(CLEAR_STATES)}))\.({END})?")
 
 
 def expand(text: str) -> str:
@@ -48,8 +59,8 @@ def expand(text: str) -> str:
     text = _ZIP.sub(lambda m: f"{STATES.get(m[1], m[1])} {_zip(m[2], m[3])}", text)
     text = _STREET.sub(_street, text)
     text = _ROAD.sub(lambda m: ROADS[m[1].lower()], text)
-    text = _DIRECTION.sub(lambda m: DIRECTIONS[m[0]], text)
-    return _OLD_STATE.sub(lambda m: (OLD_STATES.get(m[1]) or CLEAR_STATES[m[2]]) + stop(m, 3, ends_sentences=True), text)
+    text = _DIRECTION.sub(lambda m: DIRECTIONS[m[0].rstrip(".")], text)
+    return _OLD_STATE.sub(lambda m: (OLD_STATES | CLEAR_STATES)[(m[1] or m[2]).title()] + stop(m, 3, ends_sentences=True), text)
 
 
 def _state(match: re.Match[str]) -> str:

@@ -33,6 +33,12 @@ BESIDE_NUMBERS = [
     }.items()
 ]
 
+# Marks of footnotes: [12] and † after a word, and raised figures after one of three letters, a full stop or a year.
+FOOTNOTE = re.compile(
+    r"(?<=[\w.,;:!?\"'”’)\]])\[(?:\d{1,3}(?:[-–,]\s?\d{1,3})*|note \d+|citation needed)\]|(?<=[\d.,;:!?])\[[a-z]\]|(?<=\S)[†‡]+"
+    r"|(?:(?<=[.,;:!?\"”’])|(?<=[^\W\d_]{3})(?<!\bsin)(?<!\bcos)(?<!\btan)(?<!\blog)"
+    r"|(?<=\b1[1-9]\d\d)(?!.?\s?[=+×*/])|(?<=\b20\d\d)(?!.?\s?[=+×*/]))(?:[¹²³⁰⁴-⁹]+(?:[,–-](?=[¹²³⁰⁴-⁹]))?)+"
+)
 _VULGAR = re.compile(r"(\d)?([¼-¾⅐-⅞])")
 _SUPERSCRIPT = re.compile(r"(?<=[^\W_])[²³](?![⁰-⁹¹²³])|(?:(?<=\d)|(?<=\b[^\W\d_]))(?!¹(?![⁰-⁹¹²³]))[⁻⁺]?[⁰-⁹¹²³]+")
 _TO_THE_POWER = re.compile(r"(?<=\w)\^(?=\w)")
@@ -44,7 +50,8 @@ _INVISIBLE = {"Cf", "Cc"}
 
 
 def plain_characters(text: str) -> str:
-    """Digits, fractions and letters of any kind in plain ASCII; all brackets become round."""
+    """Digits, fractions and letters of any kind in plain ASCII; all brackets become round. Marks of footnotes are left out."""
+    text = FOOTNOTE.sub("", text)
     if not text.isascii():
         text = _VULGAR.sub(lambda m: f"{m[1] + ' ' if m[1] else ''}{unicodedata.normalize('NFKC', m[2])}", text)
         text = _SUPERSCRIPT.sub(lambda m: "^" + unicodedata.normalize("NFKC", m[0]).replace("−", "-"), text)

@@ -42,7 +42,12 @@ _MEASURE = re.compile(
     rf"(?:(?P<unit>{_UNIT})(?P<exponent>{_POWER})?|(?P<inch>in)(?=\.\s+[a-z0-9]|\.,|²))"
     rf"(?:\s?/\s?(?P<per>{_UNIT})(?P<per_exponent>{_POWER})?)?(?![\w'°])(?P<stop>\.(?=\s+[a-z0-9]|,))?(?P<until>-(?=\d))?"
 )
-_HEIGHT = re.compile(r"(?<![\w.,])(\d+)'\s?(\d+)(?:\"|'')")
+_HEIGHT = re.compile(
+    r"(?<![\w.,])(\d+)(?:'|\s?(?:ft|feet|foot)\b\.?)\s?(\d+)(?:\"|''|\s?in\b\.?(?!\s(?:the|a|an|his|her|my|its|our)\b))"
+)
+# 5 kg - 10 kg, 5 - 10 km: from less to more
+_SPACED_RANGE = re.compile(rf"(?<![\w.,])(\d[\d,.]*)(\s?(?:{_UNIT}|%))?\s-\s(?=(\d[\d,.]*)\s?(?:{_UNIT}|%)(?![\w'-]))")
+_AREA = re.compile(r"(?<![\w^-])(km|cm|mm|dm|ft|mi|yd)\^?([23²³])(?!\w)")
 _DURATION = re.compile(
     r"(?<![\w.,])(?=\d+[dhm])(?:(\d+)d\s?)?(?:(\d+)h(?:rs?)?\s?)?(?:(\d+)(?:m(?:ins?)?|(?<=h\d\d))\s?)?(?:(\d+(?:\.\d+)?)s(?:ecs?)?)?"
     r"(?<!\s)(?!\w)"
@@ -50,7 +55,7 @@ _DURATION = re.compile(
 _TIME_WORDS = ("day", "hour", "minute", "second")
 # Figures before s are a plural after these, and seconds after those.
 _PLURAL_AFTER = re.compile(
-    r"\b(?:the|these|those|his|her|my|your|our|their|sizes?|two|three|four|some|many|few|several|old|new|early|mid|late|of)\s$"
+    r"\b(?:the|these|those|his|her|my|your|our|their|sizes?|two|three|four|some|many|few|several|old|new|early|mid|late|of|by)\s$"
     r"|[A-Za-z]-$"
 )
 _SECONDS_AFTER = re.compile(r"\b(?:takes?|took|lasts?|lasted|after|within|every|waits?|waited) $")
@@ -85,13 +90,22 @@ def one_of(symbol: str) -> str:
 
 def expand(text: str) -> str:
     """Write out the units; numbers stay."""
+    text = _SPACED_RANGE.sub(_spaced_range, text)
+    text = _AREA.sub(lambda m: _power(m[2]) + _plural(UNITS[m[1]]), text)
     text = _HEIGHT.sub(_height, text)
     text = _DURATION.sub(_duration, text)
     return _MEASURE.sub(_measure, _primes(text))
 
 
+def _spaced_range(match: re.Match[str]) -> str:
+    low, high = (float(amount.replace(",", "").rstrip(".") if amount.count(".") < 2 else "nan") for amount in match.group(1, 3))
+    return f"{match[1]}{match[2] or ''}-" if low < high else match[0]
+
+
 def _height(match: re.Match[str]) -> str:
     feet, inches = match.groups()
+    if describes(match):  # a six foot two man
+        return f"{cardinal(int(feet))} foot {cardinal(int(inches))}"
     return (
         f"{cardinal(int(feet))} {'foot' if feet == '1' else 'feet'} {cardinal(int(inches))} inch{'' if inches == '1' else 'es'}"
     )
@@ -140,7 +154,7 @@ def _is_plural_figure(match: re.Match[str]) -> bool:
     amount, before = match["amount"], match.string[max(0, match.start() - 10) : match.start()]
     if "." in amount or _SECONDS_AFTER.search(before):
         return False
-    return amount.endswith("0") or len(amount) > 2 or bool(_PLURAL_AFTER.search(before))
+    return (amount.endswith("0") and amount != "10") or len(amount) > 2 or bool(_PLURAL_AFTER.search(before))
 
 
 def _measure(match: re.Match[str]) -> str:

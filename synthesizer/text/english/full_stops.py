@@ -1,0 +1,26 @@
+"""Words that a full stop may follow inside a sentence, and what tells that it ends there."""
+
+from synthesizer.text.english.abbreviations import ABBREVIATIONS, BEFORE_NUMBER
+from synthesizer.text.english.units import UNITS
+
+NEVER_LAST = frozenset("mr mrs ms messrs dr drs prof mt vs v cf viz ca approx avg incl excl e.g i.e a.k.a".split())
+_DATES = frozenset("jan feb mar apr jun jul aug sep sept oct nov dec mon tue tues wed thu thur thurs fri sat sun".split())
+_OTHERS = frozenset("n° al ed eds trans ibid sq cu hr hrs pres supt cmdr".split())
+SHORT_FORMS = _DATES | _OTHERS | ABBREVIATIONS.keys() | BEFORE_NUMBER.keys()
+WORDS_TOO = frozenset("no nos art max min mar jun sat sun wed".split())  # short for something only where a number follows
+UNIT_SYMBOLS = frozenset([*UNITS, "in"])
+HALVES = ("a.m", "p.m")
+BEFORE_TIME = frozenset("at by before after around about until till from since on".split())
+AFTER_TIME = frozenset(  # 10 a.m. Monday
+    "monday tuesday wednesday thursday friday saturday sunday est edt cst cdt mst mdt pst pdt gmt utc eastern pacific".split()
+)
+# Words that are no names, so that a capital shows where a sentence begins.
+STARTERS = frozenset(
+    (
+        "the a an i you he she it we they this that these those there here his her my our your their its who what when where "
+        "why how if and but or so then yet now no yes not in on at as after before for from with by to of until since because "
+        "while although though once some all both each most many few another please let is are was were do does did can could "
+        "would should might have has had never nobody everyone nothing however also only even just such finally later today"
+    ).split()
+)
+EXCLAIMED = frozenset("yahoo jeopardy".split())  # names with an exclamation mark
