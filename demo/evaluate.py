@@ -29,7 +29,7 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.prog = "python -m demo.evaluate"
     add = parser.add_argument
-    add("--models", type=Path, metavar="DIR", help="folder with encoder.pt, synthesizer.pt and vocoder.pt")
+    add("--models", type=Path, metavar="DIR", help="folder with encoder, synthesizer and vocoder, as .safetensors or .pt")
     references_help = "folder of recordings: a folder for each voice, or files <voice>_<number>.wav. The first one is cloned"
     add("--references", type=Path, metavar="DIR", help=references_help)
     add("--texts", type=Path, metavar="FILE", help="UTF-8 file with a text in each line, or a name, a tab and a text")
@@ -81,15 +81,15 @@ def measure(
 
 def _models(args: argparse.Namespace) -> "Models":
     from demo.evaluation.studio import Models
+    from utils.models.checkpoint import STAGES, model_file
 
-    vocoder = args.models / "vocoder.pt"
+    encoder, synthesizer, vocoder = (model_file(args.models, stage) for stage in STAGES)
     if not args.griffin_lim and not vocoder.is_file():
         raise UserError(f"{vocoder}: no such model; put one there, or use --griffin_lim")
-    encoder = args.models / "encoder.pt"
     if not encoder.is_file() and default_model("encoder").is_file():
         encoder = default_model("encoder")
-        print(f"{args.models} has no encoder.pt; the voices are embedded by {encoder}")
-    files = encoder, args.models / "synthesizer.pt", None if args.griffin_lim else vocoder
+        print(f"{args.models} has no encoder; the voices are embedded by {encoder}")
+    files = encoder, synthesizer, None if args.griffin_lim else vocoder
     return Models(*files, args.hparams, args.seed, args.cpu)
 
 

@@ -104,6 +104,12 @@ def _number(text: str) -> float:
     return number
 
 
+def load_blend(weighted: Sequence[tuple[Path, float]], embedder: SpeakerEmbedder) -> Voice:
+    """The voice between those in the files, each as strong as its weight; of a single file, its own."""
+    voices = [load(path, embedder) for path, _ in weighted]
+    return voices[0] if len(voices) == 1 else blend(voices, [weight for _, weight in weighted])
+
+
 def blend(voices: Sequence[Voice], weights: Sequence[float]) -> Voice:
     """A voice between others, each as strong as its weight. Raises UserError if it cannot be made of these."""
     if len(voices) != len(weights) or not voices:

@@ -1,6 +1,5 @@
 """Exported models are small and answer as the trained ones."""
 
-import subprocess
 import sys
 from pathlib import Path
 
@@ -10,17 +9,17 @@ import torch
 
 from synthesizer.inference import Synthesizer
 from tests.vocoder_data import FORMAT, TINY, write_synthesizer, write_vocoder
+from utils import cli
 from utils.data.audio import MelFormat
 from utils.errors import UserError
 from utils.export import export
+from utils.export.__main__ import main
 from utils.models import checkpoint
 from utils.training.resume import StartingPoint
 from utils.training.stepping import MAIN, Trained
 from vocoder.inference import Vocoder
 from vocoder.model import WaveRNN, WaveRNNConfig
 from vocoder.published import own_content
-
-ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture
@@ -48,7 +47,8 @@ def change(path: Path, stage: str, **changes) -> None:
 
 def test_exported_models_are_small_and_answer_as_the_trained_ones(trained, tmp_path):
     exported = export(trained, tmp_path / "default")
-    assert sorted(path.name for path in (tmp_path / "default").iterdir()) == ["synthesizer.pt", "vocoder.pt"]
+    files = ["README.md", "config.json", "synthesizer.pt", "vocoder.pt"]
+    assert sorted(path.name for path in (tmp_path / "default").iterdir()) == files
     rng = np.random.default_rng(0)
     embedding, mel = rng.normal(size=256), rng.uniform(-4, 4, (60, FORMAT.n_mels)).astype(np.float32)
     (before,), (after,) = (
@@ -94,7 +94,7 @@ def test_weights_too_large_for_half_precision_are_refused(trained, tmp_path, val
 
 
 def test_too_large_files_and_a_pair_that_does_not_fit_are_refused(trained, tmp_path):
-    with pytest.raises(UserError, match=r"run/vocoder.pt: 0\.\d MB in half precision, over the limit of 0.01 MB"):
+    with pytest.raises(UserError, match=r"run/vocoder.pt: 0\.\d MB in fp16, over the limit of 0.01 MB"):
         export(trained, tmp_path / "default", limit=0.01)
     with pytest.raises(UserError, match=r"would be replaced by its own export"):
         export(trained, trained["vocoder"].parent)
@@ -104,7 +104,26 @@ def test_too_large_files_and_a_pair_that_does_not_fit_are_refused(trained, tmp_p
     assert not (tmp_path / "default").exists()
 
 
-def test_the_command(trained, tmp_path):
-    command = [sys.executable, "-m", "utils.export", "-s", str(trained["synthesizer"]), "-v", str(trained["vocoder"])]
-    done = subprocess.run([*command, "-o", str(tmp_path / "out")], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0 and f"{tmp_path}/out/vocoder.pt: 0." in done.stdout, done.stderr
+def test_the_command_replaces_nothing_by_accident(trained, tmp_path, monkeypatch, capsys):
+    run_dir, out = trained["vocoder"].parent, tmp_path / "out"
+
+    def run(*arguments: object) -> str:
+        """What the command printed, its error included."""
+        monkeypatch.setattr(sys, "argv", ["export", *map(str, arguments)])
+        try:
+            cli.run(main)
+        except SystemExit as left:
+            assert left.code
+        return "".join(capsys.readouterr())
+
+    assert f"{out}/vocoder.safetensors: 0." in run(run_dir, out)
+    before = {path: path.read_bytes() for folder in (run_dir, out) for path in folder.iterdir()}
+    for arguments, told in (
+        ((run_dir,), "name the folder of the models and the one to write into"),
+        ((run_dir, out), "synthesizer.safetensors: is there already; name another folder, or pass --replace"),
+        ((run_dir, out, "--format", "pt"), "synthesizer.safetensors: is there already"),  # two would be ambiguous
+        ((run_dir, run_dir, "--format", "pt", "--replace"), "would be replaced by its own export"),
+        ((tmp_path / "none", out), "none: holds no model"),
+    ):
+        assert told in run(*arguments)
+    assert {path: path.read_bytes() for folder in (run_dir, out) for path in folder.iterdir()} == before

@@ -1,11 +1,14 @@
 """Voices in files: what is saved is what is loaded, nothing else is, and voices blend."""
 
+import runpy
+import sys
 import types
 from pathlib import Path
 
 import numpy as np
 import pytest
 import safetensors.numpy
+import soundfile
 import torch
 
 from demo import voice_file
@@ -13,6 +16,7 @@ from demo.voice_file import FORMAT, Voice, blend
 from tests.demo_fakes import fake_cloner
 from utils.errors import UserError
 
+ROOT = Path(__file__).parent.parent
 OURS, OTHER = "a" * 64, "b" * 64
 EMBEDDER = types.SimpleNamespace(path=Path("encoder.pt"), embedding_size=4, digests=[OURS, "c" * 64])
 HALF = np.full(4, 0.5, np.float32)
@@ -136,3 +140,43 @@ def test_voices_that_cannot_be_blended_are_refused(voices, weights, said):
     with pytest.raises(UserError) as caught:
         blend(voices, weights)
     assert said in str(caught.value)
+
+
+def test_the_demo_saves_a_voice_and_speaks_with_it_and_with_blends(tmp_path, monkeypatch, capsys):
+    soundfile.write(tmp_path / "me.wav", np.sign(np.sin(np.arange(16000) / 20)) * 0.2, 16000)
+    cloner = fake_cloner()
+    cloner.embedder.digests = [OURS]
+    spoken = []
+    say = cloner.say
+    cloner.say = lambda voice, *rest: spoken.append(voice) or say(voice, *rest)
+    monkeypatch.setattr("demo.cloner.Cloner.load", lambda *arguments: cloner)
+    monkeypatch.setattr("demo.cloner.read_references", lambda paths: [np.full(16000, 0.1, np.float32) for _ in paths])
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> str:
+        monkeypatch.setattr(sys, "argv", ["demo_cli.py", *arguments, "--no_sound"])
+        try:
+            runpy.run_path(str(ROOT / "demo_cli.py"), run_name="__main__")
+        except SystemExit as left:
+            assert left.code
+        return "".join(capsys.readouterr())
+
+    voice_file.save(tmp_path / "b.voice", other(0))
+    voice_file.save(tmp_path / "else.voice", other(1, OTHER))
+    assert "Written: me.voice" in run("--reference", "me.wav", "--save_voice", "me.voice")
+    saved = voice_file.load(tmp_path / "me.voice", EMBEDDER)
+    assert saved.source == "me.wav" and np.array_equal(saved.embedding, HALF) and not spoken
+    run("--voice", "me.voice", "--text", "Hi.", "--output", "a.wav")
+    run("--voice", "me.voice:0.7", "--voice", "b.voice:0.3", "--text", "Hi.", "--output", "b.wav", "--save_voice", "c.voice")
+    assert np.array_equal(spoken[0].embedding, HALF)
+    expected = blend([saved, other(0)], [0.7, 0.3]).embedding
+    assert np.array_equal(spoken[1].embedding, expected) and np.abs(expected - [0.79, 0.42, 0.42, 0.42]).max() < 0.1
+    assert np.array_equal(voice_file.load(tmp_path / "c.voice", EMBEDDER).embedding, expected)
+    assert "else.voice: this voice (v1.wav) is of encoder bbbbbbbb" in run("--voice", "else.voice", "--text", "Hi.")
+    for arguments in (
+        ("--voice", "me.voice"),
+        ("--save_voice", "x.voice"),
+        ("--voice", "a", "--reference", "b", "--text", "c"),
+    ):
+        assert "--reference or --voice need" in run(*arguments)
+    assert "name a .voice file" in run("--reference", "me.wav", "--save_voice", "me.wav")

@@ -91,6 +91,15 @@ def names(text: str) -> list[str]:
     return found
 
 
+def weighted_file(text: str) -> tuple[Path, float]:
+    """A `type=` for add_argument: FILE or FILE:WEIGHT -> file and weight, 1 where none is given."""
+    path, colon, weight = text.rpartition(":")
+    try:
+        return (Path(path), float(weight)) if colon else (Path(text), 1.0)
+    except ValueError:  # the colon belongs to the path
+        return Path(text), 1.0
+
+
 COUNT = whole_number(at_least=0)
 SEED = whole_number(at_least=0, at_most=2**32 - 1)  # what random number generators take
 

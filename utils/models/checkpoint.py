@@ -1,5 +1,6 @@
 """Checkpoints: plain containers, replaced atomically, and loaded without running code from them."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ from utils.data.paths import write_atomically
 from utils.errors import UserError
 
 STAGES = ("encoder", "synthesizer", "vocoder")
+SUFFIXES = (".safetensors", ".pt")
 
 
 def stage_format(stage: str) -> str:
@@ -31,12 +33,12 @@ def load(path: Path, stage: str, device: str | torch.device = "cpu", published: 
     With `published`, weights published elsewhere, which lack this project's format entry, are accepted too and returned as they
     are, for the package's own_content. Raises UserError if the file is missing, damaged, no checkpoint or of another stage.
     """
-    path = Path(path)
+    path = model_file(Path(path), stage)
     if not path.is_file():
         fetched = "`make weights` fetches it; or " if path.absolute() == default_model("encoder").absolute() else ""
         raise UserError(f"{path}: no such {stage} checkpoint; {fetched}train one with {stage}_train.py or name another file")
     try:
-        content = torch.load(path, map_location=device, weights_only=True)
+        content = _read(path, device)
     except Exception as error:  # files of other kinds make the unpickler fail in many ways
         raise UserError(f"{path}: cannot be read as a checkpoint; it is cut short, damaged or something else") from error
     if not isinstance(content, dict):
@@ -50,10 +52,30 @@ def load(path: Path, stage: str, device: str | torch.device = "cpu", published: 
     raise UserError(f"{path}: {problem}; a checkpoint of the {stage} ({stage_format(stage)}) is needed here")
 
 
+def _read(path: Path, device: str | torch.device) -> Any:
+    if path.suffix != ".safetensors":
+        return torch.load(path, map_location=device, weights_only=True)
+    from utils.models import tensors_file
+
+    return tensors_file.read(path, device)
+
+
+def model_file(path: Path, stage: str) -> Path:
+    """The path of a file; of a folder, that of the stage's file in it. UserError for an address, and for two such files."""
+    if re.match(r"\w{2,}:/", str(path)):  # Path makes one slash of two
+        raise UserError(f"{path}: is an address, and nothing is fetched by itself; `python -m utils.fetch` does it")
+    if not path.is_dir():
+        return path
+    found = [file for suffix in SUFFIXES if (file := path / f"{stage}{suffix}").is_file()]
+    if len(found) > 1:
+        raise UserError(f"{path}: holds both {found[0].name} and {found[1].name}; name one of them")
+    return found[0] if found else path / f"{stage}.pt"
+
+
 def or_default(path: str | Path | None, stage: str) -> Path:
-    """The path; without one, the stage's default model, which a line says."""
+    """The path of the stage's file; without one, of the stage's default model, which a line says."""
     if path is not None:
-        return Path(path)
+        return model_file(Path(path), stage)
     print(f"{stage}: {default_model(stage)}, as no file was named")
     return default_model(stage)
 

@@ -80,7 +80,6 @@ class Stepper:
         optimizer.step()
         del optimizer.grad_scale, optimizer.found_inf
 
-
     @torch.no_grad()
     def _restore_buffers(self, wanted: Tensor) -> None:
         """Undo what the forward pass changed, where wanted (); few operations, however many buffers."""

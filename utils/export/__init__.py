@@ -1,0 +1,124 @@
+"""`python -m utils.export`: trained models to give away, as small files that anyone can load safely."""
+
+import io
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from utils.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+
+KEPT = ("format", "step", "model", "mel", "symbols", "training", "encoder_sha256", "init_from")  # besides the weights
+FORMATS = ("safetensors", "pt")
+PRECISIONS = ("fp16", "fp32")
+
+
+def export(
+    paths: dict[str, Path],
+    out_dir: Path,
+    limit: float | None = None,
+    format: str = "pt",
+    precision: str = "fp16",
+    replace: bool = False,
+    card: Path | None = None,
+) -> dict[str, Path]:
+    """Write `<stage>.<format>` into out_dir for each {stage: checkpoint}, with config.json and a card; returns their paths.
+
+    Checkpoints published elsewhere become this project's. Raises UserError, and writes nothing, if a weight is not finite or
+    too large for half precision, if synthesizer and vocoder differ in their mel format, if the files would take more than
+    `limit` MB (10^6 bytes) together, or, without `replace`, if one of them exists.
+    """
+    from utils.data.paths import write_atomically
+    from utils.export.card import write_card
+    from utils.models.checkpoint import SUFFIXES, model_file
+
+    paths = {stage: model_file(Path(path), stage) for stage, path in paths.items()}
+    contents = {stage: load(path, stage) for stage, path in paths.items()}
+    written = {stage: Path(out_dir) / f"{stage}.{format}" for stage in paths}
+    others = (Path(out_dir) / f"{stage}{suffix}" for stage in paths for suffix in SUFFIXES)
+    _check_free({*written.values(), *others}, paths.values(), replace)
+    _check_pair(paths, contents)
+    halve = precision == "fp16"
+    files = {f"{stage}.{format}": _serialized(exported(contents[stage], paths[stage], halve), format) for stage in paths}
+    if limit is not None and (megabytes := sum(map(len, files.values())) / 1e6) > limit:
+        raise UserError(
+            f"{', '.join(map(str, paths.values()))}: {megabytes:.1f} MB in {precision}, over the limit of {limit:g} MB; "
+            "train smaller models, or raise --limit"
+        )
+    for name, data in files.items():
+        with write_atomically(Path(out_dir) / name) as temporary:
+            temporary.write_bytes(data)
+    write_card(written, contents, card, precision)
+    return written
+
+
+def load(path: Path, stage: str) -> dict[str, Any]:
+    """The content of any checkpoint, of this project or published elsewhere, as this project writes it today."""
+    from encoder.published import own_content as own_encoder
+    from synthesizer.published import own_content as own_synthesizer
+    from utils.models import checkpoint
+    from vocoder.published import own_content as own_vocoder
+
+    convert = {"encoder": own_encoder, "synthesizer": own_synthesizer, "vocoder": own_vocoder}[stage]
+    content = checkpoint.load(path, stage, published=True)
+    with checkpoint.restoring(path, stage):
+        return {"format": checkpoint.stage_format(stage), **convert(content)}
+
+
+def exported(content: dict[str, Any], path: Path, halve: bool = True) -> dict[str, Any]:
+    """A checkpoint's content without the training state, its weights (averaged, if there is an average) in half precision.
+
+    It loads like any other checkpoint, as fp32. Raises UserError for a weight too large for half precision; `path` is for its
+    message.
+    """
+    from utils.models import checkpoint
+
+    weights = checkpoint.averaged(content)["model_state"]
+    weights = {name: _halved(path, name, value) if halve else value.clone() for name, value in weights.items()}
+    return {name: content[name] for name in KEPT if name in content} | {"model_state": weights}
+
+
+def _halved(path: Path, name: str, value: "torch.Tensor") -> "torch.Tensor":
+    """Matrices and kernels in fp16. Vectors stay in fp32: they are small, and running variances may exceed fp16's range."""
+    if not value.is_floating_point() or value.dim() < 2:
+        return value.clone()
+    half = value.half()
+    if not bool(half.isfinite().all()):
+        raise UserError(
+            f"{path}: {name} holds a weight of {value.abs().max():.3g}, and half precision ends at 65504; its training went "
+            "wrong, use a backup"
+        )
+    return half
+
+
+def _check_free(files: Iterable[Path], sources: Iterable[Path], replace: bool) -> None:
+    """UserError if an export would replace a model, or would lie beside one of the same name."""
+    for path in filter(Path.exists, sorted(files)):
+        if any(path.samefile(source) for source in sources):
+            raise UserError(f"{path}: would be replaced by its own export, and its run could not resume; name another folder")
+        if not replace:
+            raise UserError(f"{path}: is there already; name another folder, or pass --replace")
+
+
+def _check_pair(paths: dict[str, Path], contents: dict[str, dict[str, Any]]) -> None:
+    """UserError if both a synthesizer and a vocoder are given and their mel formats differ."""
+    makes, reads = (contents[stage]["mel"] if stage in contents else None for stage in ("synthesizer", "vocoder"))
+    if makes and reads and makes != reads:
+        raise UserError(
+            f"{paths['vocoder']}: reads other mels than {paths['synthesizer']} makes; export models trained on the same "
+            f"format. vocoder: {reads}; synthesizer: {makes}"
+        )
+
+
+def _serialized(content: dict[str, Any], format: str) -> bytes:
+    if format == "safetensors":
+        from utils.models import tensors_file
+
+        return tensors_file.serialized(content)
+    import torch
+
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    return buffer.getvalue()
