@@ -1,0 +1,106 @@
+"""How good a recording is as a reference of a voice: what it holds, and what will cost likeness."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.fft
+import scipy.signal
+
+from utils.data import vad
+from utils.data.audio import SAMPLE_RATE, normalize_volume
+
+# Measured: the table in docs/data.md
+LITTLE_SPEECH = 1.6  # s: one partial of the encoder
+QUIET = -60.0  # dB of full scale
+NOISY = 20.0  # dB
+CLIPPED = 1e-3  # share of the samples
+NARROW = 6000.0  # Hz; speech recorded at 8 kHz ends at 4000, at 11 kHz at 5500
+TWO_VOICES = 0.62  # cosine under which a tenth of the pairs of partials lie
+
+WINDOW = 480  # samples: 30 ms
+N_FFT = 4096
+SPEECH_BAND = (250.0, 3000.0)  # Hz
+BAND = 250.0  # Hz
+EMPTY_BAND = -55.0  # dB of the speech band, below which a band holds nothing
+
+
+@dataclass(frozen=True)
+class Quality:
+    """What `assess` found in a recording."""
+
+    seconds: float  # of speech
+    level: float  # dB of full scale, of the whole recording
+    snr: float  # dB, signal to noise, estimated; a clean recording has over 30
+    clipping: float  # share of samples that are cut off at the top
+    bandwidth: float  # Hz up to which there is sound
+    several_speakers: bool | None = None  # None: not looked for, or too short to tell
+
+    def warnings(self) -> list[str]:
+        """A line for each thing that will cost likeness."""
+        lines = []
+        if self.seconds < LITTLE_SPEECH:
+            lines.append(f"only {self.seconds:.1f} s of speech; take 5 to 15 s")
+        if self.level < QUIET:
+            lines.append(f"very quiet ({self.level:.0f} dB of full scale); record closer to the microphone")
+        if self.snr < NOISY:
+            lines.append(f"noise or music: the voice is only about {self.snr:.0f} dB louder; record where it is quiet")
+        if self.clipping > CLIPPED:
+            lines.append(f"distorted: {self.clipping:.1%} of the samples are cut off; record at a lower level")
+        if self.bandwidth < NARROW:
+            lines.append(
+                f"nothing above {self.bandwidth / 1000:.1f} kHz, as on a telephone; take a recording at 16 kHz or more"
+            )
+        if self.several_speakers:
+            lines.append("probably more than one voice; cut out the one to clone")
+        return lines
+
+
+def assess(wav: np.ndarray, partials: np.ndarray | None = None, seconds: float | None = None) -> Quality:
+    """wav: a whole recording with its pauses, float (n,) at 16 kHz, n > 0. partials: the encoder's embeddings of its speech
+    (P, E), which tell whether there are several speakers. seconds: of speech, if known; else it is looked for."""
+    if seconds is None:
+        seconds = len(vad.trim_silences(normalize_volume(wav))) / SAMPLE_RATE
+    return Quality(seconds, _decibels(_power(wav)), _snr(wav), _clipping(wav), _bandwidth(wav), _has_two_voices(partials))
+
+
+def _power(wav: np.ndarray) -> float:
+    return float(np.dot(wav, wav)) / len(wav)
+
+
+def _decibels(power: float) -> float:
+    return 10 * math.log10(max(power, 1e-12))
+
+
+def _snr(wav: np.ndarray) -> float:
+    """dB from the quietest tenth of the recording, its pauses, to the mean."""
+    frames = wav[: len(wav) // WINDOW * WINDOW].reshape(-1, WINDOW)
+    if not len(frames):
+        return 0.0
+    powers = np.einsum("ij,ij->i", frames, frames) / WINDOW
+    return _decibels(float(powers.mean())) - _decibels(float(np.percentile(powers, 10)))
+
+
+def _clipping(wav: np.ndarray) -> float:
+    """Share of samples within 2 % of the peak. Undistorted speech is there for moments only."""
+    size = np.abs(wav)
+    return float(np.count_nonzero(size > 0.98 * size.max()) / len(size))
+
+
+def _bandwidth(wav: np.ndarray) -> float:
+    """The upper end of the highest band that holds sound, compared with the frequencies of speech."""
+    n = max(1, len(wav) // N_FFT)
+    blocks = np.resize(np.asarray(wav, np.float32), (n, N_FFT)) * scipy.signal.windows.hann(N_FFT).astype(np.float32)
+    power = np.square(np.abs(scipy.fft.rfft(blocks, axis=1))).mean(axis=0)[:-1]
+    bands = power.reshape(-1, round(BAND * N_FFT / SAMPLE_RATE)).mean(axis=1)
+    speech = bands[round(SPEECH_BAND[0] / BAND) : round(SPEECH_BAND[1] / BAND)].mean()
+    heard = np.flatnonzero(bands > speech * 10 ** (EMPTY_BAND / 10))
+    return float((heard[-1] + 1) * BAND) if heard.size else 0.0
+
+
+def _has_two_voices(partials: np.ndarray | None) -> bool | None:
+    """Whether many pairs of partials differ as two people do. Voices that speak at the same time are not found."""
+    if partials is None or len(partials) < 3:
+        return None
+    cosines = (partials @ partials.T)[np.triu_indices(len(partials), 1)]
+    return bool(np.percentile(cosines, 10) < TWO_VOICES)
