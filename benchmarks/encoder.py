@@ -3,7 +3,6 @@
 import dataclasses
 import os
 import tempfile
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -71,35 +70,25 @@ def _forget(path: Path) -> None:
 
 
 def step(dtype: str = "fp32") -> str:
-    """A training step, with and without the fast layers, in turns."""
-    import copy
-
+    """A training step."""
     import torch
 
-    from encoder.accelerate import accelerate
     from encoder.config import EncoderConfig
     from encoder.model import EncoderWithLoss
-    from utils.models.device import computes_bf16
 
     config = EncoderConfig()
-    plain = EncoderWithLoss(config).to(device())
-    fast = copy.deepcopy(plain)
-    accelerate(fast)
+    model = EncoderWithLoss(config).to(device())
+    optimizer = torch.optim.Adam(model.parameters(), fused=True)
     mels = torch.rand(SPEAKERS, UTTERANCES, FRAMES, config.n_mels, device=device())
 
-    def train(model: torch.nn.Module, optimizer: torch.optim.Optimizer, dtype: str) -> None:
+    def work() -> None:
         with autocast(dtype):
             loss = model(mels)
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
 
-    plain_dtype = dtype if computes_bf16(device()) else "fp32"  # torch's LSTM has no bf16 on other CPUs
-    pairs = ((fast, dtype), (plain, plain_dtype))
-    steps = [partial(train, model, torch.optim.Adam(model.parameters(), fused=True), used) for model, used in pairs]
-    ours, theirs = timing.alternate(*steps, times=5)
-    shape = f"{SPEAKERS} speakers x {UTTERANCES} utterances x {FRAMES} frames, {dtype}"
-    return f"{1 / ours:.3f} steps/s, {theirs / ours:.2f} times as fast as with torch's own LSTM in {plain_dtype} ({shape})"
+    return f"{1 / timing.repeat(work):.3f} steps/s ({SPEAKERS} speakers x {UTTERANCES} utterances x {FRAMES} frames, {dtype})"
 
 
 def loss() -> str:

@@ -52,7 +52,7 @@ TARGETS = (
 
 def targets(utterances: Sequence, real: Iterable[str]) -> list[list[str]]:
     """A table of what was aimed at and what was measured."""
-    from demo.evaluation.results import FIGURES, value
+    from demo.judging.results import FIGURES, value
 
     rows = [["measure", "at least", "aim", "measured", ""]]
     for name, figure, *numbers, counts in TARGETS:
@@ -137,7 +137,7 @@ def main() -> None:
     args = parse_arguments()
     os.environ["OMP_NUM_THREADS"] = str(args.threads)  # torch is not imported yet
     sys.path += map(str, sorted(args.judge.absolute().glob("venv/lib/python*/site-packages")))  # after our own
-    from demo.evaluation import judges, results, studio
+    from demo.judging import judges, results, studio
 
     texts = chosen(studio.read_texts(args.judge / "sentences.tsv"), args.sentences, "sentence")
     voices = chosen(studio.find_voices(args.judge / "references", 2), args.voices, "voice")

@@ -46,7 +46,7 @@ def speak(n_sentences: int = 1, dtype: str = "bf16") -> str:
     """Alternates with the loop in plain torch."""
     import torch
 
-    from synthesizer.accelerate import speaking_loop
+    from synthesizer.accelerate import accelerate
     from synthesizer.generation import TorchLoop
     from synthesizer.model import Tacotron, TacotronConfig
 
@@ -54,7 +54,7 @@ def speak(n_sentences: int = 1, dtype: str = "bf16") -> str:
     torch.nn.init.constant_(model.decoder.stop.bias, -100)  # random weights stop anywhere
     text, lengths, _, caps, speakers = _speech(model, n_sentences, 80, 400)
     with autocast(dtype):
-        loop, plain = speaking_loop(model), TorchLoop(model.decoder, 2)
+        loop, plain = accelerate(model), TorchLoop(model.decoder, 2)
 
     def work() -> None:
         with autocast(dtype):

@@ -32,13 +32,14 @@ def random_generator(precision: str = "auto"):
     """A vocoder of the published size with random weights, and 10 s of mel."""
     import torch
 
-    from vocoder import accelerate
+    from vocoder.accelerate import accelerate
     from vocoder.fold import Generator
+    from vocoder.inference import PRECISIONS
     from vocoder.model import WaveRNN, WaveRNNConfig
 
     torch.manual_seed(0)
     model = WaveRNN(WaveRNNConfig()).to(device()).eval()
-    return Generator(model, accelerate.sampler(model, precision)), torch.rand(800, 80, device=device()) * 2 - 1
+    return Generator(model, accelerate(model, PRECISIONS[precision])), torch.rand(800, 80, device=device()) * 2 - 1
 
 
 def speak(precision: str = "auto", times: int = 5) -> str:

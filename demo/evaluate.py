@@ -12,9 +12,9 @@ from utils.config import default_model
 from utils.errors import UserError
 
 if TYPE_CHECKING:
-    from demo.evaluation.judges import Judge
-    from demo.evaluation.results import Utterance
-    from demo.evaluation.studio import Models
+    from demo.judging.judges import Judge
+    from demo.judging.results import Utterance
+    from demo.judging.studio import Models
 
 JUDGES = ("whisper", "sim", "sim2", "dnsmos", "distillmos")
 
@@ -68,9 +68,9 @@ def measure(
     language: str = "en",
 ) -> list["Utterance"]:
     """Speak, judge, and write results.csv and index.html."""
-    from demo.evaluation.page import write_page
-    from demo.evaluation.results import table, write_csv
-    from demo.evaluation.studio import Studio, judge
+    from demo.judging.page import write_page
+    from demo.judging.results import table, write_csv
+    from demo.judging.studio import Studio, judge
 
     takes = Studio(out, models).make(voices, texts)
     utterances = judge(takes, voices, judges, language)
@@ -80,7 +80,7 @@ def measure(
 
 
 def _models(args: argparse.Namespace) -> "Models":
-    from demo.evaluation.studio import Models
+    from demo.judging.studio import Models
     from utils.models.checkpoint import STAGES, model_file
 
     encoder, synthesizer, vocoder = (model_file(args.models, stage) for stage in STAGES)
@@ -95,13 +95,13 @@ def _models(args: argparse.Namespace) -> "Models":
 
 def main() -> None:
     args = parse_arguments()
-    from demo.evaluation import results
+    from demo.judging import results
 
     other = results.read_csv(args.compare) if args.compare else None  # fails now rather than at the end
     if not args.models:
         print(results.markdown(results.compare(results.read_csv(args.output), other)))
         return
-    from demo.evaluation import judges, studio
+    from demo.judging import judges, studio
 
     models = _models(args)
     texts = studio.read_texts(args.texts, args.language)

@@ -16,7 +16,7 @@ from utils.corpora import Speaker
 from utils.data import audio, cluster, vad
 from utils.data.parallel import run_tasks
 from utils.data.paths import EncoderData, default_out_dir, one_field, remove_leftovers, save_text, write_atomically
-from utils.data.summary import indented, statistics_line
+from utils.data.report_lines import indented, statistics_line
 from utils.errors import UserError
 
 DEFAULT_CORPORA = ["librispeech_other", "voxceleb1", "voxceleb2"]

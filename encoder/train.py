@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from encoder.accelerate import accelerate
 from encoder.config import MEL_FORMAT, EncoderConfig, EncoderTraining
 from encoder.dataset import SpeakerBatches, SpeakerDataset, SpeakerIndex, collate, read_index, split_speakers
 from encoder.evaluate import choose_speakers, choose_utterances, embed_utterances, verify
@@ -47,7 +46,6 @@ def train(data_dir: Path, options: dict[str, Any], hparams: str = "", umap_every
             _announce(index, plan, len(held_out), settings)
 
         model = EncoderWithLoss(config).to(run.device)
-        accelerate(model)
         optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate, fused=True)
         wrapped = run.start(model, optimizer, config, settings, mel=MEL_FORMAT)
         dataset = SpeakerDataset(index, settings.partial_frames)

@@ -8,6 +8,7 @@ from synthesizer.decoder import Decoder, ResidualLSTM
 from synthesizer.generation import Loop, TorchLoop
 from synthesizer.layers import PreNet, sequence_mask
 from synthesizer.model import Tacotron
+from utils.models.device import NOT_AVAILABLE, say_slower
 
 COMPILED = {Decoder, PreNet, ResidualLSTM, LocationSensitiveAttention, nn.Linear, nn.LSTM, nn.Conv1d}
 N_STEPS, N_CHARACTERS = 32, 150  # of the comparison
@@ -15,10 +16,13 @@ TOLERANCE = 1e-3  # relative; rounding differs by 1e-6, a changed decoder by muc
 
 
 @torch.no_grad()
-def speaking_loop(model: Tacotron, r: int | None = None) -> Loop:
-    """What model.generate takes as `loop`, in autocast's precision. Make another when the weights have changed."""
-    decoder, r, device = model.decoder, r or int(model.r), model.output.weight.device.type
-    dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else torch.float32
+def accelerate(model: Tacotron, dtype: torch.dtype | None = None) -> Loop:
+    """What model.generate takes as `loop`. Make another when the weights or the model's r have changed.
+
+    dtype of the large products, for a loop that is compiled; None: autocast's.
+    """
+    decoder, r, device = model.decoder, int(model.r), model.output.weight.device.type
+    dtype = dtype or (torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else torch.float32)
     with torch.autocast(device, enabled=False):
         if device == "cpu" and all(map(_is_known, decoder.modules())):
             return _compiled_loop(decoder, r, dtype) or TorchLoop(decoder, r)
@@ -32,7 +36,8 @@ def _is_known(module: nn.Module) -> bool:
 def _compiled_loop(decoder: Decoder, r: int, dtype: torch.dtype) -> Loop | None:
     try:
         from synthesizer.cpu.loop import CompiledLoop, supports
-    except Exception:  # without numba, or without the folder, plain torch does it
+    except NOT_AVAILABLE as error:
+        say_slower("the synthesizer speaks", str(error))
         return None
     if not supports(dtype):
         return None
@@ -45,7 +50,8 @@ def _compiled_loop(decoder: Decoder, r: int, dtype: torch.dtype) -> Loop | None:
 def _graph_loop(decoder: Decoder, r: int) -> Loop:
     try:
         from synthesizer.cuda import GraphLoop
-    except Exception:  # without the file, plain torch does it
+    except NOT_AVAILABLE as error:
+        say_slower("the synthesizer speaks", str(error))
         return TorchLoop(decoder, r)
     return GraphLoop(decoder, r)
 

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from synthesizer.accelerate import speaking_loop
+from synthesizer.accelerate import accelerate
 from synthesizer.dataset import Batch, Utterances, collate
 from synthesizer.loss import expected_symbols, tacotron_losses
 from synthesizer.model import Generated, Prediction, Tacotron
@@ -41,7 +41,7 @@ class HeldOut:
         with run.evaluating(model), run.autocast():
             torch.manual_seed(0)  # the pre-net's dropout is always on; a fixed seed keeps the numbers comparable
             forced = model(*batch.inputs, r)
-            caps, loop = MAX_RATIO * batch.mel_lengths, speaking_loop(model, r)
+            caps, loop = MAX_RATIO * batch.mel_lengths, accelerate(model)
             free = model.generate(batch.text, batch.text_lengths, batch.speakers, caps, r, spoken_lengths, loop)
             losses = tacotron_losses(forced, batch.mels, batch.mel_lengths, r)
         values = self._measures(forced, free, r) | self._position_error(batch, forced, r)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from synthesizer.accelerate import speaking_loop
+from synthesizer.accelerate import accelerate
 from synthesizer.config import SPEEDS, ReadingSettings, TacotronConfig
 from synthesizer.faults import missed_words, words
 from synthesizer.generation import Loop
@@ -267,7 +267,7 @@ class Synthesizer:
     def _loop(self) -> Loop:
         """What speaks. It holds a copy of the decoder's weights, so a changed model needs another."""
         if (now := fingerprint(self.model)) != self._loop_of:
-            self._made_loop, self._loop_of = speaking_loop(self.model), now
+            self._made_loop, self._loop_of = accelerate(self.model), now
         return self._made_loop
 
     def _generate(self, ids: list[Tensor], speakers: Tensor) -> Generated:

@@ -24,8 +24,8 @@ from utils.data import cluster
 from utils.data.audio import SAMPLE_RATE, MelFormat, from_int16
 from utils.data.parallel import run_tasks
 from utils.data.paths import SynthesizerData, default_out_dir, remove_leftovers, save_npy, save_text, write_atomically
+from utils.data.report_lines import indented
 from utils.data.rows import Row, format_row, read_rows
-from utils.data.summary import indented
 from utils.errors import UserError
 
 DISK_BLOCK = 4096  # bytes

@@ -26,8 +26,8 @@ ACROSS = {  # the only arrows between packages
     "demo.spoken": {"synthesizer.speech"},
     "demo.voice_file": {"encoder.inference"},
     "demo.evaluate": {"synthesizer.config"},
-    "demo.evaluation.judges": {"encoder.inference"},
-    "demo.evaluation.words": {"synthesizer.text"},
+    "demo.judging.judges": {"encoder.inference"},
+    "demo.judging.words": {"synthesizer.text"},
 }
 MAY_ACCELERATE = ("train", "inference", "evaluate", "evaluation")
 MAY_USE_INFERENCE = ("preprocess", "evaluate")
@@ -280,7 +280,7 @@ def test_everything_works_without_what_is_for_speed(tmp_path):
     left_out = shutil.ignore_patterns("cpu", "cuda.py", "cuda_graph.py", ".git", ".venv", "build", "__pycache__", ".*_cache")
     shutil.copytree(ROOT, copy, ignore=left_out)
     about_speed = ("cpu_*", "gpu", "bench", "architecture")
-    without_models = ("text", "sentences", "corpora", "dask", "visdom", "denoise_benchmark", "demo_evaluate")
+    without_models = ("text", "sentences", "corpora", "dask", "visdom", "denoise_benchmark", "judging")
     ignored = [f"--ignore-glob=tests/test_{name}.py" for name in (*about_speed, *without_models)]
     options = ["-q", "-x", "-n", "logical", "--maxprocesses", "8", "-m", "not slow", "-p", "no:cacheprovider", *ignored]
     command = [sys.executable, "-m", "pytest", *options, "tests"]

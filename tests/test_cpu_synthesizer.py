@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from synthesizer import accelerate
+from synthesizer.accelerate import accelerate
 from synthesizer.attention import LocationSensitiveAttention
 from synthesizer.generation import SPAN, TorchLoop
 from synthesizer.layers import PreNet
@@ -60,7 +60,7 @@ def test_a_broken_weight_is_heard():
     model.decoder.lstm2.lstm.weight_hh_l0.data[3, 4] = torch.nan
     mel, stop, _ = run_loop(CompiledLoop(model.decoder, R, torch.float32), memory_of(model))
     assert mel[1:].isnan().any() and stop[1:].isnan().any()
-    assert isinstance(accelerate.speaking_loop(model), CompiledLoop)
+    assert isinstance(accelerate(model), CompiledLoop)
 
 
 def test_what_is_not_exactly_known_speaks_in_plain_torch(capsys, monkeypatch):
@@ -69,23 +69,28 @@ def test_what_is_not_exactly_known_speaks_in_plain_torch(capsys, monkeypatch):
 
     model, subclassed = tiny_model(prenet_dropout=0.5), tiny_model()
     subclassed.decoder.attention.__class__ = Subclass
-    assert type(accelerate.speaking_loop(model)) is CompiledLoop
-    assert (
-        type(accelerate.speaking_loop(subclassed))
-        is type(accelerate.speaking_loop(tiny_model(attention="dynamic")))
-        is TorchLoop
-    )
+    assert type(accelerate(model)) is CompiledLoop
+    assert type(accelerate(subclassed)) is type(accelerate(tiny_model(attention="dynamic"))) is TorchLoop
     with torch.autocast("cpu", torch.float16):
-        assert type(accelerate.speaking_loop(model)) is TorchLoop
+        assert type(accelerate(model)) is TorchLoop
     assert not capsys.readouterr().out
     monkeypatch.setattr(PreNet, "forward", lambda self, x: self.second(self.first(x).relu()).relu())  # without dropout
-    assert type(accelerate.speaking_loop(model)) is TorchLoop
+    assert type(accelerate(model)) is TorchLoop
     assert capsys.readouterr().out.count("\n") == 1
+
+
+def test_an_error_in_the_fast_path_is_not_hidden(monkeypatch):
+    def broken(*_):
+        raise TypeError("a bug")
+
+    monkeypatch.setattr("synthesizer.cpu.loop._packed", broken)
+    with pytest.raises(TypeError, match="a bug"):
+        accelerate(tiny_model())
 
 
 def test_choosing_a_loop_draws_no_random_numbers():
     model, state = tiny_model(), torch.get_rng_state()
-    accelerate.speaking_loop(model)
+    accelerate(model)
     assert torch.equal(torch.get_rng_state(), state)
 
 

@@ -10,7 +10,8 @@ from torch.nn import functional as F
 
 from tests.vocoder_data import FORMAT, tiny_vocoder, write_vocoder
 from utils.data import audio
-from vocoder import accelerate, fold, inference
+from vocoder import fold, inference
+from vocoder.accelerate import accelerate
 from vocoder.fold import Generator
 from vocoder.model import SILENCE, WaveRNN, WaveRNNConfig, pad_mels
 from vocoder.sampling import PlainSampler, margin
@@ -52,7 +53,7 @@ def trained(speech):
 
 def generate(model, mel, mel_format, target, overlap, seed):
     """mel (T, n_mels), normalised -> wave (T hop,)"""
-    generator = Generator(model, accelerate.sampler(model, "fp32"))
+    generator = Generator(model, accelerate(model, torch.float32))
     return np.concatenate(list(generator.stream(mel, mel_format, target, overlap, seed)))
 
 

@@ -7,7 +7,7 @@ from torch import nn
 
 from encoder.config import EncoderConfig
 from encoder.model import EncoderWithLoss, SpeakerEncoder
-from synthesizer.accelerate import speaking_loop
+from synthesizer.accelerate import accelerate as loop_of
 from synthesizer.generation import TorchLoop
 from tests.test_generate import free_running
 from tests.test_synthesizer_generation import R, memory_of, run_loop
@@ -16,7 +16,7 @@ from tests.test_training import TinyConfig, metrics
 from tests.vocoder_data import tiny_vocoder
 from utils.training.run import Run, RunOptions
 from utils.training.stepping import STEPS_BEHIND
-from vocoder import accelerate
+from vocoder.accelerate import accelerate as sampler_of
 from vocoder.sampling import PlainSampler
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
@@ -64,7 +64,7 @@ def test_a_step_that_is_not_finite_changes_nothing_there_either(tmp_path):
 @pytest.mark.parametrize("mode", ["RAW", "MOL"])
 def test_the_vocoder_samples_the_same_from_a_cuda_graph(mode):
     model, mel = tiny_vocoder(mode=mode).cuda(), torch.rand(40, 80, device="cuda") * 2 - 1
-    sampler = accelerate.sampler(model)
+    sampler = sampler_of(model)
     assert type(sampler) is pytest.importorskip("vocoder.cuda").GraphSampler
     plain = free_running(PlainSampler(model), model, mel, [0, 3, 5], 3)
     assert np.isclose(free_running(sampler, model, mel, [0, 3, 5], 3), plain, atol=1e-4).mean() > 0.99
@@ -82,7 +82,8 @@ def test_a_cuda_graph_speaks_as_single_steps_do(attention, capsys):
     model = tiny_model(attention=attention).eval()
     memories = [memory_of(model, n_texts) for n_texts in (3, 2)]
     model.cuda()
-    loop = speaking_loop(model, R)
+    model.r.fill_(R)
+    loop = loop_of(model)
     assert type(loop).__name__ == "GraphLoop"
     for memory in memories:
         memory = type(memory)(*(each.cuda() for each in memory))

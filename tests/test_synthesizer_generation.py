@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from synthesizer.accelerate import speaking_loop
+from synthesizer.accelerate import accelerate
 from synthesizer.attention import AttentionState, LocationSensitiveAttention
 from synthesizer.config import ATTENTIONS
 from synthesizer.dataset import collate
@@ -71,7 +71,7 @@ def same(a, b):
 
 
 def test_the_chosen_loop_gives_what_the_plain_one_gives(never_stops):
-    assert same(generate(never_stops, loop=speaking_loop(never_stops, 2)), generate(never_stops))
+    assert same(generate(never_stops, loop=accelerate(never_stops)), generate(never_stops))
 
 
 @pytest.mark.parametrize("changed", ["a subclass", "the class", "the object"])
@@ -84,7 +84,7 @@ def test_a_changed_attention_is_honoured(changed, never_stops, monkeypatch):
     else:
         monkeypatch.setattr(attention, "forward", SharperAttention.forward.__get__(attention))
     plain = generate(never_stops)
-    assert same(generate(never_stops, loop=speaking_loop(never_stops, 2)), plain)
+    assert same(generate(never_stops, loop=accelerate(never_stops)), plain)
     assert not same(plain, usual)
 
 

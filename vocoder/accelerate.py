@@ -1,28 +1,26 @@
-"""Chooses what draws the samples: the fastest sampler that gives what the model gives. Without vocoder.cpu, vocoder.cuda or
-numba, plain torch gives the same results, slower."""
+"""Chooses what draws the samples: the fastest sampler that gives what the model gives."""
 
 import numpy as np
 import torch
 from torch.nn import functional as F
 
+from utils.models.device import NOT_AVAILABLE, say_slower
 from vocoder.distribution import LogisticMixture, MuLaw
 from vocoder.model import WaveRNN
 from vocoder.sampling import PlainSampler, Sampler
 
-PRECISIONS = ("auto", "fp32", "bf16")
-
 
 @torch.inference_mode()
-def sampler(model: WaveRNN, precision: str = "auto") -> Sampler:
-    """The fastest sampler here. precision of the recurrent products: "fp32", "bf16" on CPUs that have it, or "auto", the
-    faster one. Raises ValueError for bf16 where there is none.
+def accelerate(model: WaveRNN, dtype: torch.dtype | None = None) -> Sampler:
+    """The fastest sampler here. Make another when the weights have changed.
+
+    dtype of the recurrent products: float32, bfloat16 on CPUs that have it, or None, the faster one. Raises ValueError for
+    bfloat16 where there is none.
 
     Fast samplers compute WaveRNN.predict and the distribution's sample in their own way. So they are compared with them, and
     are not used if someone has changed those.
     """
-    if precision not in PRECISIONS:
-        raise ValueError(f"precision is one of {', '.join(PRECISIONS)}, not {precision!r}")
-    plain, (fast, tried) = PlainSampler(model), _fast(model, precision)
+    plain, (fast, tried) = PlainSampler(model), _fast(model, dtype)
     trial = _Trial(model)
     outputs, _ = trial.run(plain)
     if not _are_near(outputs, trial.expected, 1e-2):
@@ -39,7 +37,7 @@ def sampler(model: WaveRNN, precision: str = "auto") -> Sampler:
     return plain
 
 
-def _fast(model: WaveRNN, precision: str) -> tuple[Sampler | None, Sampler | None]:
+def _fast(model: WaveRNN, dtype: torch.dtype | None) -> tuple[Sampler | None, Sampler | None]:
     """A fast sampler if there is one, and the one that stands for it in the comparison: the same in fp32."""
     device, in_bf16, made = model.output.weight.device.type, False, (None, None)
     try:
@@ -50,11 +48,11 @@ def _fast(model: WaveRNN, precision: str) -> tuple[Sampler | None, Sampler | Non
         elif device == "cpu":
             from vocoder.cpu.sampler import HAS_BF16, CompiledSampler
 
-            in_bf16, tried = HAS_BF16 and precision != "fp32", CompiledSampler(model, False)
+            in_bf16, tried = HAS_BF16 and dtype != torch.float32, CompiledSampler(model, False)
             made = CompiledSampler(model, True) if in_bf16 else tried, tried
-    except Exception:  # without numba, or without the folder, plain torch does it
-        pass
-    if precision == "bf16" and not (made[0] and in_bf16):
+    except NOT_AVAILABLE as error:
+        say_slower("the vocoder speaks", str(error))
+    if dtype == torch.bfloat16 and not in_bf16:
         raise ValueError("bf16 needs a CPU with bfloat16 products (avx512_bf16), and numba")
     return made
 

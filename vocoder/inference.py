@@ -14,12 +14,14 @@ from utils.errors import UserError
 from utils.models import checkpoint
 from utils.models.fingerprint import fingerprint
 from utils.models.holder import Holder
-from vocoder import accelerate
+from vocoder.accelerate import accelerate
 from vocoder.config import OVERLAP, TARGET, WaveRNNConfig, check_sizes
 from vocoder.fold import Generator, Progress
 from vocoder.model import WaveRNN
 from vocoder.postfilter import PostFilter
 from vocoder.published import own_content
+
+PRECISIONS = {"auto": None, "fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 class AnyVocoder(Protocol):
@@ -49,6 +51,8 @@ class Vocoder:
     ) -> None:
         self.path = checkpoint.or_default(path, "vocoder")
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        if precision not in PRECISIONS:
+            raise ValueError(f"precision is one of {', '.join(PRECISIONS)}, not {precision!r}")
         self.precision = precision
         content = checkpoint.load(self.path, "vocoder", published=True)
         with checkpoint.restoring(self.path, "vocoder"):
@@ -124,7 +128,7 @@ class Vocoder:
     def _generator(self) -> Generator:
         """What generates. It holds a copy of the weights, so a changed model needs another."""
         if (now := fingerprint(self.model, self.model.distribution)) != self._generator_of:
-            self._made_generator = Generator(self.model, accelerate.sampler(self.model, self.precision))
+            self._made_generator = Generator(self.model, accelerate(self.model, PRECISIONS[self.precision]))
             self._generator_of = now
         return self._made_generator
 

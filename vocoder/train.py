@@ -17,7 +17,7 @@ from utils.errors import UserError
 from utils.training.average import Average
 from utils.training.batching import batches, held_out
 from utils.training.run import Run, RunOptions
-from vocoder import accelerate
+from vocoder.accelerate import accelerate
 from vocoder.config import VocoderTraining, WaveRNNConfig, check_sizes
 from vocoder.dataset import Batch, CropDataset, CropPlan, Sources, collate, even_windows, find_sources
 from vocoder.fold import Generator
@@ -105,7 +105,7 @@ def speak(run: Run, model: WaveRNN, watched: CropDataset, settings: VocoderTrain
     """Generate the beginnings of held-out utterances, the same every time, and show them beside the true audio."""
     mel_format = watched.mel_format
     with run.evaluating(model):
-        generator = Generator(model, accelerate.sampler(model))
+        generator = Generator(model, accelerate(model))
     max_frames = max(1, round(settings.eval_seconds * mel_format.sample_rate / mel_format.hop_length))
     for index, row in enumerate(watched.sources.rows[: settings.eval_shown]):
         mel, true = watched.utterance(index, max_frames)

@@ -10,7 +10,7 @@ from synthesizer.config import PreprocessSettings
 from synthesizer.corpus.folder import Part
 from utils.data.mel_format import MelFormat
 from utils.data.paths import SynthesizerData, save_text
-from utils.data.summary import indented, statistics_line
+from utils.data.report_lines import indented, statistics_line
 from utils.errors import UserError
 
 ALIGNMENTS_SOURCE = "https://github.com/CorentinJ/librispeech-alignments"

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from utils.corpora import librispeech
 from utils.corpora.alignments import add_alignments
-from utils.corpora.folder import FOLDER
+from utils.corpora.any_folder import FOLDER
 from utils.corpora.layout import Corpus, Listing, Speaker, Utterance, disk_name, enumerate_names, folders_in, no_subsets
 from utils.corpora.librispeech import LIBRISPEECH
 from utils.corpora.libritts import LIBRITTS

@@ -17,8 +17,6 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from utils.cpu.tensors import bits
-
 _FEATURES = binding.get_host_cpu_features()
 HAS_BF16 = bool(_FEATURES.get("avx512bf16"))
 LANES, VECTORS = (16, 4) if _FEATURES.get("avx512f") else (8, 2) if _FEATURES.get("avx2") else (4, 4)
@@ -54,7 +52,7 @@ def pack(weight: np.ndarray, bf16: bool) -> np.ndarray:
     weight = np.pad(weight, ((0, n_inputs % 2 if bf16 else 0), (0, -n_outputs % COLUMNS)))
     if not bf16:
         return np.ascontiguousarray(weight.reshape(len(weight), -1, COLUMNS).transpose(1, 0, 2))
-    halves = bits(torch.from_numpy(np.ascontiguousarray(weight, dtype=np.float32)).to(torch.bfloat16))
+    halves = torch.from_numpy(np.ascontiguousarray(weight, dtype=np.float32)).to(torch.bfloat16).view(torch.uint16).numpy()
     pairs = halves.reshape(len(weight) // 2, 2, -1, COLUMNS).transpose(2, 0, 3, 1)
     return np.ascontiguousarray(pairs).reshape(-1, len(weight), COLUMNS)
 
@@ -116,7 +114,7 @@ def _multiply_add(builder: ir.IRBuilder, total: ir.Value, value: ir.Value, weigh
 
 @intrinsic
 def put(typing_context, array, row, column, value):
-    """array[row, column] = value, a float32; rounded as bf16.to_bf16 does where the array holds bfloat16."""
+    """array[row, column] = value, a float32; rounded to the nearest, ties to even, where the array holds bfloat16."""
 
     def codegen(context, builder, signature, args):
         holder = context.make_array(signature.args[0])(context, builder, value=args[0])

@@ -1,6 +1,7 @@
 """Device, ranks, precision and random number state of a run."""
 
 import atexit
+import functools
 import gc
 import os
 
@@ -37,6 +38,15 @@ def leave_ranks() -> None:
     gc.collect()
     torch.distributed.destroy_process_group()
     gc.collect()
+
+
+NOT_AVAILABLE = (ImportError, OSError)  # a fast path's folder, numba or a library of its is not there, or does not load
+
+
+@functools.cache
+def say_slower(what: str, reason: str) -> None:
+    """One line, once in a process. what: "the synthesizer speaks", for example."""
+    print(f"{what} in plain torch, slower: {reason}".split("\n")[0])
 
 
 def keep_freed_memory() -> None:

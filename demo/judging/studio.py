@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any, TextIO
 import numpy as np
 from tqdm import tqdm
 
-from demo.evaluation.judges import Judge, Voice, audible, not_yet_judged
-from demo.evaluation.results import Utterance
-from demo.evaluation.words import errors, words
+from demo.judging.judges import Judge, Voice, audible, not_yet_judged
+from demo.judging.results import Utterance
+from demo.judging.words import errors, words
 from utils.corpora.layout import AUDIO_SUFFIXES
 from utils.data import audio
 from utils.data.mel_format import MelFormat
@@ -150,7 +150,7 @@ class Studio:
                 yield Take(self.out, kind, voice, path.stem, text, n)
 
     def _make(self, take: "Take", recording: Path, log: TextIO) -> None:
-        from demo.evaluation.faults import faults
+        from demo.judging.speech_faults import faults
 
         measured: dict[str, Any] = {}
         if take.kind == "recording":

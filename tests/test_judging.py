@@ -15,12 +15,12 @@ import torch
 
 from benchmarks import judged
 from demo import evaluate
-from demo.evaluation import judges, results, studio
-from demo.evaluation.faults import faults, longest_gap
-from demo.evaluation.judges import Judge, Options, Voice
-from demo.evaluation.page import badness
-from demo.evaluation.results import Utterance, interval
-from demo.evaluation.words import differences, errors, words
+from demo.judging import judges, results, studio
+from demo.judging.judges import Judge, Options, Voice
+from demo.judging.page import badness
+from demo.judging.results import Utterance, interval
+from demo.judging.speech_faults import faults, longest_gap
+from demo.judging.words import differences, errors, words
 from demo.spoken import Spoken
 from tests.published_state import published_state
 from tests.vocoder_data import TINY, write_synthesizer, write_vocoder

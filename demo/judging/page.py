@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
 
-from demo.evaluation.results import FIGURES, Table, Utterance
-from demo.evaluation.words import differences
+from demo.judging.results import FIGURES, Table, Utterance
+from demo.judging.words import differences
 from utils.data.paths import save_text
 
 TITLES = {"speech": "Speech", "copy": "Copies: recordings through mel spectrogram and vocoder", "recording": "Recordings"}
