@@ -20,6 +20,7 @@ def main() -> None:
         "decoder.stop, postnet, output",
         save_every=1000,
         backup_every=25000,
+        fine_tune={"freeze": ["encoder"], "eval_every": 50, "patience": 4},
     )
     parser.add_argument(
         "syn_dir", type=Path, help="preprocessed data: <datasets_root>/SV2TTS/synthesizer unless written elsewhere"

@@ -20,6 +20,7 @@ def main() -> None:
         parts="upsample (reads the mels), input, gru1, gru2, hidden1, hidden2, output",
         save_every=1000,
         backup_every=25000,
+        fine_tune={"freeze": ["upsample"], "eval_every": 100, "patience": 4},
     )
     add = parser.add_argument
     folders = "--syn_dir and --voc_dir"

@@ -62,7 +62,9 @@ def train(data_dir: Path, options: dict[str, Any], hparams: str = "", umap_every
             run.log(loss=loss, learning_rate=settings.learning_rate, grad_norm=grad_norm, data_seconds=feed.seconds_waited)
 
             if run.is_main and run.due(run.options.eval_every):
-                run.report(**verify(*embed(held_out, settings.eval_utterances)).figures())
+                figures = verify(*embed(held_out, settings.eval_utterances)).figures()
+                run.report(**figures)
+                run.keep_best(figures["eer"])
             if run.is_main and run.due(umap_every):
                 embedded = embed(choose_speakers(held_out, SPEAKERS_DRAWN), UTTERANCES_DRAWN)
                 run.board.figure(step, "embeddings", partial(_draw, *embedded, index, step))

@@ -46,6 +46,7 @@ class HeldOut:
             losses = tacotron_losses(forced, batch.mels, batch.mel_lengths, r)
         values = self._measures(forced, free, r) | self._position_error(batch, forced, r)
         run.report(eval_mel_loss=losses.mel, eval_stop_loss=losses.stop, **values)
+        run.keep_best(losses.mel)
         self._print_summary(run.step, values)
         for number in range(min(self.n_shown, len(self.items))):
             self._show(run, number, forced, free, r)

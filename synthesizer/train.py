@@ -32,7 +32,8 @@ N_CHECKED = 200  # utterances whose word times are compared with their text befo
 def train(data_dir: Path, options: dict[str, Any], hparams: str = "") -> None:
     """Train on what the synthesizer's two preprocessing scripts wrote to data_dir, until max_steps or a signal."""
     with Run("synthesizer", RunOptions(**options), own_content) as run:
-        config, settings = run.configure(parse_overrides(hparams), NEW_MODEL, SynthesizerTraining(), further=continued)
+        further = gently if run.options.fine_tune else continued
+        config, settings = run.configure(parse_overrides(hparams), NEW_MODEL, SynthesizerTraining(), further=further)
         config, settings = _with_symbols(config, settings)
         stages = parse_schedule(settings.schedule)
         data = SynthesizerData(data_dir)
@@ -104,6 +105,12 @@ def continued(content: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     except (KeyError, ValueError):
         stages, known = parse_schedule(PUBLISHED_SCHEDULE), " (its schedule is not known; the published one is taken)"
     return f", r {r}{known}", {"schedule": remaining(stages, step, r)}
+
+
+def gently(content: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The settings of --fine_tune: the r of the file, and a tenth of the learning rate of a new model."""
+    r = int(content["model_state"]["r"])
+    return f", r {r}", {"schedule": f"{r}:2e-4:300:16;{r}:5e-5:600:16", "average_decay": 0.98, "diagonal_weight": 0.0}
 
 
 def _warn_of_r(run: Run, of_file: int, first: int) -> None:

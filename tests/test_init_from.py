@@ -238,3 +238,12 @@ def test_the_encoder_of_the_paper_is_one_setting_away(data, tmp_path):
     assert embedding.shape == (256,) and np.linalg.norm(embedding) == pytest.approx(1, abs=1e-4)
     again = start_stage("encoder", data, tmp_path, tmp_path / "r" / "encoder.pt", run_id="r", force_restart=True)
     assert again["model"]["projection_size"] == 256
+
+
+@pytest.mark.parametrize("stage", ["synthesizer", "vocoder"])
+def test_fine_tuning_has_gentle_settings_of_its_own(stage, data, tmp_path, capsys):
+    path = write_own(stage, tmp_path / f"{stage}.pt")
+    saved = start_stage(stage, data, tmp_path, path, fine_tune=True, eval_every=1, patience=1)
+    assert saved["training"]["average_decay"] == {"synthesizer": 0.98, "vocoder": 0.99}[stage]
+    assert saved["patience"]["step"] == 1 and (tmp_path / "r/backups" / f"{stage}-best.pt").is_file()
+    assert "by --hparams" in capsys.readouterr().out  # which count more

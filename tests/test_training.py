@@ -15,6 +15,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from tests.leftovers import left_by_a_kill
+from utils import cli
 from utils.data.paths import save_text, write_atomically
 from utils.errors import UserError
 from utils.models import checkpoint
@@ -40,6 +41,7 @@ def train(
     overrides=None,
     after_step=lambda step: None,
     own_content=lambda content: content,
+    held_out_losses=None,
     **options,
 ) -> dict:
     """Train a small net with batch norm and dropout on random numbers; returns its checkpoint."""
@@ -58,6 +60,8 @@ def train(
             if run.due(3):
                 with run.evaluating(model):
                     run.report(held_out_loss=net(torch.rand(8, 3)).mean())
+                if held_out_losses:
+                    run.keep_best(held_out_losses[step])
             after_step(step)
     return checkpoint.load(folder / "tiny" / "encoder.pt", "encoder")
 
@@ -80,6 +84,25 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path):
     assert_same(train(tmp_path / "parts", 11), train(tmp_path / "whole", 11))
     losses = [[row["loss"] for row in metrics(tmp_path / name) if "loss" in row] for name in ("parts", "whole")]
     assert losses[0] == losses[1] and len(losses[0]) == 11
+
+
+def test_a_run_whose_held_out_loss_turns_ends_with_the_best_checkpoint(tmp_path, capsys):
+    options = {"eval_every": 3, "patience": 2, "held_out_losses": {3: 3.0, 6: 1.0, 9: np.nan, 12: 1.5, 15: 0.5}}
+    train(tmp_path / "parts", 10, **options)
+    parts, best = train(tmp_path / "parts", 15, **options), train(tmp_path / "best", 6)
+    assert_same(parts, best)
+    assert "has not fallen since step 6 (1)" in capsys.readouterr().out
+    assert max(row["step"] for row in metrics(tmp_path / "parts")) == 12
+
+
+def test_fine_tuning_takes_gentle_settings_unless_others_are_given():
+    parser = cli.parser("")
+    cli.add_training_arguments(parser, "vocoder", "", 1000, 0, {"freeze": ["upsample"], "eval_every": 100, "patience": 4})
+    plain = cli.run_options(parser.parse_args(["a"]))
+    tuned = cli.run_options(parser.parse_args("a --patience 2 --fine_tune f.pt --freeze gru1,gru2".split()))
+    changed = {name: value for name, value in tuned.items() if value != plain[name]}
+    given = {"init_from": Path("f.pt"), "fine_tune": True, "patience": 2, "freeze": ["gru1", "gru2"]}
+    assert changed == given | {"eval_every": 100}
 
 
 def test_a_checkpoint_with_old_names_resumes_exactly(tmp_path):

@@ -130,8 +130,27 @@ def add_scheduler(to: argparse.ArgumentParser) -> None:
     )
 
 
-def add_training_arguments(to: argparse.ArgumentParser, stage: str, parts: str, save_every: int, backup_every: int) -> None:
-    """Add the arguments that the trainers share; `run_options` collects them. parts: names for --freeze, for the help."""
+class _FineTune(argparse.Action):
+    """--fine_tune FILE: --init_from FILE, and `const` in place of the defaults of other options."""
+
+    def __call__(self, to: argparse.ArgumentParser, args: argparse.Namespace, value: Path, option: str | None = None) -> None:
+        for name, instead in {**self.const, "init_from": value, "fine_tune": True}.items():
+            if getattr(args, name, None) == to.get_default(name):
+                setattr(args, name, instead)
+
+
+def add_training_arguments(
+    to: argparse.ArgumentParser,
+    stage: str,
+    parts: str,
+    save_every: int,
+    backup_every: int,
+    fine_tune: dict[str, Any] | None = None,
+) -> None:
+    """Add the arguments that the trainers share; `run_options` collects them. parts: names for --freeze, for the help.
+
+    fine_tune: what --fine_tune gives in place of the defaults of these arguments; None leaves it out.
+    """
     add = to.add_argument
     add(
         "run_id",
@@ -154,6 +173,19 @@ def add_training_arguments(to: argparse.ArgumentParser, stage: str, parts: str, 
         help=f"parts of the model that are not trained: {parts}, or any module inside them by its dotted name. Use it with "
         "--init_from when there is little data (docs/fine-tuning.md). A resumed run keeps its choice; 'nothing' trains all",
     )
+    to.set_defaults(fine_tune=False)
+    if fine_tune:
+        instead = ", ".join(f"--{name} {','.join(v) if isinstance(v, list) else v}" for name, v in fine_tune.items())
+        add(
+            "--fine_tune",
+            type=Path,
+            action=_FineTune,
+            const=fine_tune,
+            default=False,
+            metavar="FILE",
+            help=f"learn one voice from minutes of its speech: as --init_from, with a lower learning rate, and {instead} "
+            "unless given (docs/fine-tuning.md)",
+        )
     add("--seed", type=SEED, default=0, help="seed of weights, batches and dropout; the same seed repeats a run")
     add(
         "--precision",
@@ -189,6 +221,14 @@ def _add_cadence(to: argparse.ArgumentParser, stage: str, save_every: int, backu
     )
     to.add_argument("--eval_every", default=500, **every, help="evaluate on held-out data every so many steps; 0: never")
     to.add_argument(
+        "--patience",
+        default=0,
+        type=COUNT,
+        metavar="N",
+        help="end when the held-out loss (an encoder's EER) has not fallen for so many evaluations, with the checkpoint of the "
+        "lowest; 0: never",
+    )
+    to.add_argument(
         "--max_steps",
         type=whole_number(at_least=1),
         **steps,
@@ -198,7 +238,7 @@ def _add_cadence(to: argparse.ArgumentParser, stage: str, save_every: int, backu
 
 RUN_ARGUMENTS = (
     *("run_id", "models_dir", "save_every", "backup_every", "eval_every", "max_steps", "force_restart"),
-    *("init_from", "freeze", "seed", "precision", "cpu", "n_workers", "visdom_server"),
+    *("init_from", "freeze", "fine_tune", "patience", "seed", "precision", "cpu", "n_workers", "visdom_server"),
 )
 
 

@@ -36,7 +36,8 @@ def train(
 ) -> None:
     """Train on ground-truth-aligned mels, or with `ground_truth` on true mels, until max_steps or a signal."""
     with Run("vocoder", RunOptions(**options), own_content) as run:
-        config, settings = run.configure(parse_overrides(hparams), WaveRNNConfig(), VocoderTraining())
+        further = gently if run.options.fine_tune else None
+        config, settings = run.configure(parse_overrides(hparams), WaveRNNConfig(), VocoderTraining(), further=further)
         data = SynthesizerData(synthesizer_dir)
         mel_format = read_mel_format(data)
         check_sizes(config, mel_format)
@@ -72,8 +73,14 @@ def train(
                 if run.due(run.options.eval_every):
                     losses = [held_out_loss(run, each, watched, settings) for each in (average.model, model)]
                     run.report(held_out_loss=losses[0], held_out_loss_not_averaged=losses[1])
+                    run.keep_best(losses[0])
                 if run.due(generate_every):
                     speak(run, average.model, watched, settings)
+
+
+def gently(content: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The settings of --fine_tune."""
+    return "", {"learning_rate": 1e-4, "warmup_steps": 100, "halving_steps": 1000, "average_decay": 0.99, "batch_size": 32}
 
 
 def split(sources: Sources, announce: bool) -> tuple[Sources, Sources]:

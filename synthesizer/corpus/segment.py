@@ -57,11 +57,12 @@ def split(
     """Cut at silences of at least min_silence. Every word is in one segment, in order, and none is cut. All in seconds.
 
     A piece shorter than min_duration joins its shorter neighbour, or else the longer one, if together with the pause they
-    stay under max_duration. The caller drops what is still too short or too long. A segment keeps KEPT_SILENCE on each
-    side, at most half of a pause.
+    stay under max_duration. One longer than max_duration is cut at its longest silences. The caller drops what is still too
+    short or too long. A segment keeps KEPT_SILENCE on each side, at most half of a pause.
     """
     entries = _entries((*words, ""), (*ends, duration), duration)  # silence follows the last word
     pieces = _join_short(_pieces(entries, min_silence), entries, min_duration, max_duration)
+    pieces = [part for piece in pieces for part in _divide(*piece, entries, min_duration, max_duration)]
     return [_segment(entries, first, past) for first, past in pieces]
 
 
@@ -124,6 +125,20 @@ def _join_short(
         else:
             i += 1
     return pieces
+
+
+def _divide(first: int, past: int, entries: list[_Entry], min_duration: float, max_duration: float) -> list[tuple[int, int]]:
+    """A piece that is too long, cut at its longest silence that leaves two pieces which are not too short."""
+
+    def length(first: int, past: int) -> float:
+        return entries[past - 1].end - entries[first].start
+
+    silences = [i for i in range(first + 1, past - 1) if not entries[i].word]
+    silences = [i for i in silences if min(length(first, i), length(i + 1, past)) >= min_duration]
+    if length(first, past) <= max_duration or not silences:
+        return [(first, past)]
+    cut = max(silences, key=lambda i: length(i, i + 1))
+    return [part for piece in ((first, cut), (cut + 1, past)) for part in _divide(*piece, entries, min_duration, max_duration)]
 
 
 def _bounds(entries: list[_Entry], first: int, past: int) -> tuple[float, float]:

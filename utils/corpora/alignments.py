@@ -7,6 +7,7 @@ file's folder, without suffix, by its name or by its file's stem.
 
 import math
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from utils.corpora.layout import Utterance, first_few
@@ -34,6 +35,11 @@ def parse_alignment(line: str) -> tuple[str, tuple[str, ...], tuple[float, ...]]
     if not all(math.isfinite(end) for end in ends) or any(a > b for a, b in zip((0.0, *ends), ends, strict=False)):
         raise ValueError("times do not rise")
     return match[1], words, ends
+
+
+def alignment_line(utterance: str, words: Sequence[str], ends: Sequence[float]) -> str:
+    """Inverse of parse_alignment."""
+    return f'{utterance} "{",".join(words)}" "{",".join(f"{end:.3f}" for end in ends)}"'
 
 
 def alignment_files(folder: Path, top: Path) -> list[Path]:

@@ -53,6 +53,10 @@ class StartingPoint:
         with checkpoint.restoring(self.path, self.stage):
             return self.content["step"], self.content["sampler_state"]["seed"]
 
+    def patience(self) -> dict[str, float]:
+        """What a resumed run remembers of its lowest held-out loss."""
+        return dict(self.content.get("patience", {})) if self.resumes else {}
+
     def configure(
         self, overrides: dict[str, str], model_config: Any, *settings: Any, further: Further | None = None
     ) -> tuple[Any, ...]:

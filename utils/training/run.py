@@ -26,10 +26,11 @@ from utils.models.device import DTYPES, choose_dtype, computes_bf16, join_ranks,
 from utils.training.freezing import freeze
 from utils.training.resume import Further, StartingPoint
 from utils.training.stepping import MAIN, Readback, Stepper, Trained
-from utils.training.stopping import StopSignals
+from utils.training.stopping import Patience, StopSignals
 
 SKIPS_TO_GIVE_UP = 25  # updates in a row whose loss or gradient is not finite
 IN_A_ROW = "skipped_in_a_row"
+BEST = "best"  # the backup of the lowest held-out loss
 NOT_ON_BAR = ("steps_per_second", "data_seconds", "skipped_steps")  # the progress bar has a speed of its own
 
 
@@ -51,6 +52,8 @@ class RunOptions:
     n_workers: int | None = None
     init_from: Path | None = None
     freeze: Sequence[str] | None = None
+    fine_tune: bool = False
+    patience: int = 0
     visdom: bool = False
     visdom_server: str = "http://localhost"
 
@@ -89,6 +92,7 @@ class Run:
         self._dtype = choose_dtype(options.precision, self.device)
         self._scaler = torch.amp.GradScaler(self.device.type, enabled=self._dtype == torch.float16)
         self._signals = StopSignals()
+        self._patience = Patience(options.patience, options.eval_every, self._start.patience())
         torch.manual_seed(self.seed)  # for the model's initial weights, the same on every rank
 
     # ---- set-up
@@ -188,7 +192,7 @@ class Run:
         progress["mininterval"] = 0.5 if sys.stderr.isatty() else 30  # seconds: log files should stay short
         with tqdm(**progress, disable=not self.is_main, dynamic_ncols=True, smoothing=0.05) as self._bar:
             self._logged = time.perf_counter()
-            while self.step < last and not self._signals.any_rank_received(self.world_size):
+            while self.step < last and not self._signals.any_rank_stops(self.world_size, self._patience.is_spent(self.step)):
                 self.step += 1
                 self._stepper.remember()
                 if self.rank:  # dropout must differ between ranks, and the checkpoint holds the first rank's state only
@@ -198,6 +202,8 @@ class Run:
                 self._save_if_due()
         if self._saved_step != self.step:
             self.save()
+        if self.is_main and self._patience.is_spent(self.step):
+            self._end_with_best()
 
     def autocast(self) -> contextlib.AbstractContextManager:
         """The precision of the forward pass and the loss: `with run.autocast():`."""
@@ -253,6 +259,12 @@ class Run:
             tqdm.write(f"step {self.step}: " + ", ".join(f"{name} {value:.4g}" for name, value in values.items()))
         self.board.scalars(self.step, values, force=True)
 
+    def keep_best(self, held_out_loss: float | torch.Tensor) -> None:
+        """With --patience: keep this step's checkpoint if the loss is the lowest so far."""
+        if self._patience.is_lowest(self.step, float(held_out_loss)):
+            self.save()
+            self._back_up(BEST)
+
     def due(self, every: int) -> bool:
         """Whether this step is a multiple of `every`; 0 is never."""
         return every > 0 and self.step % every == 0
@@ -286,6 +298,7 @@ class Run:
                 "step": self.step,
                 **self._content,
                 **states.pop(MAIN),
+                "patience": self._patience.state,
                 "scaler_state": self._scaler.state_dict(),
                 "sampler_state": {"seed": self.seed, "skipped": int(self._stepper.skipped)},
                 "rng_state": rng_state(self.device),
@@ -302,8 +315,20 @@ class Run:
         if backup or self.due(self.options.save_every):
             self.save()
         if backup and self.is_main:
-            with write_atomically(self._backups / f"{self.stage}-{self.step:07d}.pt") as temporary:
-                shutil.copyfile(self.path, temporary)
+            self._back_up(f"{self.step:07d}")
+
+    def _back_up(self, name: str) -> None:
+        with write_atomically(self._backups / f"{self.stage}-{name}.pt") as temporary:
+            shutil.copyfile(self.path, temporary)
+
+    def _end_with_best(self) -> None:
+        best = self._patience.state
+        with write_atomically(self.path) as temporary:
+            shutil.copyfile(self._backups / f"{self.stage}-{BEST}.pt", temporary)
+        print(
+            f"{self.stage}: the held-out loss has not fallen since step {best['step']} ({best['loss']:.4g}); {self.path} is of "
+            "that step"
+        )
 
     def _put_aside(self) -> None:
         """Rename what a new start would overwrite, and copy the curves, as other stages of the run add to their file."""

@@ -1,5 +1,6 @@
-"""SIGINT and SIGTERM end a training run after the current step."""
+"""What ends a training run after the current step: SIGINT and SIGTERM, or a held-out loss that no longer falls."""
 
+import math
 import signal
 from types import FrameType
 
@@ -26,10 +27,34 @@ class StopSignals:
         self.received = signal.Signals(number)
         signal.signal(number, signal.SIG_DFL)
 
-    def any_rank_received(self, world_size: int) -> bool:
-        """Whether any rank received a signal, so that all stop after the same step. Asked on the CPU, not to wait for GPUs."""
+    def any_rank_stops(self, world_size: int, is_over: bool) -> bool:
+        """Whether any rank received a signal, or `is_over` on any, so that all stop after the same step.
+
+        Asked on the CPU, not to wait for GPUs.
+        """
+        stops = self.received is not None or is_over
         if world_size == 1:
-            return self.received is not None
-        flag = torch.tensor(float(self.received is not None))
+            return stops
+        flag = torch.tensor(float(stops))
         torch.distributed.all_reduce(flag, torch.distributed.ReduceOp.MAX)
         return bool(flag)
+
+
+class Patience:
+    """The lowest held-out loss so far, and whether too many evaluations have passed since."""
+
+    def __init__(self, n_evaluations: int, eval_every: int, state: dict[str, float]) -> None:
+        """n_evaluations 0 is patient for ever. `state` is the `state` of an earlier run, or empty."""
+        self._steps = n_evaluations * eval_every
+        self.state = {"loss": math.inf, "step": 0, **state}
+
+    def is_lowest(self, step: int, loss: float) -> bool:
+        """To be told each held-out loss; whether it is the lowest, to be kept."""
+        if not self._steps or not loss < self.state["loss"]:
+            return False
+        self.state |= {"loss": loss, "step": step}
+        return True
+
+    def is_spent(self, step: int) -> bool:
+        """Whether the loss has not fallen for n_evaluations."""
+        return 0 < self._steps <= step - self.state["step"]
