@@ -56,13 +56,14 @@ def split(
 ) -> list[Segment]:
     """Cut at silences of at least min_silence. Every word is in one segment, in order, and none is cut. All in seconds.
 
-    A piece shorter than min_duration joins its shorter neighbour, or else the longer one, if together with the pause they
-    stay under max_duration. One longer than max_duration is cut at its longest silences. The caller drops what is still too
-    short or too long. A segment keeps KEPT_SILENCE on each side, at most half of a pause.
+    A piece longer than max_duration is cut at its longest silences. A piece shorter than min_duration joins its shorter
+    neighbour, or else the longer one, if together with the pause they stay under max_duration. The caller drops what is still
+    too short or too long. A segment keeps KEPT_SILENCE on each side, at most half of a pause.
     """
     entries = _entries((*words, ""), (*ends, duration), duration)  # silence follows the last word
-    pieces = _join_short(_pieces(entries, min_silence), entries, min_duration, max_duration)
+    pieces = _pieces(entries, min_silence)
     pieces = [part for piece in pieces for part in _divide(*piece, entries, min_duration, max_duration)]
+    pieces = _join_short(pieces, entries, min_duration, max_duration)
     return [_segment(entries, first, past) for first, past in pieces]
 
 
