@@ -15,7 +15,7 @@ from utils.corpora.layout import audio_below
 from utils.data import audio
 from utils.data.audio import SAMPLE_RATE, AudioError
 from utils.data.paths import one_field, remove_leftovers, save_text
-from utils.data.summary import indented
+from utils.data.report_lines import indented
 from utils.errors import UserError
 
 REQUIREMENTS = "requirements-transcribe.txt"
