@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from encoder.config import EncoderConfig
 from encoder.ge2e import GE2ELoss
-from utils.training.ranks import has_ranks
+from utils.training.ranks import has_ranks, sum_over_ranks
 
 
 class SpeakerEncoder(nn.Module):
@@ -51,6 +51,6 @@ def gather_ranks(embeddings: Tensor) -> Tensor:
     """
     if not has_ranks():
         return embeddings
-    from torch.distributed.nn.functional import all_gather
-
-    return torch.cat(all_gather(embeddings.contiguous()))
+    rank, n_ranks = torch.distributed.get_rank(), torch.distributed.get_world_size()
+    others = [torch.zeros_like(embeddings)] * n_ranks
+    return sum_over_ranks(torch.cat([*others[:rank], embeddings, *others[rank + 1 :]]))

@@ -1,4 +1,6 @@
-"""Chooses what runs the decoder when it speaks: the fastest loop that gives what plain torch gives."""
+"""Chooses what is fastest: the loop that runs the decoder when it speaks, and CUDA graphs of training steps."""
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +29,15 @@ def accelerate(model: Tacotron, dtype: torch.dtype | None = None) -> Loop:
         if device == "cpu" and all(map(_is_known, decoder.modules())):
             return _compiled_loop(decoder, r, dtype) or TorchLoop(decoder, r)
         return _graph_loop(decoder, r) if device == "cuda" else TorchLoop(decoder, r)
+
+
+def recorded_step(step: Callable, optimizer: torch.optim.Optimizer, device: torch.device, undo: Callable) -> Callable | None:
+    """`step` as CUDA graphs, see StepGraphs; None on other devices."""
+    if device.type != "cuda":
+        return None
+    from utils.cuda_graph import StepGraphs
+
+    return StepGraphs(step, optimizer, device, undo)
 
 
 def _is_known(module: nn.Module) -> bool:

@@ -109,6 +109,11 @@ class SynthesizerTraining:
         "both attention losses fade out between these; a warning comes if none has aligned by the first",
         "steps",
     )
+    cuda_graphs: int = setting(
+        1,
+        "1: on a single GPU, batches are padded to a few shapes, and each step is launched as one CUDA graph; "
+        "2: on several GPUs too; 0: never",
+    )
     symbols: str = setting(
         "english",
         "characters the model knows: english, arpabet (with sounds in braces), +äöüß (these too), or a UTF-8 file",

@@ -1,53 +1,92 @@
 """Speaking on a CUDA GPU: several decoder steps are recorded as a CUDA graph and launched as one."""
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from synthesizer.attention import Memory
+from synthesizer.decoder import Decoder
 from synthesizer.generation import TorchLoop
 from utils.cuda_graph import record
 
+KEPT = 16  # graphs
+CHARACTERS = 32  # texts are padded to multiples of this, so that one graph fits many
+
+
+class Recorded(NamedTuple):
+    """The tensors that a graph reads and writes in place."""
+
+    memory: Memory
+    state: tuple  # the frame and the decoder's state
+    outputs: tuple[Tensor, Tensor, Tensor]
+    replay: Callable[[], None]
+
 
 class GraphLoop(TorchLoop):
-    """TorchLoop with all steps of a span in one launch: one by one, a step's thirty small operations wait for the host."""
+    """TorchLoop with all steps of a span in one launch: one by one, a step's thirty small operations wait for the host.
+
+    The graphs of the last few shapes (sentences, characters, steps) are kept.
+    """
+
+    def __init__(self, decoder: Decoder, r: int) -> None:
+        super().__init__(decoder, r)
+        self._graphs: dict[tuple, Recorded] = {}
 
     def start(self, memory: Memory) -> None:
-        """Each batch gets a graph of its own; recording takes about as long as running the span twice without one."""
-        super().start(memory)
-        self._n_recorded = 0
+        self._n_characters = memory.values.size(1)
+        super().start(_padded(memory))
+        self._now: Recorded | None = None
 
     def steps(self, n: int) -> tuple[Tensor, Tensor, Tensor]:
-        if n != self._n_recorded:
-            self._record(n)
-        self._replay()
-        return tuple(each.clone() for each in self._outputs)
+        key = (*(each.shape for each in self._memory), n)
+        if key not in self._graphs:
+            while len(self._graphs) >= KEPT:
+                del self._graphs[next(iter(self._graphs))]
+            self._graphs[key] = self._record(n)
+        graph = self._graphs[key]
+        if graph is not self._now:
+            _copy(graph.memory, self._memory)
+            _copy(graph.state, self._now.state if self._now else (self._frame, self._state))
+            self._now = graph
+        graph.replay()
+        mels, stops, attention = (each.clone() for each in graph.outputs)
+        return mels, stops, attention[:, :, : self._n_characters]
 
-    def _record(self, n: int) -> None:
-        # A graph reads and writes the same memory every time, so the state and the outputs get a fixed place.
-        held = [each.clone() for each in _tensors((self._frame, self._state))]
-        before = [each.clone() for each in held]
-        self._outputs = ()
+    def _record(self, n: int) -> Recorded:
+        memory, state = (
+            _rebuilt(each, map(torch.clone, _tensors(each))) for each in (self._memory, (self._frame, self._state))
+        )
+        loop, outputs = TorchLoop(self._decoder, self.r), []
 
         def work() -> None:
-            self._frame, self._state = _rebuilt((self._frame, self._state), iter(held))
-            outputs = TorchLoop.steps(self, n)
-            for each, after in zip(held, _tensors((self._frame, self._state)), strict=True):
-                each.copy_(after)
-            self._outputs = self._outputs or tuple(torch.empty_like(each) for each in outputs)
-            for each, made in zip(self._outputs, outputs, strict=True):
-                each.copy_(made)
+            loop._memory, (loop._frame, loop._state) = memory, state
+            made = loop.steps(n)
+            _copy(state, (loop._frame, loop._state))
+            if not outputs:
+                outputs.extend(map(torch.empty_like, made))
+            _copy(outputs, made)
 
-        self._replay, self._n_recorded = record(work), n
-        for each, first in zip(held, before, strict=True):  # recording has run the steps once
-            each.copy_(first)
-        self._frame, self._state = _rebuilt((self._frame, self._state), iter(held))
+        replay = record(work, memory.values.device)
+        return Recorded(memory, state, tuple(outputs), replay)
+
+
+def _padded(memory: Memory) -> Memory:
+    missing = -memory.values.size(1) % CHARACTERS
+    keys = F.pad(memory.keys, (0, 0, 0, missing)) if memory.keys.numel() else memory.keys
+    values, padding = F.pad(memory.values, (0, 0, 0, missing)), F.pad(memory.padding, (0, missing), value=True)
+    return memory._replace(values=values, keys=keys, padding=padding)
+
+
+def _copy(to: Any, of: Any) -> None:
+    for one, other in zip(_tensors(to), _tensors(of), strict=True):
+        one.copy_(other)
 
 
 def _tensors(state: Any) -> Iterator[Tensor]:
-    """The tensors of nested tuples, in order."""
+    """The tensors of nested tuples and lists, in order."""
     if isinstance(state, Tensor):
         yield state
     else:

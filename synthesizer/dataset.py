@@ -70,6 +70,9 @@ class Utterances(Dataset):
         mel = _load(self.data.mels_dir / row.mel, (row.n_frames, self.mel_format.n_mels))
         return Item(np.array(ids), mel, _load(self.data.embeds_dir / row.embed, (self.speaker_size,)), self._ends(row, ids))
 
+    def n_symbols(self, row: Row) -> int:
+        return len(text_to_ids(row.text, self.symbols, self.cleaner))
+
     def fitting_times(self, n_rows: int) -> tuple[int, int]:
         """(n, m): of the first n utterances with word times, n_rows at most, m have words that fit their text."""
         looked_at = [row for row in self.rows if row.mel in self.times][:n_rows]

@@ -26,7 +26,7 @@ from utils.data import audio
 from utils.data.audio import MelFormat
 from utils.errors import UserError
 from utils.models import checkpoint
-from utils.models.device import DTYPES, choose_dtype, computes_bf16
+from utils.models.device import DTYPES, choose_dtype
 from utils.models.fingerprint import fingerprint
 
 MAX_BATCH = 16  # texts spoken at once
@@ -67,8 +67,7 @@ class Synthesizer:
         """
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.verbose = verbose
-        bf16_on_cpu = precision == "auto" and self.device.type == "cpu" and computes_bf16(self.device)
-        self._dtype = choose_dtype("bf16" if bf16_on_cpu else precision, self.device)
+        self._dtype = choose_dtype(precision, self.device)
         self.path = checkpoint.or_default(path, "synthesizer")
         content = checkpoint.load(self.path, "synthesizer", published=True)
         with checkpoint.restoring(self.path, "synthesizer"):

@@ -1,21 +1,25 @@
 """Train the synthesizer."""
 
 import dataclasses
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
+from synthesizer.accelerate import recorded_step
+from synthesizer.buckets import PaddedSteps
 from synthesizer.config import NEW_MODEL, PUBLISHED_SCHEDULE, SynthesizerTraining, TacotronConfig, parse_schedule
-from synthesizer.dataset import Utterances, collate, split_rows, usable_rows
+from synthesizer.dataset import Batch, Utterances, collate, split_rows, usable_rows
 from synthesizer.evaluation import HeldOut
 from synthesizer.loss import attention_loss, tacotron_losses
 from synthesizer.model import Tacotron
 from synthesizer.published import own_content
 from synthesizer.schedule import StagedPlan, fade, remaining, stage_at
-from synthesizer.text import resolve_symbols, text_to_ids
+from synthesizer.text import resolve_symbols
 from utils.config import parse_overrides
 from utils.data.audio import MelFormat
 from utils.data.paths import SynthesizerData
@@ -49,52 +53,53 @@ def train(data_dir: Path, options: dict[str, Any], hparams: str = "") -> None:
         model = Tacotron(config).to(run.device)
         optimizer = torch.optim.Adam(model.parameters(), fused=True)
         average, mel = Average(model, settings.average_decay), dataclasses.asdict(mel_format)
-        wrapped = run.start(
-            model, optimizer, config, settings, mel=mel, symbols=settings.symbols, embeds=data, average=average.state
-        )
+        graphs = settings.cuda_graphs > 1 or (settings.cuda_graphs > 0 and run.world_size == 1)
+        kept = {"mel": mel, "symbols": settings.symbols, "average": average.state}
+        wrapped = run.start(model, optimizer, config, settings, embeds=data, in_graphs=graphs, **kept)
         if run.is_main:
             _warn_of_r(run, int(model.r), stages[0].r)
             _announce(training, len(watched.items), uses_times=settings.attention_weight > 0)
         plan = StagedPlan(stages, [row.n_frames for row in training.rows], run.seed, run.rank, run.world_size)
         feed = batches(plan, run.step + 1, training, collate, run.device, run.n_workers)
+        learn = partial(learn_from, run, model, wrapped, settings)
+        if graphs and (recorded := recorded_step(learn, optimizer, run.device, run.abandon_step)):
+            learn = PaddedSteps(learn, recorded, training)
 
         for step in run.steps():
             stage = stage_at(stages, step)
             optimizer.param_groups[0]["lr"] = stage.learning_rate
             model.r.fill_(stage.r)
-            batch = next(feed)
-            batch = batch._replace(speakers=jittered(batch.speakers, settings.speaker_noise))
-            weight = fade(step, *settings.attention_fade)
-            with run.autocast():
-                prediction = wrapped(*batch.inputs, stage.r)
-            losses = tacotron_losses(prediction, batch.mels, batch.mel_lengths, stage.r, settings.stop_weight, share_of_mean)
-            weights = settings.attention_weight, settings.diagonal_weight
-            aligned = attention_loss(
-                prediction.attention,
-                batch.ends,
-                batch.text_lengths,
-                batch.mel_lengths,
-                stage.r,
-                settings.attention_width,
-                *weights,
-                mean=share_of_mean,
-            )
-            # The attention loss must not shrink the gradients of parameters it does not reach, so they are clipped separately.
-            apart = model.attention_parameters() if weight and any(weights) else ()
-            grad_norm = run.optimize(losses.total + weight * aligned, settings.clip, clipped_apart=apart)
+            attention_weight = fade(step, *settings.attention_fade)
+            numbers = learn(next(feed), (attention_weight,), stage.r, attention_weight > 0)
             average.update(model, step)
-            run.log(
-                loss=losses.total,
-                mel_loss=losses.mel,
-                stop_loss=losses.stop,
-                attention_loss=aligned,
-                learning_rate=stage.learning_rate,
-                r=stage.r,
-                grad_norm=grad_norm,
-                data_seconds=feed.seconds_waited,
-            )
+            run.log(**numbers, learning_rate=stage.learning_rate, r=stage.r, data_seconds=feed.seconds_waited)
             if run.is_main and run.due(run.options.eval_every) and watched.items:
                 watched.evaluate(run, average.model, stage.r)
+
+
+def learn_from(
+    run: Run,
+    model: Tacotron,
+    wrapped: nn.Module,
+    settings: SynthesizerTraining,
+    batch: Batch,
+    attention_weight: Sequence[float] | Tensor,
+    r: int,
+    has_attention_loss: bool,
+) -> dict[str, Tensor]:
+    """One step. attention_weight: one number, by which the attention loss counts; returns numbers to log."""
+    batch = batch._replace(speakers=jittered(batch.speakers, settings.speaker_noise))
+    with run.autocast():
+        prediction = wrapped(*batch.inputs, r)
+    losses = tacotron_losses(prediction, batch.mels, batch.mel_lengths, r, settings.stop_weight, share_of_mean)
+    weights = settings.attention_weight, settings.diagonal_weight
+    lengths = batch.text_lengths, batch.mel_lengths
+    aligned = attention_loss(prediction.attention, batch.ends, *lengths, r, settings.attention_width, *weights, share_of_mean)
+    # The attention loss must not shrink the gradients of parameters it does not reach, so they are clipped separately.
+    apart = model.attention_parameters() if has_attention_loss and any(weights) else ()
+    grad_norm = run.optimize(losses.total + attention_weight[0] * aligned, settings.clip, clipped_apart=apart)
+    numbers = {"loss": losses.total, "mel_loss": losses.mel, "stop_loss": losses.stop, "attention_loss": aligned}
+    return {**{name: number.detach() for name, number in numbers.items()}, "grad_norm": grad_norm}
 
 
 def continued(content: dict[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -130,7 +135,7 @@ def with_longest(config: TacotronConfig, training: Utterances) -> TacotronConfig
     """With the longest utterance that the model has been trained on: of this data, or of the file it starts from."""
     seconds = max(row.n_frames for row in training.rows) / training.frames_per_second
     longest = sorted(training.rows, key=lambda row: len(row.text))[-N_CHECKED:]  # as reading all texts would take long
-    n_symbols = max(len(text_to_ids(row.text, training.symbols, training.cleaner)) for row in longest)
+    n_symbols = max(training.n_symbols(row) for row in longest)
     return dataclasses.replace(
         config,
         longest_seconds=max(config.longest_seconds, round(seconds, 3)),

@@ -98,18 +98,18 @@ def test_choosing_a_loop_draws_no_random_numbers():
 def test_recorded_steps_can_be_replayed(attention, monkeypatch):
     """A CUDA graph runs the same work on the same memory again; here the work itself is repeated."""
 
-    def record(work):
+    def record(work, device):
         work()  # recording runs it once
         return work
 
     monkeypatch.setattr(cuda, "record", record)
     model = tiny_model(attention=attention).eval()
     loop = cuda.GraphLoop(model.decoder, R)
-    for n_texts in (3, 2):
+    for n_texts in (3, 2, 3):
         memory = memory_of(model, n_texts)
         for one, other in zip(run_loop(loop, memory), run_loop(TorchLoop(model.decoder, R), memory), strict=True):
-            assert torch.equal(one, other)
-    assert len(one) == 2 * SPAN
+            torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
+    assert len(one) == 2 * SPAN and len(loop._graphs) == 2
 
 
 def test_nan_passes_through_the_kernels():

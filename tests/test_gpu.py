@@ -12,6 +12,7 @@ from synthesizer.generation import TorchLoop
 from tests.test_generate import free_running
 from tests.test_synthesizer_generation import R, memory_of, run_loop
 from tests.test_synthesizer_model import tiny_model
+from tests.test_synthesizer_train import HPARAMS, ROOT, run, write_data
 from tests.test_training import TinyConfig, metrics
 from tests.vocoder_data import tiny_vocoder
 from utils.training.run import Run, RunOptions
@@ -90,3 +91,61 @@ def test_a_cuda_graph_speaks_as_single_steps_do(attention, capsys):
         for one, other in zip(run_loop(loop, memory), run_loop(TorchLoop(model.decoder, R), memory), strict=True):
             torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
     assert "no CUDA graph" not in capsys.readouterr().out
+
+
+# ---- the synthesizer's training as CUDA graphs
+
+
+STILL = "prenet_dropout=0,zoneout=0,speaker_noise=0"  # random numbers differ with the padding
+
+
+@pytest.fixture(scope="module")
+def speech(tmp_path_factory):
+    return write_data(tmp_path_factory.mktemp("data"), ROOT / "samples")
+
+
+def trained(speech, folder, max_steps, hparams=HPARAMS, **options):
+    return run(speech, folder, max_steps, f"{hparams},eval_shown=0", cpu=False, **options)
+
+
+def assert_near(one, other, tolerance):
+    for name, value in one["model_state"].items():
+        torch.testing.assert_close(other["model_state"][name], value, atol=tolerance, rtol=tolerance, msg=name)
+
+
+def test_twenty_steps_as_graphs_are_twenty_plain_steps(speech, tmp_path, capsys):
+    """Two stages, whose r, learning rate and batch size differ, and several shapes."""
+    hparams = f"{HPARAMS},{STILL},schedule=5:1e-3:12:3;4:5e-4:100:4"
+    both = [
+        trained(speech, tmp_path / str(graphs), 20, f"{hparams},cuda_graphs={graphs}", precision="fp32") for graphs in (0, 1)
+    ]
+    assert_near(*both, tolerance=2e-3)  # TF32
+    assert "% of their frames are padding" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_graphs_resume_where_they_stopped(speech, tmp_path, precision):
+    """With dropout, zoneout and noise: the random numbers of a replay are those of a plain step."""
+    whole = trained(speech, tmp_path / "whole", 16, precision=precision)
+    trained(speech, tmp_path / "parts", 7, precision=precision)
+    assert_near(whole, trained(speech, tmp_path / "parts", 16, precision=precision), tolerance=1e-4)
+
+
+def test_a_replayed_step_that_is_not_finite_changes_nothing(speech, tmp_path):
+    own = write_data(tmp_path / "own", ROOT / "samples")
+    for path in own.mels_dir.glob("*.npy"):
+        np.save(path, np.full_like(np.load(path), np.nan))
+    before = trained(own, tmp_path / "runs", 0)
+    after = trained(own, tmp_path / "runs", 6)
+    assert_near(before, after, tolerance=0)
+
+
+def test_memory_stays_flat_over_replays_and_stages(speech, tmp_path):
+    stages = ";".join(f"{r}:1e-3:{10 * k}:{2 + k % 2}" for k, r in enumerate((5, 4, 3, 2, 5, 4), 1))
+    reserved = []
+    for n, max_steps in enumerate((20, 60)):
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+        trained(speech, tmp_path / str(n), max_steps, f"{HPARAMS},schedule={stages}")
+        reserved.append(torch.cuda.max_memory_reserved())
+    assert reserved[1] < 1.5 * reserved[0]

@@ -295,12 +295,15 @@ def test_a_mel_that_is_not_a_number_skips_its_steps(own_data, tmp_path):
 # ---- several processes
 
 
-def test_two_ranks_train_as_one_with_the_whole_batch(data, tmp_path):
-    """Batch norm, losses and the gradient are those of the whole batch, though the ranks' parts of it differ in length."""
+@pytest.mark.parametrize("graphs", [0, 2])
+def test_two_ranks_train_as_one_with_the_whole_batch(data, tmp_path, graphs):
+    """Batch norm, losses and the gradient are those of the whole batch, though the ranks' parts of it differ in length; also
+    where no DistributedDataParallel averages the gradients."""
     sizes = f"{SIZES},prenet_dropout=0,zoneout=0,eval_utterances=3,eval_shown=0"  # random numbers are a rank's own
-    run(data, tmp_path, 3, f"{sizes},schedule=5:1e-3:100:4", run_id="one", eval_every=3)
+    sizes += f",cuda_graphs={graphs}"
+    run(data, tmp_path, 3, f"{sizes},schedule=5:1e-3:100:4", run_id="one", eval_every=3, precision="fp32")
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    options = ["-m", tmp_path, "--max_steps", 3, "--eval_every", 3, "--cpu", "--no_visdom"]
+    options = ["-m", tmp_path, "--max_steps", 3, "--eval_every", 3, "--cpu", "--no_visdom", "--precision", "fp32"]
     command = [*torchrun, "synthesizer_train.py", "two", data.root, *options, "--hparams", f"{sizes},schedule=5:1e-3:100:2"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run([sys.executable, *map(str, command)], cwd=ROOT, capture_output=True, text=True, env=environment)

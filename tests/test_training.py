@@ -238,7 +238,7 @@ def test_another_model_size_is_refused_and_settings_may_change(tmp_path):
 
 def test_precision_may_change_when_a_run_is_resumed(tmp_path, monkeypatch):
     train(tmp_path, 2)
-    monkeypatch.setattr(training, "choose_dtype", lambda precision, device: torch.float16)
+    monkeypatch.setattr(training, "choose_dtype", lambda precision, *device: torch.float16)
     assert train(tmp_path, 3)["scaler_state"]["scale"] > 0
     monkeypatch.undo()
     assert train(tmp_path, 4)["scaler_state"] == {}

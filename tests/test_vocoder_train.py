@@ -270,7 +270,7 @@ def test_two_ranks_train_as_one_with_the_whole_batch(speech, tmp_path):
     (tmp_path / "sitecustomize.py").write_text(COUNT_THREADS_AT_EXIT)
     environment = {**ONE_THREAD, "PYTHONPATH": str(tmp_path)}
     for run, size, launcher in (("one", 16, []), ("two", 8, torchrun)):
-        python, *rest = command(speech, tmp_path, run, "-g", "--max_steps", "3", "--eval_every", "3")
+        python, *rest = command(speech, tmp_path, run, "-g", "--max_steps", "3", "--eval_every", "3", "--precision", "fp32")
         rest[rest.index(TINY)] = TINY.replace("batch_size=4", f"batch_size={size}")
         done = subprocess.run([python, *launcher, *rest], cwd=ROOT, capture_output=True, text=True, env=environment)
         assert done.returncode == 0, done.stderr

@@ -1,25 +1,116 @@
 """Many small operations on a CUDA GPU, launched as one."""
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import torch
+from torch import Tensor
+
+LOADING = "thread_local"  # capture mode that lets other threads load data meanwhile
 
 
-def record(work: Callable[[], None]) -> Callable[[], None]:
+def record(work: Callable[[], None], device: torch.device) -> Callable[[], None]:
     """A function that does the same as `work` in one launch, or `work` itself if no graph can be recorded.
 
-    The tensors that `work` reads and writes must stay where they are in memory. Recording runs it once.
+    The tensors that `work` reads and writes, all on `device`, must stay where they are in memory. Recording runs it once.
     """
-    try:
-        side = torch.cuda.Stream()
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):
+    with torch.cuda.device(device):
+        with _on(torch.cuda.Stream()):
             work()  # a first run, in which libraries allocate their memory
-        torch.cuda.current_stream().wait_stream(side)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, capture_error_mode="thread_local"):  # other threads may load data at the same time
-            work()
-        return graph.replay
-    except RuntimeError as error:
-        print(f"generating step by step, several times slower, as no CUDA graph could be recorded: {error}".splitlines()[0])
-        return work
+        try:
+            with torch.cuda.graph(graph, capture_error_mode=LOADING):
+                work()
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            print(f"generating step by step, several times slower, as no CUDA graph could be recorded: {_first_line(error)}")
+            return work
+    return graph.replay
+
+
+class StepGraphs:
+    """A training step, recorded as a CUDA graph for each shape of its batch: all its operations are launched as one.
+
+    `step(batch, numbers, *fixed)` reads a NamedTuple of tensors and some numbers that change from step to step, and returns a
+    dictionary of tensors. `fixed` is part of the graph; graphs with another `fixed` or batch size than the last are freed. The
+    first step of a shape is taken as it is, the second is recorded. Random numbers and the optimizer's learning rates are new
+    at every launch. `undo` puts the trainer's state in order after a recording that failed.
+    """
+
+    def __init__(
+        self, step: Callable[..., dict[str, Tensor]], optimizer: torch.optim.Optimizer, device: torch.device, undo: Callable
+    ) -> None:
+        self._step, self._optimizer, self._device, self._undo = step, optimizer, device, undo
+        self._side = torch.cuda.Stream(device)
+        self._graphs: dict[Any, tuple] = {}
+        self._in_common: Any = None  # of all graphs held
+        self._can_record = True
+
+    def __call__(self, batch: Any, numbers: Sequence[float], *fixed: Any) -> dict[str, Tensor]:
+        if self._in_common != (fixed, len(batch[0])):
+            self._graphs, self._in_common = {}, (fixed, len(batch[0]))
+            self._pool = torch.cuda.graph_pool_handle()
+        rates = [group["lr"] for group in self._optimizer.param_groups]
+        changing = torch.tensor([*numbers, *rates], pin_memory=True).to(self._device, non_blocking=True)
+        shape = tuple(each.shape for each in batch)
+        with torch.cuda.device(self._device):
+            if shape not in self._graphs or not self._can_record:
+                self._graphs[shape] = None
+                with _on(self._side):
+                    return self._plain(batch, changing, fixed)
+            if self._graphs[shape] is None and not self._record(shape, batch, changing, fixed):
+                return self._plain(batch, changing, fixed)
+            held, replay, returned = self._graphs[shape]
+            torch._foreach_copy_(held, [*batch, changing])
+            replay()
+        return returned
+
+    def _plain(self, batch: Any, changing: Tensor, fixed: tuple) -> dict[str, Tensor]:
+        n_rates = len(self._optimizer.param_groups)
+        with _recordable(self._optimizer, changing[-n_rates:]):
+            return self._step(batch, changing[:-n_rates], *fixed)
+
+    def _record(self, shape: Any, batch: Any, changing: Tensor, fixed: tuple) -> bool:
+        held = [each.clone() for each in (*batch, changing)]
+        graph = torch.cuda.CUDAGraph()
+        try:
+            with torch.cuda.graph(graph, pool=self._pool, stream=self._side, capture_error_mode=LOADING):
+                returned = self._plain(type(batch)(*held[:-1]), held[-1], fixed)
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            print(f"training without CUDA graphs, several times slower, as none could be recorded: {_first_line(error)}")
+            self._can_record = False
+            self._undo()
+            return False
+        self._graphs[shape] = held, graph.replay, returned
+        return True
+
+
+@contextlib.contextmanager
+def _on(stream: torch.cuda.Stream) -> Iterator[None]:
+    """Run on another stream, in order with this one."""
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        yield
+    torch.cuda.current_stream().wait_stream(stream)
+
+
+@contextlib.contextmanager
+def _recordable(optimizer: torch.optim.Optimizer, rates: Tensor) -> Iterator[None]:
+    """Learning rates on the device, and a step that can be recorded. The optimizer gets its own settings back, which a
+    checkpoint holds."""
+    before = [{name: group[name] for name in ("lr", "capturable")} for group in optimizer.param_groups]
+    for group, rate in zip(optimizer.param_groups, rates, strict=True):
+        group.update(lr=rate, capturable=True)
+    try:
+        yield
+    finally:
+        for group, kept in zip(optimizer.param_groups, before, strict=True):
+            group.update(kept)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]

@@ -22,6 +22,7 @@ class Inputs(NamedTuple):
     uniform: Tensor  # (hop, 2, R)
 
 
+SIZES = (4, 24, 48, 96)  # rows of a graph; a launch takes about as long for all of them
 ROW_DIMENSIONS = Inputs(first=1, gates2=0, hidden1=0, hidden2=0, uniform=2)
 
 
@@ -45,17 +46,18 @@ class Recorded(NamedTuple):
 class GraphSampler:
     """See vocoder.sampling.Sampler. Rows that have ended are computed until all have, and thrown away."""
 
-    width = 96  # a launch takes as long for one row
+    width = SIZES[-1]
 
     def __init__(self, model: WaveRNN):
         self._model = model
         self._matrices, self._taps = split(model), filter_taps(model)
-        self._recorded: dict[int, Recorded] = {}  # for each number of rows
+        self._recorded: dict[int, Recorded] = {}  # for each of SIZES
 
     def start(self, n_rows: int) -> None:
-        if n_rows not in self._recorded:
-            self._recorded[n_rows] = self._record(n_rows)
-        self._now = self._recorded[n_rows]
+        size = next(size for size in (*SIZES, n_rows) if size >= n_rows)
+        if size not in self._recorded:
+            self._recorded[size] = self._record(size)
+        self._now = self._recorded[size]
         for tensor in self._now.state:
             tensor.zero_()
 
@@ -106,7 +108,7 @@ class GraphSampler:
             for held, after in zip(state, now, strict=True):
                 held.copy_(after)
 
-        return Recorded(inputs, state, levels, record(work))
+        return Recorded(inputs, state, levels, record(work, zeros(0).device))
 
     def _step(self, first: Tensor, frame: Inputs, state: State) -> tuple[Tensor, Tensor, Tensor]:
         """first (R, 4 H) of this sample -> outputs (R, C), h1, h2"""

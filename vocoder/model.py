@@ -45,7 +45,8 @@ class WaveRNN(nn.Module):
         -> outputs (N, B, C), state after the last. Generation calls it for one sample at a time."""
         aux1, aux2, aux3, aux4 = aux.chunk(N_AUX, dim=-1)  # (T, B, aux_dims / 4)
         h1, h2 = state or (None, None)
-        x = _with_context(self.input, torch.cat([levels.unsqueeze(-1), fine], dim=-1), aux1)  # (N, B, H)
+        with torch.autocast(levels.device.type, enabled=False):  # neighbouring levels are the same in bf16
+            x = _with_context(self.input, torch.cat([levels.unsqueeze(-1), fine], dim=-1), aux1.float())  # (N, B, H)
         residual, h1 = self.gru1(x, h1)
         x = x + residual
         residual, h2 = self.gru2(torch.cat([x, aux2.repeat_interleave(len(x) // len(aux2), dim=0)], dim=-1), h2)

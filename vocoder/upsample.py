@@ -75,5 +75,6 @@ class Upsample(nn.Module):
     def forward(self, mel: Tensor) -> tuple[Tensor, Tensor]:
         mel = mel.transpose(1, 2)  # (B, n_mels, T + 2 pad)
         aux = self.context(mel).transpose(1, 2)  # (B, T, n_aux)
-        fine = self.stretch(mel)  # (B, n_mels, (T + 2 pad) hop)
+        with torch.autocast(mel.device.type, enabled=False):
+            fine = self.stretch(mel.float())  # (B, n_mels, (T + 2 pad) hop)
         return fine[:, :, self.indent : fine.size(-1) - self.indent].transpose(1, 2), aux

@@ -61,17 +61,19 @@ def keep_freed_memory() -> None:
 def computes_bf16(device: torch.device) -> bool:
     """Whether the hardware supports bfloat16, instead of emulating it."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
+        return torch.cuda.is_bf16_supported(including_emulation=False)
     questions = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # undocumented, so possibly missing
     return any(getattr(torch.cpu, name, bool)() for name in questions)
 
 
-def choose_dtype(precision: str, device: torch.device) -> torch.dtype | None:
-    """The dtype of autocast for "auto", "fp32", "bf16" or "fp16"; None for no autocast."""
+def choose_dtype(precision: str, device: torch.device, on_gpu: str = "bf16") -> torch.dtype | None:
+    """The dtype of autocast for "auto", "fp32", "bf16" or "fp16"; None for no autocast.
+
+    auto: on_gpu on a GPU, bf16 on a CPU, where the hardware computes in bf16; else fp16 on a GPU, fp32 on a CPU.
+    """
     if precision == "auto":
-        if device.type != "cuda":
-            return None
-        precision = "bf16" if computes_bf16(device) else "fp16"
+        in_bf16, on_cuda = computes_bf16(device), device.type == "cuda"
+        precision = (on_gpu if on_cuda else "bf16") if in_bf16 else ("fp16" if on_cuda else "fp32")
     if precision == "fp16" and device.type == "cpu":
         raise UserError("--precision fp16: needs a GPU; use bf16 or fp32 on a CPU", exit_code=2)
     return DTYPES.get(precision)

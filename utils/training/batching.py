@@ -59,10 +59,11 @@ class EpochPlan:
     def __call__(self, step: int) -> list[int]:
         epoch, position = divmod(step - self.first_step, self.n_batches)
         if epoch != self._epoch:
-            self._epoch, self._batches = epoch, self._cut(epoch)
+            self._epoch, self._batches = epoch, self.epoch(epoch)
         return self._batches[position][self.rank :: self.world_size].tolist()
 
-    def _cut(self, epoch: int) -> list[np.ndarray]:
+    def epoch(self, epoch: int) -> list[np.ndarray]:
+        """The batches of an epoch, of all ranks together."""
         generator = rng(self.seed, epoch, self.first_step)
         order = generator.permutation(len(self.lengths))[: self.n_batches * self.global_batch]
         pool = self.BUCKET_BATCHES * self.global_batch

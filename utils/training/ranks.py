@@ -30,6 +30,16 @@ def has_ranks() -> bool:
     return distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1
 
 
+@torch.no_grad()
+def average_gradients(model: nn.Module) -> None:
+    """The mean over ranks of each gradient: DistributedDataParallel's result, in operations that a CUDA graph can hold."""
+    gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+    flat = torch.cat([gradient.flatten() for gradient in gradients])
+    torch.distributed.all_reduce(flat)
+    parts = flat.div_(torch.distributed.get_world_size()).split([gradient.numel() for gradient in gradients])
+    torch._foreach_copy_(gradients, [part.view_as(each) for part, each in zip(parts, gradients, strict=True)])
+
+
 class BatchNorm(nn.BatchNorm1d):
     """Batch norm with the statistics of all ranks together, over real positions only, without padding."""
 

@@ -22,13 +22,14 @@ from utils.boards.board import Board, NoBoard
 from utils.data.paths import SynthesizerData, remove_leftovers, write_atomically
 from utils.errors import UserError
 from utils.models import checkpoint
-from utils.models.device import DTYPES, choose_dtype, computes_bf16, join_ranks, rng_state, set_rng_state
+from utils.models.device import DTYPES, choose_dtype, join_ranks, rng_state, set_rng_state
 from utils.training.freezing import freeze
 from utils.training.resume import Further, StartingPoint
 from utils.training.stepping import MAIN, Readback, Stepper, Trained
 from utils.training.stopping import Patience, StopSignals
 
 SKIPS_TO_GIVE_UP = 25  # updates in a row whose loss or gradient is not finite
+GPU_PRECISION = {"vocoder": "fp16"}  # as fast as bf16 and nearer to fp32 with loss scaling (docs/gpu.md)
 IN_A_ROW = "skipped_in_a_row"
 BEST = "best"  # the backup of the lowest held-out loss
 NOT_ON_BAR = ("steps_per_second", "data_seconds", "skipped_steps")  # the progress bar has a speed of its own
@@ -89,7 +90,7 @@ class Run:
         self.board: Board | NoBoard = NoBoard()
         self._readback = Readback()
         self._saved_step = self.step
-        self._dtype = choose_dtype(options.precision, self.device)
+        self._dtype = choose_dtype(options.precision, self.device, GPU_PRECISION.get(stage, "bf16"))
         self._scaler = torch.amp.GradScaler(self.device.type, enabled=self._dtype == torch.float16)
         self._signals = StopSignals()
         self._patience = Patience(options.patience, options.eval_every, self._start.patience())
@@ -117,6 +118,7 @@ class Run:
         embeds: SynthesizerData | None = None,
         average: dict[str, torch.Tensor] | None = None,
         further: Mapping[str, tuple[nn.Module, torch.optim.Optimizer]] | None = None,
+        in_graphs: bool = False,
     ) -> nn.Module:
         """Load the run's checkpoint or the weights of init_from, if any; returns the module to call: `wrap(model)`.
 
@@ -126,10 +128,11 @@ class Run:
         such as the moving average of its weights, that the trainer updates in place; it is saved as `average_state`.
         `further`: other models and their optimizers by name, such as a discriminator. They are saved and resumed too;
         `optimize(loss, ..., name=...)` trains one, and `wrap` gives the module to call.
+        `in_graphs`: steps are recorded as CUDA graphs, which DistributedDataParallel does not allow; `optimize` does its work.
         """
         self._average = average
         self._trained = {MAIN: Trained(model, optimizer), **{name: Trained(*pair) for name, pair in (further or {}).items()}}
-        self._stepper = Stepper(self._trained, self._scaler, same_loss_on_all_ranks=self.world_size == 1)
+        self._stepper = Stepper(self._trained, self._scaler, self.world_size == 1, in_graphs and self.world_size > 1)
         self._content = {"model": dataclasses.asdict(config), "mel": mel, "symbols": symbols}
         self._content["training"] = {k: v for s in settings for k, v in dataclasses.asdict(s).items()}
         self._start.check_formats(self._content)
@@ -148,7 +151,7 @@ class Run:
             server = self.options.visdom_server if self.options.visdom else None
             self.board = Board(self.dir, self.stage, server, self.options.vis_every, self.step)
             self._announce(n_frozen)
-        return self.wrap(model)
+        return model if in_graphs else self.wrap(model)
 
     def wrap(self, model: nn.Module) -> nn.Module:
         """The module to call in training: with several ranks, one that averages gradients over them."""
@@ -164,11 +167,9 @@ class Run:
         if self.step:
             how = f"resuming at step {self.step}"
         precision = next((name for name, dtype in DTYPES.items() if dtype == self._dtype), "fp32")
-        is_slow = self.device.type == "cpu" and self._dtype is None and computes_bf16(self.device)
-        hint = " (--precision bf16 is faster here)" if is_slow else ""
         parts = ", ".join(self._content["frozen"])
         frozen = f" ({n_frozen / 1e6:.2f} M frozen: {parts})" if parts else ""
-        print(f"{self.stage}: {how} in {self.dir}; {n_parameters / 1e6:.2f} M parameters{frozen}, {precision} on {where}{hint}")
+        print(f"{self.stage}: {how} in {self.dir}; {n_parameters / 1e6:.2f} M parameters{frozen}, {precision} on {where}")
         parameters = {**self._content["model"], **self._content["training"], "seed": self.seed, "precision": precision}
         if parts:
             parameters["frozen"] = parts
@@ -227,6 +228,10 @@ class Run:
         `start` is trained; the gradients that the loss leaves in the others are dropped.
         """
         return self._stepper.step(loss, clip, scale_gradients, clipped_apart, name)
+
+    def abandon_step(self) -> None:
+        """Make ready for another step, after one that was broken off by an error."""
+        self._stepper.abandon()
 
     def log(self, **values: float | torch.Tensor) -> None:
         """The numbers of this step, floats or tensors of one number, for the progress bar, metrics.jsonl, and every few steps

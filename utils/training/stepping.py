@@ -12,6 +12,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from utils.training.ranks import average_gradients
+
 STEPS_BEHIND = 32  # the most that the numbers shown lag behind; it also bounds what is queued on the device
 MAIN = ""  # the name of a run's first model, whose checkpoint entries stand at the top level
 
@@ -26,9 +28,19 @@ class Trained(NamedTuple):
 class Stepper:
     """Backward, clip, step. A loss or gradient that is not finite changes nothing: weights, moments and buffers stay."""
 
-    def __init__(self, trained: dict[str, Trained], scaler: torch.amp.GradScaler, same_loss_on_all_ranks: bool) -> None:
-        """Unless all ranks compute the same loss, only the gradient decides about skipping, as all ranks must decide alike."""
+    def __init__(
+        self,
+        trained: dict[str, Trained],
+        scaler: torch.amp.GradScaler,
+        same_loss_on_all_ranks: bool,
+        averages_gradients: bool = False,
+    ) -> None:
+        """Unless all ranks compute the same loss, only the gradient decides about skipping, as all ranks must decide alike.
+
+        averages_gradients: over ranks, where no DistributedDataParallel does.
+        """
         self._trained, self._scaler, self._same_loss = trained, scaler, same_loss_on_all_ranks
+        self._averages_gradients = averages_gradients
         self._buffers = [buffer for model, _ in trained.values() for buffer in model.buffers()]
         self._before = [buffer.clone() for buffer in self._buffers]  # at a fixed place, as a CUDA graph reads it
         device = next(trained[MAIN].model.parameters()).device
@@ -56,6 +68,8 @@ class Stepper:
         """Norm of the gradient before clipping (), nan if the update was skipped."""
         model, optimizer = self._trained[name]
         self._scaler.scale(loss).backward()
+        if self._averages_gradients:
+            average_gradients(model)
         self._scaler.unscale_(optimizer)
         if scale_gradients:
             scale_gradients()
@@ -70,6 +84,12 @@ class Stepper:
         for each in self._trained.values():  # a loss through several models leaves gradients in all of them
             each.optimizer.zero_grad(set_to_none=True)
         return torch.where(is_good, norm, torch.nan)
+
+    def abandon(self) -> None:
+        """Forget a step that was broken off between its parts."""
+        self._scaler._per_optimizer_states.clear()  # which of its parts have been taken; torch has no other way
+        for each in self._trained.values():
+            each.optimizer.zero_grad(set_to_none=True)
 
     def _update(self, optimizer: torch.optim.Optimizer, is_good: Tensor) -> None:
         if self._scaler.is_enabled():  # it checks the gradients itself
@@ -114,7 +134,8 @@ class Readback:
 
     def put(self, step: int, values: dict[str, float | Tensor]) -> None:
         """Start copying the values that are tensors, of a single number each."""
-        tensors = [value.detach().double() for value in values.values() if isinstance(value, Tensor)]
+        values = {name: value.detach() if isinstance(value, Tensor) else value for name, value in values.items()}
+        tensors = [value.double() for value in values.values() if isinstance(value, Tensor)]
         packed = torch.stack(tensors) if tensors else None
         arrived = None
         if packed is not None and packed.is_cuda:
