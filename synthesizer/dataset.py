@@ -1,11 +1,13 @@
 """Utterances that preprocessing wrote, as items and batches."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
@@ -17,9 +19,11 @@ from utils.data.paths import SynthesizerData
 from utils.data.rows import Row, read_rows, rows_with_content, rows_with_files
 from utils.errors import UserError
 from utils.training.batching import held_out
+from utils.training.buckets import Buckets, choose_buckets
 
 HELD_OUT_FRACTION = 0.01
 HELD_OUT_AT_LEAST = 4  # utterances
+N_READ = 1000  # texts whose length in symbols is looked at
 
 
 class Item(NamedTuple):
@@ -41,6 +45,20 @@ class Batch(NamedTuple):
     def inputs(self) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """What the model is called with."""
         return self[:5]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Frames and symbols, padding included."""
+        return self.mels.size(1), self.text.size(1)
+
+    def padded(self, n_frames: int, n_symbols: int) -> "Batch":
+        """With more padding, which the model and its losses ignore."""
+        right, below = n_symbols - self.text.size(1), n_frames - self.mels.size(1)
+        return self._replace(
+            text=F.pad(self.text, (0, right)),
+            ends=F.pad(self.ends, (0, right), value=torch.inf),
+            mels=F.pad(self.mels, (0, 0, 0, below), value=-MelFormat.max_abs),
+        )
 
 
 class Utterances(Dataset):
@@ -72,6 +90,13 @@ class Utterances(Dataset):
 
     def n_symbols(self, row: Row) -> int:
         return len(text_to_ids(row.text, self.symbols, self.cleaner))
+
+    def buckets(self, batch_size: int) -> Buckets:
+        """The shapes for CUDA graphs. Reading all texts would take long: what a character becomes is known from some."""
+        some = self.rows[:: max(1, len(self.rows) // N_READ)]
+        growth = np.quantile([self.n_symbols(row) / (len(row.text) + 1) for row in some], 0.9)
+        n_symbols = [math.ceil(growth * (len(row.text) + 1)) for row in self.rows]
+        return choose_buckets([row.n_frames for row in self.rows], n_symbols, batch_size)
 
     def fitting_times(self, n_rows: int) -> tuple[int, int]:
         """(n, m): of the first n utterances with word times, n_rows at most, m have words that fit their text."""

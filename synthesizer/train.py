@@ -11,7 +11,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from synthesizer.accelerate import recorded_step
-from synthesizer.buckets import PaddedSteps
 from synthesizer.config import NEW_MODEL, PUBLISHED_SCHEDULE, SynthesizerTraining, TacotronConfig, parse_schedule
 from synthesizer.dataset import Batch, Utterances, collate, split_rows, usable_rows
 from synthesizer.evaluation import HeldOut
@@ -27,6 +26,7 @@ from utils.data.rows import read_mel_format
 from utils.errors import UserError
 from utils.training.average import Average
 from utils.training.batching import batches
+from utils.training.buckets import PaddedSteps
 from utils.training.ranks import share_of_mean
 from utils.training.run import Run, RunOptions
 
@@ -63,7 +63,7 @@ def train(data_dir: Path, options: dict[str, Any], hparams: str = "") -> None:
         feed = batches(plan, run.step + 1, training, collate, run.device, run.n_workers)
         learn = partial(learn_from, run, model, wrapped, settings)
         if graphs and (recorded := recorded_step(learn, optimizer, run.device, run.abandon_step)):
-            learn = PaddedSteps(learn, recorded, training)
+            learn = PaddedSteps(learn, recorded, training.buckets)
 
         for step in run.steps():
             stage = stage_at(stages, step)
@@ -97,9 +97,10 @@ def learn_from(
     aligned = attention_loss(prediction.attention, batch.ends, *lengths, r, settings.attention_width, *weights, share_of_mean)
     # The attention loss must not shrink the gradients of parameters it does not reach, so they are clipped separately.
     apart = model.attention_parameters() if has_attention_loss and any(weights) else ()
-    grad_norm = run.optimize(losses.total + attention_weight[0] * aligned, settings.clip, clipped_apart=apart)
+    total = losses.total + attention_weight[0] * aligned
+    grad_norm = run.optimize(total, settings.clip, clipped_apart=apart)
     numbers = {"loss": losses.total, "mel_loss": losses.mel, "stop_loss": losses.stop, "attention_loss": aligned}
-    return {**{name: number.detach() for name, number in numbers.items()}, "grad_norm": grad_norm}
+    return {name: number.detach() for name, number in numbers.items()} | {"grad_norm": grad_norm}
 
 
 def continued(content: dict[str, Any]) -> tuple[str, dict[str, Any]]:

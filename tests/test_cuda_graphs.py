@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 import torch
 
-from synthesizer.buckets import AT_MOST, Bucket, Buckets, PaddedSteps, choose_buckets, padded
 from synthesizer.config import SynthesizerTraining
 from synthesizer.dataset import Item, collate
 from synthesizer.train import learn_from
 from tests.test_synthesizer_model import TINY, tiny_model
 from utils import cuda_graph
 from utils.training.batching import EpochPlan
+from utils.training.buckets import AT_MOST, Bucket, Buckets, PaddedSteps, choose_buckets
 from utils.training.stepping import MAIN, Stepper, Trained
 
 
@@ -69,12 +69,12 @@ def test_padding_changes_neither_losses_nor_gradients(r):
     run, batch = OneStep(model), batch_of((38, 9), (27, 12), (40, 5))
     step, gradients, losses = partial(learn_from, run, model, model, SynthesizerTraining()), [], []
     shapes = Buckets([Bucket(20, 8), Bucket(64, 16)], 0.0)
-    steps = PaddedSteps(step, lambda wider, *rest: step(wider, *rest), None)
-    steps._n_utterances, steps._buckets = len(batch.text), shapes
+    steps = PaddedSteps(step, lambda wider, *rest: step(wider, *rest), lambda n: shapes)
     for each in (step, steps):
         losses.append(each(batch, (0.7,), r, True))
         gradients.append(run.gradients)
-    assert shapes.of(batch) == (64, 16) and padded(batch, shapes.of(batch)).mels.shape == (3, 64, TINY.n_mels)
+    bucket = shapes.holding(*batch.size)
+    assert bucket == (64, 16) == batch.padded(*bucket).size
     for name, loss in losses[0].items():
         torch.testing.assert_close(losses[1][name], loss, atol=1e-5, rtol=1e-5)
     for name, gradient in gradients[0].items():
@@ -83,8 +83,8 @@ def test_padding_changes_neither_losses_nor_gradients(r):
 
 def test_a_batch_larger_than_all_shapes_is_taken_as_it_is():
     taken = []
-    steps = PaddedSteps(lambda batch: taken.append("plain"), lambda batch: taken.append(batch.mels.size(1)), None)
-    steps._n_utterances, steps._buckets = 1, Buckets([Bucket(30, 8)], 0.0)
+    shapes = Buckets([Bucket(30, 8)], 0.0)
+    steps = PaddedSteps(lambda batch: taken.append("plain"), lambda batch: taken.append(batch.size[0]), lambda n: shapes)
     for lengths in ((20, 5), (31, 5), (20, 9)):
         steps(batch_of(lengths))
     assert taken == [30, "plain", "plain"]

@@ -191,8 +191,8 @@ def add_training_arguments(
         "--precision",
         choices=["auto", "fp32", "bf16", "fp16"],
         default="auto",
-        help="precision of the forward and backward pass; auto is bf16 where the hardware computes in it, else fp16 on a GPU and "
-        "fp32 on a CPU; for the vocoder it is fp16 on every GPU",
+        help="precision of the forward and backward pass; auto is bf16 where the hardware computes it, else fp16 on GPUs and "
+        "fp32 on CPUs; for the vocoder it is fp16 on every GPU",
     )
     add("--cpu", action="store_true", help="train on the CPU even if there is a GPU")
     add(

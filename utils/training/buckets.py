@@ -5,16 +5,11 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch.nn.functional as F
-from torch import Tensor
 
-from synthesizer.dataset import Batch, Utterances
-from utils.data.mel_format import MelFormat
 from utils.training.batching import EpochPlan
 
 AT_MOST = 8
 FRAMES, SYMBOLS = 20, 8  # shapes are multiples of these
-N_READ = 1000  # utterances
 
 
 class Bucket(NamedTuple):
@@ -28,9 +23,8 @@ class Buckets(NamedTuple):
     shapes: list[Bucket]  # growing
     padding: float  # share of the frames that are padding, in the batches they were chosen for
 
-    def of(self, batch: Batch) -> Bucket | None:
-        """The smallest that holds the batch; None if none does."""
-        n_frames, n_symbols = batch.mels.size(1), batch.text.size(1)
+    def holding(self, n_frames: int, n_symbols: int) -> Bucket | None:
+        """The smallest that holds a batch of this size; None if none does."""
         return next((shape for shape in self.shapes if n_frames <= shape.n_frames and n_symbols <= shape.n_symbols), None)
 
     def __str__(self) -> str:
@@ -63,27 +57,21 @@ def choose_buckets(n_frames: Sequence[int], n_symbols: Sequence[int], batch_size
 class PaddedSteps:
     """Training steps on batches of few shapes. A batch larger than all shapes is taken as it is."""
 
-    def __init__(self, step: Callable, recorded: Callable, training: Utterances) -> None:
-        """step, recorded: take a batch, and whatever else they are called with; recorded sees padded batches alone."""
-        self._step, self._recorded, self._training = step, recorded, training
-        self._n_utterances = 0
+    def __init__(self, step: Callable, recorded: Callable, buckets_of: Callable[[int], Buckets]) -> None:
+        """step, recorded: take a batch, and whatever else they are called with; recorded sees padded batches alone.
 
-    def __call__(self, batch: Batch, *rest: Any) -> dict[str, Tensor]:
-        if len(batch.text) != self._n_utterances:
-            self._n_utterances = len(batch.text)
-            self._buckets = buckets_of(self._training, self._n_utterances)
+        A batch has its `size` (n_frames, n_symbols) and `padded` to another. buckets_of: the shapes for a batch size.
+        """
+        self._step, self._recorded, self._buckets_of = step, recorded, buckets_of
+        self._n_items = 0
+
+    def __call__(self, batch: Any, *rest: Any) -> Any:
+        if len(batch[0]) != self._n_items:
+            self._n_items = len(batch[0])
+            self._buckets = self._buckets_of(self._n_items)
             print(self._buckets)
-        bucket = self._buckets.of(batch)
-        return self._recorded(padded(batch, bucket), *rest) if bucket else self._step(batch, *rest)
-
-
-def buckets_of(training: Utterances, batch_size: int) -> Buckets:
-    """Reading every text would take long: how many symbols a character becomes is known from some."""
-    rows = training.rows
-    some = rows[:: max(1, len(rows) // N_READ)]
-    growth = np.quantile([training.n_symbols(row) / (len(row.text) + 1) for row in some], 0.9)
-    n_symbols = [math.ceil(growth * (len(row.text) + 1)) for row in rows]
-    return choose_buckets([row.n_frames for row in rows], n_symbols, batch_size)
+        bucket = self._buckets.holding(*batch.size)
+        return self._recorded(batch.padded(*bucket), *rest) if bucket else self._step(batch, *rest)
 
 
 def _up(number: int, multiple: int) -> int:
@@ -109,14 +97,3 @@ def _least_padding(sizes: np.ndarray, counts: np.ndarray) -> np.ndarray:
         ends.append(sizes[j - 1])
         j = choice[j - 1]
     return np.array(ends[::-1])
-
-
-def padded(batch: Batch, bucket: Bucket) -> Batch:
-    """With the shape of the bucket. The model and its losses ignore the padding."""
-    right = bucket.n_symbols - batch.text.size(1)
-    below = bucket.n_frames - batch.mels.size(1)
-    return batch._replace(
-        text=F.pad(batch.text, (0, right)),
-        ends=F.pad(batch.ends, (0, right), value=math.inf),
-        mels=F.pad(batch.mels, (0, 0, 0, below), value=-MelFormat.max_abs),
-    )
