@@ -12,9 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from demo.config import CloningSettings
-from demo.evaluate import measure
-from synthesizer.config import ReadingSettings
+from demo.evaluate import add_speaking, measure
 from utils import cli
 from utils.config import default_model
 from utils.errors import UserError
@@ -119,7 +117,6 @@ def parse_arguments() -> argparse.Namespace:
     for stage in ("encoder", "synthesizer", "vocoder"):
         default = default_model(stage)
         add(f"-{stage[0]}", f"--{stage}", type=Path, default=default, metavar="FILE", help=f"{stage} to judge")
-    add("--griffin_lim", action="store_true", help="use no vocoder: judges the synthesizer alone, and is faster")
     prefixes = {"type": cli.names, "metavar": "A,B"}
     add("--voices", **prefixes, help="only voices whose names begin with one of these (default: all)")
     add("--sentences", **prefixes, help="only sentences whose names begin with one of these: short,medium_01 (default: all)")
@@ -127,9 +124,7 @@ def parse_arguments() -> argparse.Namespace:
     add("--threads", type=cli.whole_number(at_least=1), default=2, metavar="N", help="threads for speaking and for judging")
     card_help = "Markdown file to write the tables into, between <!-- judged: begin --> and <!-- judged: end -->"
     add("--card", type=Path, metavar="FILE", help=card_help)
-    add("--seed", type=cli.SEED, default=0, metavar="N", help="seed of the speech")
-    add("--cpu", action="store_true", help="use the CPU even if there is a GPU")
-    cli.add_hparams(parser, CloningSettings, ReadingSettings)
+    add_speaking(parser)
     return parser.parse_args()
 
 

@@ -45,10 +45,7 @@ def parse_arguments() -> argparse.Namespace:
     add("--compare", type=Path, metavar="DIR", help=compare_help)
     count = cli.whole_number(at_least=1)
     add("--recordings", type=count, default=5, metavar="N", help="use at most so many recordings of each voice")
-    add("--griffin_lim", action="store_true", help="use no vocoder: judges the synthesizer alone")
-    add("--seed", type=cli.SEED, default=0, metavar="N", help="seed of the speech")
-    add("--cpu", action="store_true", help="use the CPU even if there is a GPU")
-    cli.add_hparams(parser, CloningSettings, ReadingSettings)
+    add_speaking(parser)
     args = parser.parse_args()
     needed = {f"--{name}": getattr(args, name) for name in ("models", "references", "texts")}
     missing = [option for option, path in needed.items() if not path]
@@ -57,6 +54,15 @@ def parse_arguments() -> argparse.Namespace:
     if unknown := [name for name in args.judge or () if name not in JUDGES]:
         parser.error(f"--judge: there is no {unknown[0]!r}; choose from {', '.join(JUDGES)}")
     return args
+
+
+def add_speaking(parser: argparse.ArgumentParser) -> None:
+    """Options that say how the models speak."""
+    add = parser.add_argument
+    add("--griffin_lim", action="store_true", help="use no vocoder: judges the synthesizer alone, and is faster")
+    add("--seed", type=cli.SEED, default=0, metavar="N", help="seed of the speech")
+    add("--cpu", action="store_true", help="use the CPU even if there is a GPU")
+    cli.add_hparams(parser, CloningSettings, ReadingSettings)
 
 
 def measure(

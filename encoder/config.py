@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from utils.config import check_at_least, setting
+from utils.config import CLIP, check_at_least, check_positive, setting
 from utils.data.mel_format import ENCODER_HOP, ENCODER_N_FFT, ENCODER_N_MELS, SAMPLE_RATE
 
 MEL_FORMAT = {"sample_rate": SAMPLE_RATE, "n_fft": ENCODER_N_FFT, "hop_length": ENCODER_HOP, "n_mels": ENCODER_N_MELS}
@@ -35,7 +35,7 @@ class EncoderTraining:
     speakers_per_batch: int = setting(64, "speakers in a batch, on each GPU")
     utterances_per_speaker: int = setting(10, "utterances of each speaker in a batch")
     partial_frames: int = setting(PARTIAL_FRAMES, "length of the crop from each utterance", FRAMES)
-    clip: float = setting(3.0, "largest norm of the gradient; a larger one is scaled down to it")
+    clip: float = setting(3.0, CLIP)
     similarity_gradient: float = setting(0.01, "factor on the gradients of the loss's scale and offset")
     held_out_fraction: float = setting(0.05, "share of the speakers kept for evaluation, at least two of them")
     eval_speakers: int = setting(100, "most held-out speakers in an evaluation")
@@ -47,8 +47,7 @@ class EncoderTraining:
         check_at_least(self, 0, "similarity_gradient")
         if not 0 <= self.held_out_fraction < 1:
             raise ValueError("held_out_fraction must be at least 0 and under 1")
-        if self.learning_rate <= 0 or self.clip <= 0:
-            raise ValueError("learning_rate and clip must be positive")
+        check_positive(self, "learning_rate", "clip")
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,8 @@ class SpeakerEncoder(nn.Module):
 
     def forward(self, mels: Tensor) -> Tensor:
         """(B, T, n_mels) -> (B, E) of length 1, in float32."""
+        if torch.is_autocast_enabled(mels.device.type):  # on CPUs without bf16, torch's LSTM takes it, but does not cast to it
+            mels = mels.to(torch.get_autocast_dtype(mels.device.type))
         outputs, _ = self.lstm(mels)  # (B, T, hidden)
         raw = torch.relu(self.linear(outputs[:, -1])).float()  # (B, E)
         return raw / (raw.norm(dim=1, keepdim=True) + 1e-5)

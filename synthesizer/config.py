@@ -6,10 +6,11 @@ from typing import NamedTuple
 
 from synthesizer.text import CLEANERS
 from synthesizer.text.sentences import Pause
-from utils.config import check_at_least, setting
+from utils.config import AVERAGE_DECAY, CLIP, PRECISION, check_at_least, check_choice, check_positive, setting
 
 ATTENTIONS = ("location", "location_both", "dynamic")  # the published models have the first
 SPEEDS = (0.8, 1.25)  # slowest and fastest that a text is read aloud
+CLEANER = "english: writes out numbers and abbreviations; transliteration: any script in ASCII; basic: lower case alone"
 PUBLISHED_SCHEDULE = "2:1e-3:20000:12;2:5e-4:40000:12;2:2e-4:80000:12;2:1e-4:160000:12;2:3e-5:320000:12;2:1e-5:640000:12"
 
 
@@ -70,10 +71,8 @@ class TacotronConfig:
             self, 0, "n_highways", "prenet_dropout", "zoneout", "arrival_frames", "longest_seconds", "longest_symbols"
         )
         check_at_least(self, 1, "cap_frames")
-        if self.attention not in ATTENTIONS:
-            raise ValueError(f"attention must be one of {', '.join(ATTENTIONS)}")
-        if self.speaker_scale <= 0:
-            raise ValueError("speaker_scale must be positive")
+        check_choice(self, ATTENTIONS, "attention")
+        check_positive(self, "speaker_scale")
         if self.attention_kernel % 2 == 0:
             raise ValueError("attention_kernel must be odd")
         if self.encoder_size % 2 or self.postnet_size % 2:
@@ -94,8 +93,8 @@ class SynthesizerTraining:
         "stages separated by ';', each r:learning_rate:until_step:batch_size, where r is the reduction factor; "
         "a large r aligns sooner, a small one sounds better; the last stage goes on without end",
     )
-    average_decay: float = setting(0.999, "decay of the moving average of the weights, which is what speaks; 0 turns it off")
-    clip: float = setting(1.0, "gradient norm is clipped here")
+    average_decay: float = setting(0.999, AVERAGE_DECAY)
+    clip: float = setting(1.0, CLIP)
     stop_weight: float = setting(5.0, "weight of an utterance's last step in the stop loss")
     speaker_noise: float = setting(
         0.0, "length of random noise added to speaker embeddings (of length 1); helps with few training speakers"
@@ -119,11 +118,7 @@ class SynthesizerTraining:
         "characters the model knows: english, arpabet (with sounds in braces), +äöüß (these too), or a UTF-8 file",
         of_weights=True,
     )
-    cleaner: str = setting(
-        "english",
-        "english: writes out numbers and abbreviations; transliteration: any script in ASCII; basic: lower case alone",
-        of_weights=True,
-    )
+    cleaner: str = setting("english", CLEANER, of_weights=True)
     eval_utterances: int = setting(16, "held-out utterances in an evaluation, at most")
     eval_shown: int = setting(2, "how many of them are drawn and heard")
 
@@ -134,12 +129,10 @@ class SynthesizerTraining:
         check_at_least(self, 1, "eval_utterances")
         check_at_least(self, 0, "eval_shown")
         check_at_least(self, 0, "speaker_noise", "attention_weight", "diagonal_weight", "attention_fade")
-        if min(self.clip, self.stop_weight, self.attention_width) <= 0:
-            raise ValueError("clip, stop_weight and attention_width must be positive")
+        check_positive(self, "clip", "stop_weight", "attention_width")
         if self.attention_fade[0] > self.attention_fade[1]:
             raise ValueError("attention_fade: the first step must not come after the last one")
-        if self.cleaner not in CLEANERS:
-            raise ValueError(f"cleaner must be one of {', '.join(CLEANERS)}")
+        check_choice(self, CLEANERS, "cleaner")
 
 
 @dataclass(frozen=True)
@@ -195,17 +188,15 @@ class PreprocessSettings:
     max_mel_frames: int = setting(900, "longer utterances are skipped", "frames of 12.5 ms")
     min_chars_per_second: float = setting(4.0, "utterances with less text, as it is read aloud, are skipped")
     max_chars_per_second: float = setting(28.0, "utterances with more text, as it is read aloud, are skipped")
-    cleaner: str = setting("english", f"how texts are read aloud, as in training: {', '.join(CLEANERS)}")
+    cleaner: str = setting("english", CLEANER)
 
     def __post_init__(self) -> None:
         check_at_least(self, 1, "min_mel_frames", "max_mel_frames")
         check_at_least(self, 0, "utterance_min_duration", "min_chars_per_second")
-        if self.silence_min_duration_split <= 0:
-            raise ValueError("silence_min_duration_split must be positive")
+        check_positive(self, "silence_min_duration_split")
         if self.min_mel_frames > self.max_mel_frames or self.min_chars_per_second >= self.max_chars_per_second:
             raise ValueError("min_mel_frames and min_chars_per_second must not be over their max_ counterparts")
-        if self.cleaner not in CLEANERS:
-            raise ValueError(f"cleaner must be one of {', '.join(CLEANERS)}")
+        check_choice(self, CLEANERS, "cleaner")
 
 
 @dataclass(frozen=True)
@@ -215,10 +206,9 @@ class EmbedSettings:
     # Groups are fixed because the last bits of an embedding depend on what is embedded with it.
     group_size: int = setting(128, "utterances embedded at once: more is faster on a GPU and takes more memory")
     min_speech: float = setting(0.5, "utterances with less speech than this are embedded with their pauses", "s")
-    precision: str = setting("auto", "auto: bf16 if the hardware computes it, twice as fast and the same voice; fp32; bf16")
+    precision: str = setting("auto", PRECISION)
 
     def __post_init__(self) -> None:
         check_at_least(self, 1, "group_size")
         check_at_least(self, 0, "min_speech")
-        if self.precision not in ("auto", "fp32", "bf16"):
-            raise ValueError(f"precision must be auto, fp32 or bf16, not {self.precision}")
+        check_choice(self, ("auto", "fp32", "bf16"), "precision")

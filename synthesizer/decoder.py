@@ -11,13 +11,7 @@ from torch import Tensor, nn
 
 from synthesizer.attention import Memory
 from synthesizer.layers import PreNet
-
-
-def gru_cell(x_gates: Tensor, h_gates: Tensor, hidden: Tensor) -> Tensor:
-    """What input and hidden state add to the gates (reset, update, new), (B, 3 C) each, and hidden (B, C) -> next hidden"""
-    (x_reset, x_update, x_new), (h_reset, h_update, h_new) = x_gates.chunk(3, dim=1), h_gates.chunk(3, dim=1)
-    candidate = torch.tanh(x_new + torch.sigmoid(x_reset + h_reset) * h_new)
-    return torch.lerp(candidate, hidden, torch.sigmoid(x_update + h_update))
+from utils.models.recurrent import gru_cell
 
 
 def lstm_cell(gates: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:

@@ -123,7 +123,7 @@ def test_packages_meet_where_the_design_says(name, path):
 @each({name: path for name, path in modules(*STAGES).items() if name.partition(".")[2] in MODELS})
 def test_models_import_torch_each_other_and_their_config(name, path):
     package = package_of(name)
-    allowed = {f"{package}.{module}" for module in (*MODELS, "config")} | {"utils.training.ranks"}
+    allowed = {f"{package}.{module}" for module in (*MODELS, "config")} | {"utils.training.ranks", "utils.models.recurrent"}
     found = imports(path)
     assert {each for each in found if package_of(each) in (*PACKAGES, "utils")} <= allowed
     assert {package_of(each) for each in found} - {*PACKAGES, "utils"} <= {"torch", "numpy"} | sys.stdlib_module_names

@@ -27,7 +27,6 @@ from tests.published_state import published_state
 from utils.boards import plot
 from utils.data import audio
 from utils.errors import UserError
-from utils.models.device import computes_bf16
 
 ROOT = Path(__file__).parent.parent
 TINY = "hidden_size=16,n_layers=2,embedding_size=8,speakers_per_batch=6,utterances_per_speaker=3,partial_frames=80"
@@ -477,7 +476,6 @@ def test_two_ranks_train_as_one_with_the_whole_batch(preprocessed, tmp_path):
     assert losses[0] == pytest.approx(losses[1], abs=1e-5)
 
 
-@pytest.mark.skipif(not computes_bf16(torch.device("cpu")), reason="torch's LSTM lacks bfloat16 on this CPU")
 def test_embeddings_in_bf16_are_nearly_the_same(samples, tmp_path):
     path = tmp_path / "encoder.pt"
     torch.save({"model_state": published_state("encoder")}, path)

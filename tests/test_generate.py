@@ -38,9 +38,9 @@ def trained(speech):
     optimizer = torch.optim.Adam(model.parameters(), lr=8e-3)
     levels, labels = (torch.from_numpy(part) for part in model.distribution.encode(wav))
     for _ in range(25):
-        starts = torch.randint(2, len(mel) - 4, (16,)).tolist()
-        crops = [slice(start * 200, start * 200 + 400) for start in starts]
-        mels = torch.stack([mel[start - 2 : start + 4] for start in starts])
+        starts = torch.randint(2, len(mel) - 3, (8,)).tolist()
+        crops = [slice(start * 200, start * 200 + 200) for start in starts]
+        mels = torch.stack([mel[start - 2 : start + 3] for start in starts])
         before = torch.stack([levels[crop.start - 1 : crop.stop - 1] for crop in crops])
         loss = model.distribution.loss(model(before, mels), torch.stack([labels[crop] for crop in crops]))
         loss.backward()

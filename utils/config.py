@@ -4,6 +4,7 @@ import dataclasses
 import difflib
 import math
 import typing
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,12 @@ def setting(default: Any, meaning: str, unit: str = "", of_weights: bool = False
     """
     metadata = {"meaning": meaning, "unit": unit, "of_weights": of_weights, "adjustable": adjustable}
     return dataclasses.field(default=default, metadata=metadata)
+
+
+# What a setting means that several stages have
+CLIP = "largest norm of the gradient; a larger one is scaled down to it"
+AVERAGE_DECAY = "decay per step of the moving average of the weights, which is what speaks; 0 takes the last weights"
+PRECISION = "auto: bf16 where the hardware has it, about twice as fast and the same to the ear; fp32; bf16"
 
 
 def marked(config: Any, mark: str) -> set[str]:
@@ -83,6 +90,19 @@ def check_at_least(config: Any, minimum: float, *names: str) -> None:
         value = getattr(config, name)
         if min(value if isinstance(value, tuple) else (value,), default=minimum) < minimum:
             raise ValueError(f"{name} must be at least {minimum}, not {value}")
+
+
+def check_positive(config: Any, *names: str) -> None:
+    """As check_at_least: ValueError if one of these fields is 0 or less."""
+    for name in names:
+        if getattr(config, name) <= 0:
+            raise ValueError(f"{name} must be positive, not {getattr(config, name):g}")
+
+
+def check_choice(config: Any, choices: Sequence[str], name: str) -> None:
+    """As check_at_least: ValueError if this field is none of the choices."""
+    if getattr(config, name) not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(choices)}, not {getattr(config, name)}")
 
 
 def override(overrides: dict[str, str], *configs: Any) -> tuple[Any, ...]:

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from utils.config import check_at_least, setting
+from utils.config import AVERAGE_DECAY, CLIP, PRECISION, check_at_least, check_choice, check_positive, setting
 from utils.data.mel_format import MelFormat
 from utils.errors import UserError
 
@@ -30,8 +30,7 @@ class WaveRNNConfig:
     fc_dims: int = setting(512, "units of each hidden layer; more sound better and generate more slowly")
 
     def __post_init__(self) -> None:
-        if self.mode not in ("RAW", "MOL"):
-            raise ValueError(f"mode is RAW or MOL, not {self.mode!r}")
+        check_choice(self, ("RAW", "MOL"), "mode")
         if not 2 <= self.bits <= 16:
             raise ValueError(f"bits is from 2 to 16, not {self.bits}")
         check_at_least(self, 1, "n_mixtures", "n_mels", "upsample_factors", "pad", "context_dims", "rnn_dims", "fc_dims")
@@ -54,10 +53,10 @@ class VocoderTraining:
     warmup_steps: int = setting(1000, "time in which the learning rate rises from 0", "steps")
     halving_steps: int = setting(50_000, "time in which it then falls to half; 0 keeps it constant", "steps")
     final_learning_rate: float = setting(2e-5, "learning rate at which it stops falling")
-    average_decay: float = setting(0.999, "decay per step of the average of the weights that speaks; 0 takes the last weights")
+    average_decay: float = setting(0.999, AVERAGE_DECAY)
     batch_size: int = setting(100, "batch size on each GPU", "crops")
     seq_len: int = setting(1000, "length of a crop, in whole mel frames; longer takes more memory and time", "samples")
-    clip: float = setting(4.0, "largest gradient norm")
+    clip: float = setting(4.0, CLIP)
     quiet_db: float = setting(-40.0, "level below which a crop is quiet", "dB of full scale")
     quiet_kept: float = setting(0.25, "share of the quiet crops that is kept; the others are replaced")
     eval_crops: int = setting(200, "crops in the held-out loss, at most")
@@ -70,8 +69,7 @@ class VocoderTraining:
     )
 
     def __post_init__(self) -> None:
-        if min(self.learning_rate, self.final_learning_rate, self.clip, self.eval_seconds) <= 0:
-            raise ValueError("learning_rate, final_learning_rate, clip and eval_seconds must be positive")
+        check_positive(self, "learning_rate", "final_learning_rate", "clip", "eval_seconds")
         if not (0 <= self.average_decay < 1 and 0 <= self.quiet_kept <= 1):
             raise ValueError("average_decay must be from 0 to under 1, and quiet_kept from 0 to 1")
         if not 0 <= self.postfilter <= 2:
@@ -91,11 +89,10 @@ class GtaSettings:
     """How ground-truth-aligned mels are made."""
 
     max_frames: int = setting(8000, "largest batch, padding included; a smaller one saves memory but is slower", "mel frames")
-    precision: str = setting("auto", "fp32, bf16, fp16 (GPU only), or auto: bf16 where the hardware has it")
+    precision: str = setting("auto", PRECISION + "; fp16 (GPU only)")
 
     def __post_init__(self) -> None:
-        if self.precision not in PRECISIONS:
-            raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, not {self.precision}")
+        check_choice(self, PRECISIONS, "precision")
         check_at_least(self, 1, "max_frames")
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from utils.cuda_graph import record
+from utils.models.recurrent import gru_cell
 from vocoder.cpu.tables import filter_taps, prepare, split
 from vocoder.model import WaveRNN
 
@@ -114,18 +115,10 @@ class GraphSampler:
         """first (R, 4 H) of this sample -> outputs (R, C), h1, h2"""
         m = self._matrices
         x, gates1 = torch.addcmul(first, state.level.unsqueeze(-1), m.level_to_first).tensor_split([state.h1.size(1)], dim=-1)
-        h1 = _gru(gates1, torch.addmm(m.h1_bias, state.h1, m.h1_to_gates), state.h1)
+        h1 = gru_cell(gates1, torch.addmm(m.h1_bias, state.h1, m.h1_to_gates), state.h1)
         x = x + h1
-        h2 = _gru(torch.addmm(frame.gates2, x, m.x_to_gates2), torch.addmm(m.h2_bias, state.h2, m.h2_to_gates), state.h2)
+        h2 = gru_cell(torch.addmm(frame.gates2, x, m.x_to_gates2), torch.addmm(m.h2_bias, state.h2, m.h2_to_gates), state.h2)
         x = x + h2
         x = torch.addmm(frame.hidden1, x, m.to_hidden1).relu_()
         x = torch.addmm(frame.hidden2, x, m.to_hidden2).relu_()
         return torch.addmm(m.output_bias, x, m.to_output), h1, h2
-
-
-def _gru(from_input: Tensor, from_state: Tensor, h: Tensor) -> Tensor:
-    """The next state from the gates' products with input and state, (R, 3 H) each: reset, update, new."""
-    n = h.size(1)
-    reset, update = (from_input[:, : 2 * n] + from_state[:, : 2 * n]).sigmoid_().chunk(2, dim=-1)
-    new = torch.addcmul(from_input[:, 2 * n :], reset, from_state[:, 2 * n :]).tanh_()
-    return torch.lerp(new, h, update)
