@@ -9,10 +9,8 @@ import torch
 from torch import Tensor
 
 from synthesizer.config import TacotronConfig
-from synthesizer.model import Tacotron
 from synthesizer.text import SYMBOLS
 from utils.data.audio import MelFormat
-from utils.errors import UserError
 
 RENAMED_HERE = (  # since earlier versions of this project
     (r"\.gru\.ahead(?=\.|$)", ".gru.forward_gru"),
@@ -69,7 +67,7 @@ def _with_todays_names(content: dict[str, Any]) -> dict[str, Any]:
 def from_published(state: dict[str, Tensor], config: TacotronConfig | None = None) -> dict[str, Any]:
     """A published `model_state` -> model, model_state and step of a checkpoint of this project.
 
-    UserError when an entry is missing, unknown or of another shape: nothing is dropped silently.
+    Nothing is dropped: loading the model_state fails if an entry is missing, unknown or of another shape.
     """
     state = dict(state)
     config = config or TacotronConfig()
@@ -81,7 +79,6 @@ def from_published(state: dict[str, Tensor], config: TacotronConfig | None = Non
         n_context = config.encoder_size + config.speaker_size
         renamed["decoder.query_context.weight"] = queries[:, :n_context].clone()
         renamed["decoder.query_prenet.weight"] = queries[:, n_context:].clone()
-    _check(renamed, config)
     return {"model": dataclasses.asdict(config), "model_state": renamed, "step": step}
 
 
@@ -89,17 +86,3 @@ def _renamed(name: str, patterns: Sequence[tuple[str, str]]) -> str:
     for pattern, replacement in patterns:
         name = re.sub(pattern, replacement, name)
     return name
-
-
-def _check(state: dict[str, Tensor], config: TacotronConfig) -> None:
-    with torch.device("meta"):
-        wanted = {name: tuple(value.shape) for name, value in Tacotron(config).state_dict().items()}
-    found = {name: tuple(value.shape) for name, value in state.items()}
-    problems = [f"{name} is missing" for name in wanted.keys() - found.keys()]
-    problems += [f"{name} is unknown" for name in found.keys() - wanted.keys()]
-    problems += [
-        f"{name} is {found[name]}, not {wanted[name]}" for name in wanted.keys() & found.keys() if found[name] != wanted[name]
-    ]
-    if problems:
-        more = f" (and {len(problems) - 1} more)" * (len(problems) > 1)
-        raise UserError(f"not the published synthesizer: {min(problems)}{more}")
