@@ -24,8 +24,8 @@ def main() -> None:
         metavar="NAME,NAME",
         help="corpora to use, separated by commas: LibriSpeech/<subset>, librispeech_other (train-other-500), "
         "librispeech_clean (train-clean-100 and -360), LibriTTS/<subset>, libritts_clean, voxceleb1 (speakers from "
-        "English-speaking countries), voxceleb1/all (all speakers), voxceleb2, vctk, M-AILABS/<locale>, any folder with a "
-        "sub-folder for each speaker, or a manifest: a file of lines audio|speaker, with or without |text "
+        "English-speaking countries), voxceleb1/all (all speakers), voxceleb2, vctk, HiFiTTS, M-AILABS/<locale>, any folder with "
+        "a sub-folder for each speaker, or a manifest, a list of recordings in any usual format (docs/data.md) "
         "(default: librispeech_other,voxceleb1,voxceleb2, those that are present)",
     )
     parser.add_argument(
@@ -45,6 +45,7 @@ def main() -> None:
         metavar="N",
         help="number of worker processes; each takes one speaker at a time (default: one per CPU core)",
     )
+    cli.add_list_arguments(parser)
     cli.add_scheduler(parser)
     parser.add_argument(
         "--ignore_space",
@@ -66,6 +67,8 @@ def main() -> None:
         hparams=args.hparams,
         ignore_space=args.ignore_space,
         scheduler=args.scheduler,
+        columns=args.columns,
+        speaker=args.speaker,
     )
 
 

@@ -16,8 +16,8 @@ SKIP_HELP = (
 )
 DATASETS_HELP = (
     "corpora, separated by commas: LibriSpeech/<subset>, librispeech_clean (train-clean-100 and -360), LibriTTS/<subset>, "
-    "libritts_clean, vctk, M-AILABS/<locale>; any folder with a sub-folder per speaker and a .txt beside each audio file; or "
-    "a manifest, a file of lines audio|speaker|text (default: librispeech_clean, as far as it exists)"
+    "libritts_clean, vctk, HiFiTTS, M-AILABS/<locale>; any folder with a sub-folder per speaker and a .txt beside each audio file; or "
+    "a manifest, a list of recordings in any usual format (docs/data.md; default: librispeech_clean, as far as it exists)"
 )
 
 
@@ -37,6 +37,7 @@ def main() -> None:
         help="ignore word times: use whole files with the text beside them, and shorten pauses by voice activity detection",
     )
     add("--no_denoise", action="store_true", help="keep the background noise")
+    cli.add_list_arguments(parser)
     cli.add_scheduler(parser)
     add("--ignore_space", action="store_true", help="start even if the disk seems too small for what will be written")
     cli.add_hparams(parser, PreprocessSettings, MelFormat)
@@ -62,6 +63,8 @@ def main() -> None:
         hparams=args.hparams,
         ignore_space=args.ignore_space,
         scheduler=args.scheduler,
+        columns=args.columns,
+        speaker=args.speaker,
     )
 
 

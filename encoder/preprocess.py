@@ -1,7 +1,7 @@
 """Corpora -> two files per speaker: the mels of all utterances end to end, and a table of where each one starts."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,7 @@ from encoder.config import PreprocessSettings
 from utils import corpora
 from utils.config import override, parse_overrides
 from utils.corpora import Speaker
-from utils.data import audio, cluster, vad
+from utils.data import audio, cluster, spans, vad
 from utils.data.parallel import run_tasks
 from utils.data.paths import EncoderData, default_out_dir, one_field, remove_leftovers, save_text, write_atomically
 from utils.data.report_lines import indented, statistics_line
@@ -43,6 +43,8 @@ def preprocess(
     hparams: str = "",
     ignore_space: bool = False,
     scheduler: str | None = None,
+    columns: Sequence[str] = (),
+    speaker: str = "",
 ) -> None:
     """Write each speaker's mels, utterances and skipped files, and a log per corpus.
 
@@ -52,7 +54,8 @@ def preprocess(
     """
     (settings,) = override(parse_overrides(hparams), PreprocessSettings(trim_silences=trim))
     data = EncoderData(Path(out_dir or default_out_dir(datasets_root, "encoder")))
-    speakers = corpora.find_speakers(datasets_root, datasets or _present_defaults(datasets_root))
+    asked = corpora.Asked(tuple(columns), speaker)
+    speakers = corpora.find_speakers(datasets_root, datasets or _present_defaults(datasets_root), asked)
     if scheduler:  # its workers have another working directory
         datasets_root, data = Path(datasets_root).absolute(), EncoderData(data.root.absolute())
         speakers = [speaker.absolute() for speaker in speakers]
@@ -114,7 +117,7 @@ def preprocess_speaker(speaker: Speaker, datasets_root: Path, data: EncoderData,
     with _MelWriter(folder / data.MELS) as writer:
         for utterance in listing.utterances:
             try:
-                mel = utterance_mel(utterance.path, settings)
+                mel = utterance_mel(utterance.path, settings, utterance.span)
             except audio.AudioError as error:
                 skipped.append(str(error))
                 continue
@@ -129,9 +132,9 @@ def preprocess_speaker(speaker: Speaker, datasets_root: Path, data: EncoderData,
     return SpeakerResult(len(rows), start, len(skipped))
 
 
-def utterance_mel(path: Path, settings: PreprocessSettings) -> np.ndarray:
+def utterance_mel(path: Path, settings: PreprocessSettings, span: tuple[float, float] | None = None) -> np.ndarray:
     """Audio file -> float32 (T, 40). AudioError, with the file's name, if it cannot be used."""
-    wav = audio.normalize_volume(audio.load(path), settings.volume_dbfs, increase_only=True)
+    wav = audio.normalize_volume(spans.load(path, span), settings.volume_dbfs, increase_only=True)
     if settings.trim_silences:
         wav = vad.trim_silences(wav)
         if not len(wav):

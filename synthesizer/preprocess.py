@@ -42,6 +42,8 @@ def preprocess_audio(
     hparams: str = "",
     ignore_space: bool = False,
     scheduler: str | None = None,
+    columns: Sequence[str] = (),
+    speaker: str = "",
 ) -> None:
     """Write waves, mels, train.txt, alignments.txt, parameters.json and Log.txt.
 
@@ -55,7 +57,8 @@ def preprocess_audio(
     if mel_format.sample_rate != SAMPLE_RATE:
         raise UserError(f"--hparams: sample_rate={mel_format.sample_rate}: only {SAMPLE_RATE} Hz is supported", exit_code=2)
     data = SynthesizerData(Path(out_dir or default_out_dir(datasets_root, "synthesizer")))
-    speakers = corpora.find_speakers(datasets_root, datasets or _present_defaults(datasets_root))
+    asked = corpora.Asked(tuple(columns), speaker)
+    speakers = corpora.find_speakers(datasets_root, datasets or _present_defaults(datasets_root), asked)
     if scheduler:  # relative paths mean something else to its workers
         datasets_root, data = Path(datasets_root).absolute(), SynthesizerData(data.root.absolute())
         speakers = [speaker.absolute() for speaker in speakers]

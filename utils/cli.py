@@ -120,6 +120,23 @@ def _explained(each: Described) -> str:
     return f"{each.meaning} ({each.unit})" if each.unit else each.meaning
 
 
+def add_list_arguments(to: argparse.ArgumentParser) -> None:
+    """Add --columns and --speaker, for scripts that take lists of recordings (manifests)."""
+    to.add_argument(
+        "--columns",
+        type=names,
+        default=[],
+        metavar="A,B",
+        help="the columns of a manifest in their order, where it does not show them: audio, speaker, text, and - for others",
+    )
+    to.add_argument(
+        "--speaker",
+        default="",
+        metavar="NAME",
+        help="the one speaker of a manifest that names none (default: its folder's name), or 'folder': that of each recording",
+    )
+
+
 def add_scheduler(to: argparse.ArgumentParser) -> None:
     """Add --scheduler, for scripts whose work several hosts can share."""
     to.add_argument(

@@ -14,7 +14,7 @@ from synthesizer.corpus.transcript import onto_text, spoken
 from synthesizer.text import SYMBOL_SETS, TextError, clean, read
 from utils import corpora
 from utils.corpora import Speaker, Utterance
-from utils.data import audio, vad
+from utils.data import audio, spans, vad
 from utils.data.audio import AudioError, MelFormat
 from utils.data.paths import SynthesizerData, one_field, save_npy
 from utils.data.rows import Row
@@ -105,7 +105,7 @@ def _pieces(part: Part, utterance: Utterance, passages: bool, settings: Preproce
         missing = "word times" if passages and settings.alignments else "text"
         part.skipped.append((f"without {missing}", str(utterance.path)))
         return []
-    wav = audio.load(utterance.path, f.sample_rate)
+    wav = spans.load(utterance.path, utterance.span, f.sample_rate)
     part.seconds += len(wav) / f.sample_rate
     if np.abs(wav).max() < SILENCE_PEAK:
         raise AudioError(f"{utterance.path}: is silent")

@@ -5,11 +5,12 @@ grow with the corpus.
 """
 
 from utils.corpora.alignments import alignment_files
-from utils.corpora.layout import Speaker, Utterance
+from utils.corpora.layout import Asked, Speaker, Utterance
 from utils.corpora.preflight import Need, preflight
 from utils.corpora.registry import find_speakers, is_passages, list_utterances, relative, split_present, stem
 
 __all__ = [
+    "Asked",
     "Need",
     "Speaker",
     "Utterance",

@@ -67,7 +67,8 @@ def add_alignments(top: Path, found: dict[str, Utterance], problems: list[str]) 
 
 def _aligned(utterance: Utterance, place: Path, problems: list[str]) -> Utterance | None:
     """The utterance with its words, or unchanged if its line in the file is unusable; None if there is no line."""
-    keys = dict.fromkeys((_path_below(utterance.path, place.parent), utterance.name, utterance.path.stem))
+    of_file = () if utterance.span else (_path_below(utterance.path, place.parent), utterance.path.stem)
+    keys = dict.fromkeys((*of_file[:1], utterance.name, *of_file[1:]))
     index = index_of(place, _key_of_line)
     lines = next(filter(None, (index.find(key.encode("utf-8", "surrogateescape")) for key in keys)), None)
     if lines is None:

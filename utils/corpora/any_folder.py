@@ -1,8 +1,17 @@
-"""Any folder of speakers: <speaker>/**/*.{wav,flac,mp3,ogg,opus,m4a,aac}, each with its text in a .txt beside it."""
+"""Any folder of speakers: <speaker>/**/*.{wav,flac,mp3,ogg,opus,m4a,aac}, each with a .txt or .normalized.txt beside it."""
 
 from pathlib import Path
 
-from utils.corpora.layout import AUDIO_SUFFIXES, Corpus, Speaker, audio_below, folders_in, relative_name, texts_in_own_files
+from utils.corpora.layout import (
+    AUDIO_SUFFIXES,
+    Corpus,
+    Speaker,
+    audio_below,
+    beside,
+    folders_in,
+    relative_name,
+    texts_in_own_files,
+)
 from utils.errors import UserError
 
 
@@ -23,7 +32,7 @@ def audio(speaker: Speaker, problems: list[str]) -> list[tuple[str, Path]]:
 
 
 def transcripts(speaker: Speaker, path: Path) -> list[Path]:
-    return [path.with_suffix(".txt")]
+    return beside(path)
 
 
 FOLDER = Corpus("<speaker>/.../*.wav", speakers, audio, transcripts, texts_in_own_files(transcripts))

@@ -3,7 +3,7 @@
 import hashlib
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,14 +15,30 @@ MAX_NAME_BYTES = 180  # file systems take 255, and prefixes and suffixes are add
 N_NAMED = 5  # names in one line of a report
 
 
+class Asked(NamedTuple):
+    """What the user says of a list of recordings: its columns, and the speaker if it names none."""
+
+    columns: tuple[str, ...] = ()
+    speaker: str = ""
+
+
+class Found(NamedTuple):
+    """An utterance's name and file. A corpus may also give pairs of these."""
+
+    name: str
+    path: Path
+    span: tuple[float, float] | None = None  # the part of the file that it is, in s; None: all of it
+
+
 class Utterance(NamedTuple):
-    """One audio file. The word "" is silence, and ends are in s; None if not asked for or not known."""
+    """One audio file, or a part of it. The word "" is silence, and ends are in s; None if not asked for or not known."""
 
     name: str  # unique within the speaker
     path: Path
     text: str | None = None
     words: tuple[str, ...] | None = None
     ends: tuple[float, ...] | None = None
+    span: tuple[float, float] | None = None
 
 
 class Speaker(NamedTuple):
@@ -33,6 +49,7 @@ class Speaker(NamedTuple):
     folder: Path
     layout: str  # key of CORPORA
     source: Path  # the corpus's folder, or the manifest
+    asked: Asked = Asked()
 
     @property
     def id(self) -> str:
@@ -69,12 +86,16 @@ def no_transcripts(speaker: Speaker, path: Path) -> list[Path]:
     return []
 
 
+def not_described(speaker: Speaker) -> list[str]:
+    return []
+
+
 class Corpus(NamedTuple):
     """The layout of one corpus on disk."""
 
     expects: str  # what is looked for below the corpus folder, for messages
     speakers: Callable[[Path, str], list[tuple[str, Path]]]  # corpus folder, subset or "" -> (speaker, folder)
-    audio: Callable[[Speaker, list[str]], list[tuple[str, Path]]]  # -> (utterance, file) in a fixed order; adds to problems
+    audio: Callable[[Speaker, list[str]], Sequence[tuple]]  # -> (utterance, file) in a fixed order; adds to problems
     transcripts: Callable[[Speaker, Path], list[Path]] = no_transcripts  # audio file -> where its text may be, best first
     texts: Callable[[Speaker, dict[str, Utterance], list[str]], None] = no_texts  # sets the texts; adds to problems
     subsets: Callable[[Path], list[str]] = no_subsets  # corpus folder -> subsets that exist, if it has any
@@ -82,6 +103,8 @@ class Corpus(NamedTuple):
     folder_name: str = ""  # pattern of the corpus folder's name, if that is not the corpus's name
     passages: bool = False  # files are passages to be cut by word times, which are also the text; else utterances
     has_texts: bool = True
+    listed: Callable[[Path, Asked], list[tuple[str, Path]]] | None = None  # in place of `speakers`, for a list of recordings
+    described: Callable[[Speaker], list[str]] = not_described  # how it was understood, for the user
 
 
 def disk_name(name: str) -> str:
@@ -158,6 +181,11 @@ def first_few(names: list[str]) -> str:
     """The first few names, and how many more there are."""
     more = f" and {len(names) - N_NAMED} more" if len(names) > N_NAMED else ""
     return ", ".join(names[:N_NAMED]) + more
+
+
+def beside(path: Path) -> list[Path]:
+    """Where people put the text of an audio file."""
+    return [path.with_suffix(suffix) for suffix in (".txt", ".normalized.txt")]
 
 
 def texts_in_own_files(

@@ -1,8 +1,22 @@
-"""LibriSpeech: <subset>/<speaker>/<chapter>/*.flac, <speaker>-<chapter>.trans.txt and .alignment.txt."""
+"""LibriSpeech: <subset>/<speaker>/<chapter>/*.flac, <speaker>-<chapter>.trans.txt and .alignment.txt.
+
+Own speech may have this layout and any names, with a .txt or .normalized.txt beside each file.
+"""
 
 from pathlib import Path
 
-from utils.corpora.layout import Corpus, Speaker, Utterance, audio_below, enumerate_names, folders_in, numbered_lines
+from utils.corpora.layout import (
+    Corpus,
+    Speaker,
+    Utterance,
+    audio_below,
+    beside,
+    enumerate_names,
+    folders_in,
+    numbered_lines,
+    relative_name,
+    texts_in_own_files,
+)
 
 SUBSETS = "dev-clean dev-other test-clean test-other train-clean-100 train-clean-360 train-other-500".split()
 PUBLISHED = {f"LibriSpeech_{name}" for name in SUBSETS}
@@ -14,19 +28,24 @@ def subset_names(folder: Path) -> list[str]:
 
 
 def numbered_speakers(folder: Path, subset: str) -> list[tuple[str, Path]]:
-    """The speakers of a subset, whose folders are named by numbers."""
-    return [(found.name, found) for found in folders_in(folder / subset) if found.name.isdecimal()]
+    """The speakers of a subset: the folders that are named by numbers or hold folders."""
+    return [(found.name, found) for found in folders_in(folder / subset) if found.name.isdecimal() or folders_in(found)]
 
 
 def audio_in_chapters(speaker: Speaker, problems: list[str]) -> list[tuple[str, Path]]:
-    """The files of all chapters. Their names are unique within a speaker."""
-    return [(path.stem, path) for chapter in folders_in(speaker.folder) for path in audio_below(chapter)]
+    """The files of all chapters. Published names begin with speaker and chapter, and others get them."""
+    found = []
+    for chapter in folders_in(speaker.folder):
+        published = (f"{speaker.name}-{chapter.name}-", f"{speaker.name}_{chapter.name}_")
+        for path in audio_below(chapter):
+            found.append((path.stem if path.stem.startswith(published) else relative_name(path, speaker.folder), path))
+    return found
 
 
 def transcripts(speaker: Speaker, path: Path) -> list[Path]:
-    """The file with all texts of a chapter."""
+    """The file with all texts of a chapter, or else one beside the audio."""
     chapter = speaker.folder / path.relative_to(speaker.folder).parts[0]
-    return [chapter / f"{speaker.name}-{chapter.name}.trans.txt"]
+    return [chapter / f"{speaker.name}-{chapter.name}.trans.txt", *beside(path)]
 
 
 def texts(speaker: Speaker, found: dict[str, Utterance], problems: list[str]) -> None:
@@ -35,6 +54,11 @@ def texts(speaker: Speaker, found: dict[str, Utterance], problems: list[str]) ->
     for name, utterance in found.items():
         places.setdefault(transcripts(speaker, utterance.path)[0], []).append(name)
     for path, names in places.items():
+        own = {name: found[name] for name in names}
+        if not path.is_file() and any(place.is_file() for each in own.values() for place in beside(each.path)):
+            texts_in_own_files(lambda speaker, path: beside(path))(speaker, own, problems)
+            found.update(own)
+            continue
         for _, line in numbered_lines(path, problems):
             name, _, text = line.partition(" ")
             if name in found:

@@ -7,8 +7,8 @@ from utils.corpora.librispeech import audio_in_chapters, numbered_speakers, subs
 
 
 def transcripts(speaker: Speaker, path: Path) -> list[Path]:
-    """The text with numbers written out, or else as printed."""
-    return [path.with_name(f"{path.stem}.{kind}.txt") for kind in ("normalized", "original")]
+    """The text with numbers written out, or else as printed, or own speech in this layout."""
+    return [path.with_name(f"{path.stem}.{kind}txt") for kind in ("normalized.", "original.", "")]
 
 
 LIBRITTS = Corpus(

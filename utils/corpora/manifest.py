@@ -1,121 +1,135 @@
-"""A manifest: a text file with a line per audio file, its columns separated by tabs or by "|".
+"""A list of recordings: a text file with a line per recording, in any of the formats of formats.py.
 
-Without a header the first columns are audio and speaker, and the last one is text. A header may name them (file, audio or
-path; speaker; text) in any order among others. Paths start from the manifest's folder. Only the encoder can do without texts.
+Only the encoder can do without texts. Audio may be anywhere (places.py).
 """
 
-from functools import lru_cache
-from pathlib import Path
-from typing import NamedTuple
+from functools import lru_cache, partial
+from pathlib import Path, PurePosixPath
 
-from utils.corpora.layout import Corpus, Speaker, Utterance
-from utils.corpora.lines import LineIndex, index_of
+from utils.corpora.formats import Format, Row, recognise, sample
+from utils.corpora.layout import AUDIO_SUFFIXES, Asked, Corpus, Found, Speaker, Utterance
+from utils.corpora.lines import LineIndex
+from utils.corpora.places import Place, find_place
 from utils.data.paths import one_field
 from utils.errors import UserError
 
-AUDIO_COLUMNS = ("file", "audio", "path")
-NO_SPEAKER = b""  # key of lines without a speaker
+NO_SPEAKER = b""  # key of lines that are not used
+EVERYONE = b"*"  # key of lines that name no speaker
+OF_FOLDERS = "folder"  # --speaker folder: the folder of each recording names the speaker
+N_SHOWN = 3  # rows in the preview
+N_CHARACTERS = 60  # of a text there
+IN_FOLDER = ("metadata.csv", "metadata.jsonl", "validated.tsv")  # of LJSpeech, Hugging Face and Common Voice
+AUDIO_FOLDERS = {"wavs", "wav", "audio", "clips", "data", "train", "test", "validation"}
 
 
-class Format(NamedTuple):
-    """How to read the lines of a manifest: audio, speaker and text are the indices of their columns."""
-
-    separator: str
-    n_columns: int
-    audio: int
-    speaker: int
-    text: int | None
-    header: str | None
-
-    def split(self, line: bytes) -> list[str] | None:
-        """The columns, stripped; None if there are more or fewer than in the first line, or no file or no speaker."""
-        try:
-            columns = line.decode("utf-8-sig").rstrip("\r\n").split(self.separator)
-        except UnicodeDecodeError:
-            return None
-        if self.text == self.n_columns - 1 and len(columns) > self.text:  # the text may hold the separator
-            columns[self.text :] = [self.separator.join(columns[self.text :])]
-        columns = [column.strip() for column in columns]
-        return columns if len(columns) == self.n_columns and columns[self.audio] and columns[self.speaker] else None
-
-    def key(self, line: bytes) -> bytes:
-        """The speaker of a line."""
-        columns = None if self.is_header(line) else self.split(line)
-        return columns[self.speaker].encode() if columns else NO_SPEAKER
-
-    def is_header(self, line: bytes) -> bool:
-        return self.header is not None and line.decode("utf-8-sig", "replace").strip() == self.header
+def speakers(path: Path, asked: Asked) -> list[tuple[str, Path]]:
+    """Speakers as the list names them; else the one of --speaker, or of the list's folder."""
+    layout, index = _open(path, asked)
+    if layout.speaker is not None or asked.speaker == OF_FOLDERS:
+        return [(name, path.parent) for name in _names(index)]
+    if not index.keys - {NO_SPEAKER}:
+        return []
+    folders = {layout.place.path(row.audio).parent for row in _sampled(path, layout)}
+    if len(folders) > 1 and not asked.speaker:
+        raise UserError(
+            f"{path}: names no speakers, and its audio is in several folders; name the one speaker with --speaker NAME, or "
+            f"take each folder for a speaker with --speaker {OF_FOLDERS}",
+            exit_code=2,
+        )
+    return [(asked.speaker or path.absolute().parent.name, path.parent)]
 
 
-def speakers(path: Path, subset: str) -> list[tuple[str, Path]]:
-    """Speakers as the manifest names them."""
-    return [(speaker, path.parent) for speaker in _speakers(_open(path)[1])]
-
-
-def audio(speaker: Speaker, problems: list[str]) -> list[tuple[str, Path]]:
-    """Utterances, named by their paths in the manifest. The first speaker reports the unusable lines."""
-    layout, index = _open(speaker.source)
-    if speaker.name == _speakers(index)[0]:
+def audio(speaker: Speaker, problems: list[str]) -> list[Found]:
+    """Utterances, named by their paths in the list. The first speaker reports the unusable lines."""
+    layout, index = _open(speaker.source, speaker.asked)
+    if speaker.name == _names(index)[0] or EVERYONE in index.keys:
         wrong = [n for n, line in index.find(NO_SPEAKER) if line.strip() and not layout.is_header(line)]
-        expected = f"not UTF-8 text in {layout.n_columns} columns with an audio file and a speaker"
+        expected = f"not UTF-8 text in {len(layout.columns)} columns with an audio file and a speaker"
         problems += [f"{speaker.source}, line {number}: {expected}" for number in wrong]
-    return [(name, path) for name, path, _ in _rows(speaker)]
+    return [Found(_utterance(layout.place, row), layout.place.path(row.audio), row.span) for row in _rows(speaker)]
 
 
 def texts(speaker: Speaker, found: dict[str, Utterance], problems: list[str]) -> None:
-    """The text column; the first line counts if a file is named twice."""
-    for name, _, text in reversed(_rows(speaker)):
-        found[name] = found[name]._replace(text=text or None)
+    """The text column; the first line counts if a recording is named twice."""
+    place = _open(speaker.source, speaker.asked)[0].place
+    for row in reversed(_rows(speaker)):
+        name = _utterance(place, row)
+        found[name] = found[name]._replace(text=one_field(row.text) or None)
 
 
 def transcripts(speaker: Speaker, path: Path) -> list[Path]:
-    """The manifest itself, if it has texts."""
-    return [speaker.source] if _open(speaker.source)[0].text is not None else []
+    """The list itself, if it has texts."""
+    return [speaker.source] if _open(speaker.source, speaker.asked)[0].texts else []
 
 
-def _rows(speaker: Speaker) -> list[tuple[str, Path, str]]:
-    layout, index = _open(speaker.source)
-    rows = []
-    for columns in filter(None, (layout.split(line) for _, line in index.find(speaker.name.encode()))):
-        path = Path(columns[layout.audio])
-        name = "+".join(part for part in path.with_suffix("").parts if part not in ("/", ".."))
-        text = "" if layout.text is None else one_field(columns[layout.text])
-        rows.append((name, speaker.folder / path, text))
-    return rows
+def described(speaker: Speaker) -> list[str]:
+    """How the list is understood, and its first rows."""
+    layout, _ = _open(speaker.source, speaker.asked)
+    differs = layout.place.told(speaker.source.parent) if layout.place != Place(speaker.source.parent) else ""
+    whose = "" if layout.speaker is not None or speaker.asked.speaker == OF_FOLDERS else f"; one speaker: {speaker.name}"
+    shown = [f"taken as {layout.told}{f'; audio: {differs}' * bool(differs)}{whose}"]
+    for row in _sampled(speaker.source, layout)[:N_SHOWN]:
+        text = row.text if len(row.text) <= N_CHARACTERS else row.text[:N_CHARACTERS] + "…"
+        path = layout.place.path(row.audio)
+        who = row.speaker or (path.parent.name if speaker.asked.speaker == OF_FOLDERS else speaker.name)
+        shown.append(f"    audio {path.name}, speaker {who}" + f", text {text!r}" * bool(layout.texts))
+    return shown
 
 
-def _speakers(index: LineIndex) -> list[str]:
-    return sorted(key.decode() for key in index.keys - {NO_SPEAKER})
+def in_folder(folder: Path) -> Path | None:
+    """The list in a folder that holds besides it nothing but audio; None if it is a folder of speakers."""
+    inner = {path.name.casefold() for path in folder.iterdir() if path.is_dir() and path.name[0] != "."}
+    found = next((folder / name for name in IN_FOLDER if (folder / name).is_file()), None)
+    return found if inner <= AUDIO_FOLDERS else None
 
 
-def _open(path: Path) -> tuple[Format, LineIndex]:
+def _utterance(place: Place, row: Row) -> str:
+    path = PurePosixPath(*(part for part in row.audio.replace("\\", "/").split("/")[place.dropped :] if part not in ("", "..")))
+    name = str(path.with_suffix("") if path.suffix.lower() in AUDIO_SUFFIXES else path).replace("/", "+")
+    return name if row.span is None else f"{name}+{round(1000 * row.span[0]):08d}"
+
+
+def _rows(speaker: Speaker) -> list[Row]:
+    layout, index = _open(speaker.source, speaker.asked)
+    key = EVERYONE if EVERYONE in index.keys else speaker.name.encode("utf-8", "surrogateescape")
+    return [row for _, line in index.find(key) if (row := layout.row(line))]
+
+
+def _names(index: LineIndex) -> list[str]:
+    return sorted(key.decode("utf-8", "surrogateescape") for key in index.keys - {NO_SPEAKER})
+
+
+def _sampled(path: Path, layout: Format) -> list[Row]:
+    lines = (line.encode() for line in sample(path))
+    return [row for line in lines if not layout.is_header(line) and (row := layout.row(line))]
+
+
+def _open(path: Path, asked: Asked) -> tuple[Format, LineIndex]:
     status = path.stat()
-    layout = _format(path, status.st_mtime_ns, status.st_size)
-    return layout, index_of(path, layout.key, keep_keys=True)
+    return _opened(path, asked, status.st_mtime_ns, status.st_size)
 
 
 @lru_cache(maxsize=8)
-def _format(path: Path, changed: int, size: int) -> Format:
-    """Read from the first line that is not empty."""
-    with path.open("rb") as file:
-        first = next((line for line in file if line.strip()), b"")
-    try:
-        text = first.decode("utf-8-sig").strip()
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not UTF-8 (byte {error.start}); save it as UTF-8") from error
-    separator = "\t" if "\t" in text else "|"
-    columns = [column.strip().casefold() for column in text.split(separator)]
-    audio_columns = [i for i, column in enumerate(columns) if column in AUDIO_COLUMNS]
-    if audio_columns and "speaker" in columns:
-        position = columns.index("text") if "text" in columns else None
-        return Format(separator, len(columns), audio_columns[0], columns.index("speaker"), position, text)
-    if len(columns) < 2 or audio_columns:
-        raise UserError(
-            f"{path}: its first line is neither audio|speaker|text nor a header that names these columns "
-            f"({' or '.join(AUDIO_COLUMNS)}; speaker; text), separated by | or tabs"
-        )
-    n_columns = min(3, len(columns)) if separator == "|" else len(columns)
-    return Format(separator, n_columns, 0, 1, n_columns - 1 if n_columns > 2 else None, None)
+def _opened(path: Path, asked: Asked, changed: int, size: int) -> tuple[Format, LineIndex]:
+    layout = recognise(path, asked.columns)
+    names = [row.audio for row in _sampled(path, layout)]
+    layout = layout._replace(place=find_place(names, path.parent) or Place(path.parent))
+    by_folder = layout.speaker is None and asked.speaker == OF_FOLDERS
+    return layout, LineIndex(path, partial(_whose, layout, by_folder), keep_keys=True)
 
 
-MANIFEST = Corpus("lines audio|speaker|text", speakers, audio, transcripts, texts)
+def _whose(layout: Format, by_folder: bool, line: bytes) -> bytes:
+    """The key of a line: its speaker."""
+    row = None if layout.is_header(line) else layout.row(line)
+    if row is None:
+        return NO_SPEAKER
+    if by_folder:
+        return layout.place.path(row.audio).parent.name.encode("utf-8", "surrogateescape") or EVERYONE
+    return row.speaker.encode() if layout.speaker is not None else EVERYONE
+
+
+def _speakers(path: Path, subset: str) -> list[tuple[str, Path]]:
+    return speakers(path, Asked())
+
+
+MANIFEST = Corpus("lines audio|speaker|text", _speakers, audio, transcripts, texts, described=described, listed=speakers)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from utils.corpora.alignments import alignment_files
-from utils.corpora.layout import Speaker
+from utils.corpora.layout import Found, Speaker
 from utils.corpora.registry import CORPORA, relative
 from utils.errors import UserError
 
@@ -68,8 +68,9 @@ def preflight(
         folders = relative(speakers[0].folder, datasets_root)
         raise UserError(f"{datasets_root}: no audio file below the folders of the {len(speakers)} speakers ({folders}, ...)")
     print(f"Found in {datasets_root}:")
-    for each in found:
+    for each, members in zip(found, groups, strict=True):
         print(f"    {each.corpus}: {each.n_speakers:,} speakers, {each.about}{_rounded(each)} files, {_hours(each.seconds)}")
+        print(*(f"        {line}\n" for line in CORPORA[members[0].layout].described(members[0])), sep="", end="")
     for line in _missing(found, groups):
         print(f"    {line}")
     _check_space(found, Path(out_dir), need, ignore_space)
@@ -78,7 +79,8 @@ def preflight(
 def _look_at(speakers: list[Speaker], root: Path, texts: bool, alignments: bool) -> _Found:
     corpus = CORPORA[speakers[0].layout]
     sample = _evenly(speakers, N_SPEAKERS)
-    listed = [(speaker, path) for speaker in sample for _, path in corpus.audio(speaker, [])]
+    audio = [(speaker, Found(*each)) for speaker in sample for each in corpus.audio(speaker, [])]
+    listed = [(speaker, each.path) for speaker, each in audio]
     names = _Directories()
     textless = [(speaker, path) for speaker, path in listed if texts and not names.hold_any(corpus.transcripts(speaker, path))]
     untimed = 0
@@ -86,7 +88,7 @@ def _look_at(speakers: list[Speaker], root: Path, texts: bool, alignments: bool)
         folders = {(speaker.top, path.parent) for speaker, path in listed}
         without = {key for key in folders if not alignment_files(key[1], key[0])}
         untimed = sum((speaker.top, path.parent) in without for speaker, path in listed)
-    lengths = [seconds for _, path in _evenly(listed, N_HEADERS) if (seconds := _seconds(path))]
+    lengths = [seconds for _, each in _evenly(audio, N_HEADERS) if (seconds := _seconds(each))]
     scale = len(speakers) / len(sample)
     n_files = round(scale * len(listed))
     return _Found(
@@ -124,8 +126,11 @@ class _Directories:
         return self._names[folder]
 
 
-def _seconds(path: Path) -> float | None:
-    """Duration from a file's header; None if it cannot be read."""
+def _seconds(found: Found) -> float | None:
+    """Duration, if need be from the file's header; None if that cannot be read."""
+    path = found.path
+    if found.span:
+        return found.span[1] - found.span[0]
     import soundfile
 
     try:

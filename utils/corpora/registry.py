@@ -8,11 +8,24 @@ from typing import NamedTuple
 from utils.corpora import librispeech
 from utils.corpora.alignments import add_alignments
 from utils.corpora.any_folder import FOLDER
-from utils.corpora.layout import Corpus, Listing, Speaker, Utterance, disk_name, enumerate_names, folders_in, no_subsets
+from utils.corpora.hifitts import HIFITTS
+from utils.corpora.kaldi import KALDI, WAVES
+from utils.corpora.layout import (
+    Asked,
+    Corpus,
+    Found,
+    Listing,
+    Speaker,
+    Utterance,
+    disk_name,
+    enumerate_names,
+    folders_in,
+    no_subsets,
+)
 from utils.corpora.librispeech import LIBRISPEECH
 from utils.corpora.libritts import LIBRITTS
 from utils.corpora.mailabs import MAILABS
-from utils.corpora.manifest import MANIFEST
+from utils.corpora.manifest import MANIFEST, in_folder
 from utils.corpora.vctk import VCTK
 from utils.corpora.voxceleb import VOXCELEB1, VOXCELEB2
 from utils.errors import UserError
@@ -24,8 +37,9 @@ NAMED = {
     "VoxCeleb2": VOXCELEB2,
     "VCTK": VCTK,
     "M-AILABS": MAILABS,
+    "HiFiTTS": HIFITTS,
 }
-OF_ANY_NAME = {"folder": FOLDER, "manifest": MANIFEST}
+OF_ANY_NAME = {"folder": FOLDER, "manifest": MANIFEST, "kaldi": KALDI}
 CORPORA = NAMED | OF_ANY_NAME
 SHORT_NAMES = {
     "librispeech_other": ["LibriSpeech/train-other-500"],
@@ -34,7 +48,7 @@ SHORT_NAMES = {
     "voxceleb1": ["VoxCeleb1"],
     "voxceleb2": ["VoxCeleb2"],
 }
-MANIFEST_SUFFIXES = {".txt", ".tsv", ".csv"}
+MANIFEST_SUFFIXES = {".txt", ".tsv", ".csv", ".list", ".json", ".jsonl"}
 
 
 class _Place(NamedTuple):
@@ -46,18 +60,19 @@ class _Place(NamedTuple):
     label: str  # Speaker.corpus
 
 
-def find_speakers(datasets_root: Path, names: list[str]) -> list[Speaker]:
+def find_speakers(datasets_root: Path, names: list[str], asked: Asked | None = None) -> list[Speaker]:
     """All speakers of the named corpora, sorted by corpus and name.
 
     names: "LibriSpeech/<subset>", "VoxCeleb1", ... (NAMED), one of SHORT_NAMES, or any folder of speakers or manifest by its
-    path from datasets_root (a manifest also by its path from here). UserError if datasets_root, a corpus or a subset is
-    missing (with those that exist), if no speaker is found, and if two speakers would be written under one name.
+    path from datasets_root (a manifest also by its path from here); `asked` is about manifests. UserError if datasets_root, a
+    corpus or a subset is missing (with those that exist), if no speaker is found, if a manifest is ambiguous, and if two
+    speakers would be written under one name.
     """
     root = Path(datasets_root)
     _check_root(root)
     speakers: dict[str, Speaker] = {}
     for name in written_out(names):
-        for speaker in _speakers_of(root, name):
+        for speaker in _speakers_of(root, name, asked or Asked()):
             other = speakers.setdefault(speaker.id, speaker)
             if (other.folder, other.source) != (speaker.folder, speaker.source):
                 raise UserError(
@@ -91,11 +106,12 @@ def list_utterances(speaker: Speaker, texts: bool = False, alignments: bool = Fa
     corpus = CORPORA[speaker.layout]
     problems: list[str] = []
     found: dict[str, Utterance] = {}
-    for name, path in corpus.audio(speaker, problems):
+    for each in corpus.audio(speaker, problems):
+        name, path, span = Found(*each)
         if name in found:
             problems.append(f"{path}: another file is called {name} too; this one is left out")
         else:
-            found[name] = Utterance(name, path)
+            found[name] = Utterance(name, path, span=span)
     if texts:
         corpus.texts(speaker, found, problems)
     unaligned = add_alignments(speaker.top, found, problems) if alignments else []
@@ -171,13 +187,23 @@ def _find_manifest(root: Path, name: str) -> _Place | None:
     path = next((path for path in (root / name, Path(name)) if path.is_file()), None)
     if path is None:
         return None
-    parts = [*_label(root, path.parent), *([path.stem] if path.stem != "manifest" else [])]
-    return _Place("manifest", path, "", "+".join(parts))
+    return _Place("manifest", path, "", "+".join(_label_of_list(root, path)))
 
 
 def _find_folder(root: Path, name: str) -> _Place | None:
     path = root / name
-    return _Place("folder", path, "", "+".join(_label(root, path))) if name and path.is_dir() else None
+    if not name or not path.is_dir():
+        return None
+    label = "+".join(_label(root, path))
+    if (path / WAVES).is_file():
+        return _Place("kaldi", path, "", label)
+    if listed := in_folder(path):
+        return _Place("manifest", listed, "", "+".join(_label_of_list(root, listed)))
+    return _Place("folder", path, "", label)
+
+
+def _label_of_list(root: Path, path: Path) -> list[str]:
+    return [*_label(root, path.parent), *([path.stem] if path.stem not in ("manifest", "metadata") else [])]
 
 
 def _label(root: Path, folder: Path) -> tuple[str, ...]:
@@ -186,7 +212,7 @@ def _label(root: Path, folder: Path) -> tuple[str, ...]:
     return (path.relative_to(root).parts if path.is_relative_to(root) else ()) or (path.name,)
 
 
-def _speakers_of(root: Path, name: str) -> list[Speaker]:
+def _speakers_of(root: Path, name: str, asked: Asked) -> list[Speaker]:
     place = _find(root, name)
     if place is None:
         raise UserError(_not_found(root, name))
@@ -196,11 +222,12 @@ def _speakers_of(root: Path, name: str) -> list[Speaker]:
         wanted = f"no subset {place.subset!r}" if place.subset else f"name a subset ({name}/<subset>)"
         existing = enumerate_names([*subsets, *layout.selections])
         raise UserError(f"{place.source}: {wanted}; those that exist: {existing}")
-    found = layout.speakers(place.source, place.subset)
+    found = layout.listed(place.source, asked) if layout.listed else layout.speakers(place.source, place.subset)
     if not found:
         below = place.source / place.subset if place.subset in subsets else place.source
         raise UserError(f"{below}: no speaker found; looked for {layout.expects}")
-    return [Speaker(place.label, speaker, folder, place.layout, place.source) for speaker, folder in found]
+    asked = asked if layout.listed else Asked()
+    return [Speaker(place.label, speaker, folder, place.layout, place.source, asked) for speaker, folder in found]
 
 
 def _not_found(root: Path, name: str) -> str:

@@ -1,0 +1,223 @@
+"""Lists of recordings as the field writes them, from the list to rows of train.txt."""
+
+import itertools
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from encoder.preprocess import preprocess
+from synthesizer.preprocess import preprocess_audio
+from tests import layouts
+from tests.layouts import write_audio, write_text
+from utils import corpora
+from utils.corpora import Asked
+from utils.data.paths import SynthesizerData
+from utils.data.rows import read_rows
+from utils.errors import UserError
+
+SAID = ["Well, he said no.", 'The "last" day, of 1815.', "And then? Nobody came."]  # what is in the three recordings
+WRITTEN = "The last day of eighteen fifteen."
+TWO = ["anna", "anna", "bo"]
+
+
+def lines(*columns, separator="|"):
+    return "".join(separator.join(row) + "\n" for row in zip(*columns, strict=True))
+
+
+def names(pattern):
+    return [pattern.format(i) for i in range(3)]
+
+
+def quoted(values):
+    return ['"' + value.replace('"', '""') + '"' for value in values]
+
+
+JSON = "".join(
+    json.dumps({"audio_filepath": f"audio/92_clean/7/{i}.wav", "text": "x", "text_normalized": text, "duration": 2.0}) + "\n"
+    for i, text in enumerate(SAID)
+)
+NEMO = "".join(
+    json.dumps({"audio_filepath": f"/gone/set/wavs/{i}.wav", "duration": 2.0, "text": SAID[i], "speaker": s}) + "\n"
+    for i, s in enumerate((3, 3, 4))
+)
+CLIENTS = [c * 128 for c in "aab"]
+# name: ({file: content}, where the three recordings are, what -d names, how it is taken, the speakers)
+FORMATS = {
+    "LJSpeech": (
+        {"metadata.csv": lines(names("LJ001-000{}"), SAID, [SAID[0], WRITTEN, SAID[2]])},
+        *("wavs/LJ001-000{}.wav", "", "taken as LJSpeech (audio|text|normalised); audio: name is wavs/name.wav", ["set"] * 3),
+    ),
+    "piper": ({"metadata.csv": lines(names("{}.wav"), SAID)}, "wavs/{}.wav", "metadata.csv", "audio|text", ["set"] * 3),
+    "piper, several": ({"metadata.csv": lines("012", TWO, SAID)}, "wavs/{}.wav", "", "audio|speaker|text", TWO),
+    "Coqui": (
+        {"train.csv": "audio_file|text|speaker_name\n" + lines(names("wavs/{}.wav"), SAID, TWO)},
+        *("wavs/{}.wav", "train.csv", "taken as Coqui (audio_file|text|speaker_name)", TWO),
+    ),
+    "columns swapped": ({"l.txt": lines(names("wavs/{}.wav"), SAID, TWO)}, "wavs/{}.wav", "l.txt", "audio|text|speaker", TWO),
+    "VITS": (
+        {"filelists/train.txt": lines(names("DUMMY2/p1/{}.wav"), ["88", "88", "4"], SAID)},
+        *("wavs/p1/{}.wav", "filelists/train.txt", "audio|speaker|text", ["88", "88", "4"]),
+    ),
+    "Common Voice": (
+        {
+            "validated.tsv": "client_id\tpath\tsentence\tage\n"
+            + lines(CLIENTS, names("{}.mp3"), SAID, ["", "20", ""], separator="\t")
+        },
+        *("clips/{}.mp3", "", "taken as Common Voice (client_id path sentence age)", CLIENTS),
+    ),
+    "Hugging Face": (
+        {"metadata.csv": "file_name,transcription\n" + lines(names("data/{}.wav"), quoted(SAID), separator=",")},
+        *("data/{}.wav", "", "taken as Hugging Face (file_name,transcription)", ["set"] * 3),
+    ),
+    "GPT-SoVITS": (
+        {"a.list": lines(names(r"D:\voices\wavs\{}.wav"), TWO, ["en", "EN", "en"], SAID)},
+        *("wavs/{}.wav", "a.list", "taken as GPT-SoVITS (audio|speaker|language|text)", TWO),
+    ),
+    "NeMo": ({"m.jsonl": NEMO}, "wavs/{}.wav", "m.jsonl", "taken as NeMo", ["3", "3", "4"]),
+    "a table": (
+        {"t.csv": 'speaker;Path;"Text"\n' + lines(TWO, names("{}.flac"), quoted(SAID), separator=";")},
+        *("{}.flac", "t.csv", "a table (speaker;path;text)", TWO),
+    ),
+    "Kaldi": (
+        {
+            "data/train/wav.scp": "a-0 flac -c -d -s wavs/0.flac |\na-1 wavs/1.flac\nb-2 wavs/2.flac\n",
+            "data/train/text": lines(["a-0", "a-1", "b-2"], SAID, separator=" "),
+            "data/train/utt2spk": lines(["a-0", "a-1", "b-2"], TWO, separator=" "),
+        },
+        *("wavs/{}.flac", "data/train", "taken as Kaldi (wav.scp, utt2spk, text)", TWO),
+    ),
+    "HiFiTTS": ({"92_manifest_clean_train.json": JSON}, "audio/92_clean/7/{}.wav", "hi_fi_tts_v0", None, ["92"] * 3),
+}
+
+
+@pytest.fixture(scope="module")
+def waves(samples):
+    return layouts.sample_waves(samples, 3)
+
+
+def build(root: Path, name: str, waves, mark: str = "", newline: str = "\n") -> str:
+    """Write a list and its recordings to <root>/set; returns what -d names."""
+    files, audio, named, _, _ = FORMATS[name]
+    folder = "hi_fi_tts_v0" if name == "HiFiTTS" else "set"
+    for path, content in files.items():
+        write_text(root / folder / path, mark + content.replace("\n", newline))
+    for i, wav in enumerate(waves):
+        write_audio(root / folder / audio.format(i), wav)
+    return named if name == "HiFiTTS" else f"set/{named}".rstrip("/")
+
+
+def spoken(root: Path, named: str, asked=None) -> list[tuple[str, str, str]]:
+    """(file, speaker, text) of every utterance."""
+    found = []
+    for speaker in corpora.find_speakers(root, [named], asked):
+        listing = corpora.list_utterances(speaker, texts=True)
+        assert not listing.problems
+        found += [(u.path.stem[-1], speaker.name, u.text) for u in listing.utterances]
+    return sorted(found)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_lists_of_the_field_are_taken_as_they_are_meant(name, tmp_path, waves, capsys):
+    *_, told, speakers = FORMATS[name]
+    texts = [SAID[0], WRITTEN, SAID[2]] if name == "LJSpeech" else SAID
+    expected = [*zip("012", speakers, texts, strict=True)]
+    for newline, mark in itertools.product(("\n", "\r\n"), ("", "\ufeff")):
+        shutil.rmtree(tmp_path, ignore_errors=True)
+        named = build(tmp_path, name, [np.zeros(160, np.float32)] * 3, mark if name != "HiFiTTS" else "", newline)
+        assert spoken(tmp_path, named) == expected
+    build(tmp_path, name, waves)
+    preprocess_audio(tmp_path, tmp_path / "out", [named], n_processes=1)
+    out = capsys.readouterr().out
+    assert sorted(row.text for row in read_rows(SynthesizerData(tmp_path / "out").manifest)) == sorted(texts)
+    if told:
+        assert told in out and out.count("    audio ") in (2, 3) and f"speaker {speakers[0]}, text 'Well, he said no.'" in out
+    preprocess(tmp_path, tmp_path / "encoder", [named], n_processes=1, hparams="min_frames=50")
+    made = {path.parent.name for path in (tmp_path / "encoder").glob("*/utterances.tsv")}
+    assert len(made) == len(set(speakers))
+
+
+@pytest.mark.parametrize(
+    ("text", "columns", "speaker", "problem"),
+    [
+        ("0.wav|Yes\n1.wav|No\n2.wav|Maybe\n", "audio,text", "", "could be audio|text or audio|speaker"),
+        ("0.wav|Yes\n1.wav|No\n2.wav|Maybe\n", "audio,speaker", "", "--columns"),
+        ("0.wav|a|Yes\n1.wav|b|No\n2.wav|c|Maybe\n", "audio,speaker,text", "", "or audio|text|speaker"),
+        ("0|0.wav|Yes it is.\n1|1.wav|No it is not.\n2|2.wav|Maybe.\n", "-,audio,text", "", "do not tell which is audio"),
+        ("a/0.wav|Yes it is.\nb/1.wav|No.\nb/2.wav|Perhaps so.\n", "", "folder", "its audio is in several folders"),
+        ("a/0.wav|Yes it is.\nb/1.wav|No.\nb/2.wav|Perhaps so.\n", "", "me", "--speaker NAME"),
+    ],
+)
+def test_what_is_ambiguous_is_asked_for(tmp_path, text, columns, speaker, problem):
+    write_text(tmp_path / "set/list.txt", text)
+    for place in ("0.wav", "1.wav", "2.wav", "a/0.wav", "b/1.wav", "b/2.wav"):
+        write_audio(tmp_path / "set" / place, np.zeros(160, np.float32))
+    with pytest.raises(UserError) as error:
+        corpora.find_speakers(tmp_path, ["set/list.txt"])
+    assert problem in str(error.value) and "\n" not in str(error.value)
+    found = spoken(tmp_path, "set/list.txt", Asked(tuple(filter(None, columns.split(","))), speaker))
+    assert [file for file, _, _ in found] == ["0", "1", "2"]
+    people = {"folder": ["a", "b", "b"], "me": ["me"] * 3}.get(speaker, ["set"] * 3)
+    if "speaker" in columns:
+        people = [line.split("|")[1] for line in text.splitlines()]
+    assert [who for _, who, _ in found] == people
+    if "text" in columns:
+        assert [said for _, _, said in found] == [line.split("|")[-1] for line in text.splitlines()]
+
+
+def test_files_that_are_no_list_are_refused_in_one_line(tmp_path):
+    path = tmp_path / "set/list.txt"
+    write_text(path, "")
+    for content, asked, problem in [
+        ("0.wav|a|Good day.\n".encode("utf-16"), Asked(), "is UTF-16; save it as UTF-8"),
+        ("0.wav|a|Good day.\n".encode("utf-16-le"), Asked(), "is UTF-16"),
+        ("ä.wav|a|Good day.\n".encode("latin-1"), Asked(), "not UTF-8"),
+        (b"", Asked(), "do not tell which"),
+        (b"id|text\n1|Good day.\n", Asked(), "do not tell which"),
+        (b'{"sound": "0.wav"}\n', Asked(), "none of sound is a name for audio"),
+        (b"0.wav|a|Good day.\n", Asked(("audio", "who")), "'who' is none of audio"),
+        (b"0.wav|a|Good day.\n", Asked(("audio", "speaker")), "names 2 columns, but the first line has 3"),
+        (b"0.wav|a|Good day.\n", Asked(("speaker", "text")), "names audio once"),
+    ]:
+        path.write_bytes(content)
+        with pytest.raises(UserError, match=problem) as error:
+            corpora.find_speakers(tmp_path, ["set/list.txt"], asked)
+        assert "\n" not in str(error.value)
+
+
+def test_segments_of_long_recordings_are_utterances(samples, tmp_path, waves):
+    """Of Kaldi and of NeMo; the other utterances are not heard in them."""
+    write_audio(tmp_path / "set/talk.wav", np.concatenate(waves))
+    write_text(tmp_path / "set/data/wav.scp", "talk talk.wav\nother cat x.wav |\n")
+    write_text(tmp_path / "set/data/segments", "u0 talk 0 2\nu1 talk 2.0 4.0\nu2 talk 4 6\nu3 other 0 1\n")
+    write_text(tmp_path / "set/data/text", lines(["u0", "u1", "u2"], SAID, separator=" "))
+    nemo = [{"audio_filepath": "talk.wav", "offset": 2.0 * i, "duration": 2.0, "text": text} for i, text in enumerate(SAID)]
+    write_text(tmp_path / "set/m.jsonl", "".join(json.dumps(row) + "\n" for row in nemo))
+    for i, wav in enumerate(waves):
+        write_text(write_audio(tmp_path / f"apart/set/{i}.wav", wav).with_suffix(".txt"), SAID[i])
+    stored = {}
+    for named in ("set/data", "set/m.jsonl", "apart"):
+        preprocess_audio(tmp_path, tmp_path / f"out-{named.replace('/', '-')}", [named], n_processes=1)
+        data = SynthesizerData(tmp_path / f"out-{named.replace('/', '-')}")
+        stored[named] = {row.text: np.load(data.audio_dir / row.audio) for row in read_rows(data.manifest)}
+    assert stored["apart"].keys() == stored["set/data"].keys() == stored["set/m.jsonl"].keys() == set(SAID)
+    for text, wav in stored["apart"].items():
+        assert np.array_equal(stored["set/data"][text], wav) and np.array_equal(stored["set/m.jsonl"][text], wav)
+    (speaker,) = corpora.find_speakers(tmp_path, ["set/data"], Asked(speaker="me"))
+    listing = corpora.list_utterances(speaker, texts=True)
+    assert speaker.name == "me" and "commands are not run, only files are read: u3" in listing.problems[0]
+
+
+@pytest.mark.parametrize("name", ["mine", "LibriSpeech", "LibriTTS"])
+def test_own_speech_as_for_real_time_voice_cloning(name, tmp_path, waves):
+    """<datasets_name>/<subfolder>/<speaker>/<book>/x.wav with x.txt or x.normalized.txt, and --no_alignments."""
+    for speaker, book in (("anna", "b1"), ("anna", "b2"), ("7", "b1")):
+        for i, suffix in enumerate(("wav", "flac", "mp3")):
+            path = write_audio(tmp_path / name / "train" / speaker / book / f"{i}.{suffix}", waves[i])
+            write_text(path.with_suffix(".normalized.txt" if i == 1 else ".txt"), SAID[i])
+    preprocess_audio(tmp_path, tmp_path / "out", [f"{name}/train"], alignments=False, n_processes=1)
+    rows = read_rows(SynthesizerData(tmp_path / "out").manifest)
+    assert len({row.name for row in rows}) == len(rows) == 9
+    assert [row.text for row in rows] == SAID * 3
