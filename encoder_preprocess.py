@@ -24,8 +24,8 @@ def main() -> None:
         metavar="NAME,NAME",
         help="corpora to use, separated by commas: LibriSpeech/<subset>, librispeech_other (train-other-500), "
         "librispeech_clean (train-clean-100 and -360), LibriTTS/<subset>, libritts_clean, voxceleb1 (speakers from "
-        "English-speaking countries), voxceleb1/all (all speakers), voxceleb2, vctk, HiFiTTS, M-AILABS/<locale>, any folder with "
-        "a sub-folder for each speaker, or a manifest, a list of recordings in any usual format (docs/data.md) "
+        "English-speaking countries), voxceleb1/all (all speakers), voxceleb2, vctk, HiFiTTS, M-AILABS/<locale>, any folder "
+        "with a sub-folder for each speaker, or a manifest, a list of recordings in any usual format (docs/data.md) "
         "(default: librispeech_other,voxceleb1,voxceleb2, those that are present)",
     )
     parser.add_argument(

@@ -16,8 +16,8 @@ SKIP_HELP = (
 )
 DATASETS_HELP = (
     "corpora, separated by commas: LibriSpeech/<subset>, librispeech_clean (train-clean-100 and -360), LibriTTS/<subset>, "
-    "libritts_clean, vctk, HiFiTTS, M-AILABS/<locale>; any folder with a sub-folder per speaker and a .txt beside each audio file; or "
-    "a manifest, a list of recordings in any usual format (docs/data.md; default: librispeech_clean, as far as it exists)"
+    "libritts_clean, vctk, HiFiTTS, M-AILABS/<locale>; any folder with a sub-folder per speaker and a .txt beside each audio "
+    "file; or a manifest, a list of recordings in any usual format (docs/data.md; default: librispeech_clean, what is there)"
 )
 
 
