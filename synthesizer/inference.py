@@ -19,7 +19,7 @@ from synthesizer.generation import Loop
 from synthesizer.hparams import hparams, hparams_of
 from synthesizer.model import Generated, Tacotron
 from synthesizer.published import own_content
-from synthesizer.speech import Said, at_speed, batches_in_order, halves, joined, longest_piece, pieces_of, say_well
+from synthesizer.speech import Said, batches_in_order, halves, joined, longest_piece, pieces_of, said_at_speed, say_well
 from synthesizer.text import END, Reading, read, shown, spoken_length, text_to_ids
 from synthesizer.text.sentences import Piece
 from utils.data import audio
@@ -30,6 +30,11 @@ from utils.models.device import DTYPES, choose_dtype
 from utils.models.fingerprint import fingerprint
 
 MAX_BATCH = 16  # texts spoken at once
+
+
+def _check_speed(speed: float) -> None:
+    if not SPEEDS[0] <= speed <= SPEEDS[1]:
+        raise ValueError(f"speed must be {SPEEDS[0]} to {SPEEDS[1]}, not {speed}")
 
 
 class class_or_instance_method:
@@ -129,8 +134,7 @@ class Synthesizer:
         repeatable: a piece depends on the others of its batch, and the batches on the text and batch_size alone. UserError,
         at once, if nothing in the text can be read.
         """
-        if not SPEEDS[0] <= speed <= SPEEDS[1]:
-            raise ValueError(f"speed must be {SPEEDS[0]} to {SPEEDS[1]}, not {speed}")
+        _check_speed(speed)
         return self._read_aloud(self.pieces(text), self._speakers(embedding, 1), seed, speed, batch_size)
 
     def _read_aloud(
@@ -144,8 +148,7 @@ class Synthesizer:
             said = self._say_well([pieces[i] for i in chosen], speakers, batch_seed, batch_size)
             made |= zip(chosen, said, strict=True)
             while n_given in made:
-                each = made.pop(n_given)
-                yield each._replace(mel=at_speed(each.mel, speed))
+                yield said_at_speed(made.pop(n_given), speed, int(self.model.r))
                 n_given += 1
 
     def synthesize_spectrograms(
@@ -154,20 +157,22 @@ class Synthesizer:
         embeddings: np.ndarray | Sequence[np.ndarray],
         return_alignments: bool = False,
         seed: int | None = None,
+        speed: float = 1.0,
     ) -> list[np.ndarray] | tuple[list[np.ndarray], list[np.ndarray]]:
         """Speak each text, of any length, in the voice of its embedding.
 
-        embeddings: (N, speaker_size), N vectors, or one for all texts. A seed makes the result repeatable. Returns a list of
-        float32 (n_mels, T) and, if asked, of alignments, float32 (decoder steps, symbols). A long text is said in pieces,
-        joined with pauses between them; its symbols are those of the pieces, each with its end symbol. A piece with a fault is
-        spoken again a few times, then in parts; `unfinished` and `missed` tell what is missing after that. UserError for a
-        text without a letter the model knows.
+        embeddings: (N, speaker_size), N vectors, or one for all texts. A seed makes the result repeatable. speed: 0.8 to 1.25;
+        the pitch stays. Returns a list of float32 (n_mels, T) and, if asked, of alignments, float32 (decoder steps, symbols). A
+        long text is said in pieces, joined with pauses between them; its symbols are those of the pieces, each with its end
+        symbol. A piece with a fault is spoken again a few times, then in parts; `unfinished` and `missed` tell what is missing
+        after that. UserError for a text without a letter the model knows.
         """
+        _check_speed(speed)
         pieces = [self.pieces(text) for text in texts]
         owners = [i for i, found in enumerate(pieces) for _ in found]
         speakers = self._speakers(embeddings, len(texts))[owners]
         said = iter(self._say_well([piece for found in pieces for piece in found], speakers, seed))
-        by_text = [[next(said) for _ in found] for found in pieces]
+        by_text = [[said_at_speed(next(said), speed, int(self.model.r)) for _ in found] for found in pieces]
         self.unfinished = [i for i, found in enumerate(by_text) if not all(each.stopped for each in found)]
         self.missed = [[word for each in found for word in each.missed] for found in by_text]
         whole = [self._joined(found) for found in by_text]

@@ -241,6 +241,8 @@ def test_what_cannot_be_read_or_is_too_fast_is_refused_at_once(synthesizer, voic
     for speed in (0.79, 1.26):
         with pytest.raises(ValueError, match="speed must be"):
             synthesizer.read_aloud("a", voice, speed=speed)
+        with pytest.raises(ValueError, match="speed must be"):
+            synthesizer.synthesize_spectrograms(["a"], voice, speed=speed)
 
 
 def test_a_text_of_one_piece_gives_what_the_model_gives_for_it(synthesizer, voice, flawless):
@@ -328,6 +330,11 @@ def test_speed_changes_the_length_and_not_the_pitch(speed):
 def test_read_aloud_is_faster_with_speed(synthesizer, voice, flawless):
     usual, fast = (list(synthesizer.read_aloud(SENTENCE, voice, 1, speed)) for speed in (1.0, 1.25))
     assert fast[0].mel.shape[1] == round(usual[0].mel.shape[1] / 1.25)
+    two = f"{SENTENCE} {SENTENCE}"
+    (slow, steps), (usual, _) = (synthesizer.synthesize_spectrograms([two], voice, True, 1, speed) for speed in (0.8, 1.0))
+    r, n_pause = int(synthesizer.model.r), round(0.35 * FORMAT.sample_rate / FORMAT.hop_length)
+    assert slow[0].shape[1] - n_pause == pytest.approx((usual[0].shape[1] - n_pause) / 0.8, abs=4 * r)
+    assert len(steps[0]) == -(-slow[0].shape[1] // r)
 
 
 def test_settings_give_the_pauses():
