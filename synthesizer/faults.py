@@ -11,11 +11,18 @@ from synthesizer.text.symbols import is_spoken, phones_to_characters, shown
 
 _AROUND = ".,;:!?…\"'“”‘’()[]«»*_"  # not part of a word, as it is named
 
-LEAST_PER_LETTER = 0.005  # s; nobody speaks as fast
-LEAST_SHARE = 0.2  # of the time that its letters should take; a word with less was skipped
-MOST_SHARE, LONGEST_WORD = 5.0, 1.5  # the speech is stuck on a word that takes this share and longer than this (s)
-HELD = 0.1  # s that the attention must stay to count; shorter visits are not heard
-FAR = 5  # symbols beyond a word after which a return to it is a repetition
+
+class Limits(NamedTuple):
+    """Between a word that is said and one that is not. Chosen by what a speech recognizer heard (docs/text.md)."""
+
+    per_letter: float = 0.005  # s; nobody speaks as fast
+    shortest: int = 2  # letters; whether such a word alone was skipped cannot be told
+    share: float = 0.2  # of the time that its letters should take; a word with less was skipped
+    early: float = 0.5  # of the time, for words after the last symbol on which the attention stayed
+    most_share: float = 5.0  # the speech is stuck on a word that takes this share
+    longest: float = 1.5  # s, and longer than this
+    held: float = 0.1  # s that the attention must stay to count; shorter visits are not heard
+    far: int = 5  # symbols beyond a word after which a return to it is a repetition
 
 
 class Word(NamedTuple):
@@ -67,30 +74,45 @@ def _named(tokens: list[str]) -> str:
 
 
 def missed_words(alignment: np.ndarray, said: list[Word], step_seconds: float) -> list[str]:
-    """Of the words of a text, those that were skipped, repeated or not reached, or on which the speech was stuck.
-
-    alignment: (decoder steps, symbols). The thresholds were chosen by what a speech recognizer heard (docs/text.md).
-    """
-    if not said:
-        return []
-    held = np.array([alignment[:, word.start : word.stop].sum() for word in said])  # steps
-    lengths = np.array([word.stop - word.start for word in said])
-    is_missed = held * step_seconds < LEAST_PER_LETTER * lengths
-    if is_missed.all():
-        return [word.written for word in said]
-    expected = lengths * np.median((held / lengths)[~is_missed])
-    is_missed |= held < LEAST_SHARE * expected
-    is_missed |= (held > MOST_SHARE * expected) & (held * step_seconds > LONGEST_WORD)
-    is_missed |= _repeated(alignment.argmax(axis=1), said, max(1, round(HELD / step_seconds)))
+    """Of the words of a text, those with one of the faults of `word_faults`."""
+    is_missed = np.any(list(word_faults(alignment, said, step_seconds).values()), axis=0)
     return [word.written for word, missed in zip(said, is_missed, strict=True) if missed]
 
 
-def _repeated(path: np.ndarray, said: list[Word], n_held: int) -> np.ndarray:
-    """Which words the attention, on the symbol path[s] in step s, returned to after it had gone on."""
+def word_faults(
+    alignment: np.ndarray,
+    said: list[Word],
+    step_seconds: float,
+    limits: Limits = Limits(),  # noqa: B008 (frozen)
+) -> dict[str, np.ndarray]:
+    """Which words were skipped, not reached, repeated, and which the speech was stuck on: bool (words,) each.
+
+    alignment: (decoder steps, symbols).
+    """
+    held = np.array([alignment[:, word.start : word.stop].sum() for word in said])  # steps
+    starts, lengths = np.array([(word.start, word.stop - word.start) for word in said]).reshape(-1, 2).T
+    skipped = held * step_seconds < limits.per_letter * lengths
+    if skipped.all():
+        return {"skipped": ~skipped, "cut": skipped, "stuck": ~skipped, "repeated": ~skipped}
+    expected = lengths * np.median((held / lengths)[~skipped])
+    skipped |= held < limits.share * expected
+    skipped &= (lengths > limits.shortest) | beside(skipped)
+    stuck = (held > limits.most_share * expected) & (held * step_seconds > limits.longest)
+    path, n_held = alignment.argmax(axis=1), max(1, round(limits.held / step_seconds))
     windows = np.lib.stride_tricks.sliding_window_view(path, min(n_held, len(path)))
     lowest, highest = windows.min(axis=1), windows.max(axis=1)
     reached = np.maximum.accumulate(lowest)  # the furthest symbol held so far
-    returned = [
-        (lowest >= word.start) & (highest < word.stop) & (reached >= word.stop + FAR) for word in said
-    ]  # held within the word after having been beyond it
-    return np.array([found.any() for found in returned])
+    cut = (starts > reached[-1]) & np.logical_and.accumulate((held < limits.early * expected)[::-1])[::-1]
+    repeated = np.zeros(len(said), bool)
+    for i, word in enumerate(said):
+        beyond = np.flatnonzero(reached >= word.stop + limits.far)
+        if len(beyond):  # said before, and held again
+            was_said = alignment[: beyond[0], word.start : word.stop].sum() >= limits.share * expected[i]
+            repeated[i] = was_said and ((lowest >= word.start) & (highest < word.stop))[beyond[0] :].any()
+    return {"skipped": skipped & ~cut, "cut": cut, "stuck": stuck, "repeated": repeated}
+
+
+def beside(which: np.ndarray) -> np.ndarray:
+    """Those whose neighbour is one of these: bool (n,) -> bool (n,)"""
+    padded = np.pad(which, 1)
+    return padded[:-2] | padded[2:]

@@ -188,12 +188,35 @@ def spoken_as(order, steps_per_symbol=1):
         ([0], ["short", "sentence", "stands", "here"]),
         ([0, 1, 2, 3, 1, 2, 3, 4], ["short", "sentence"]),
         ([0, 1, 2, *[3] * 7, 4], ["stands"]),
+        ([1, 2, 3, 4], []),
+        ([2, 3, 4], ["A", "short"]),
     ],
-    ids=["all", "skipped", "skipped early", "not reached", "ended at once", "repeated", "stuck"],
+    ids=[
+        "all",
+        "skipped",
+        "skipped early",
+        "not reached",
+        "ended at once",
+        "repeated",
+        "stuck",
+        "too short to tell",
+        "two in a row",
+    ],
 )
 @pytest.mark.parametrize("steps", [1, 2])
 def test_words_skipped_repeated_stuck_and_not_reached_are_found(order, missed, steps):
     assert missed_words(spoken_as(order, steps), WORDS, STEP) == missed
+
+
+def test_a_look_ahead_makes_no_word_repeated():
+    ahead = np.tile(np.eye(len(SENTENCE) + 1, dtype=np.float32)[WORDS[4].start + 1], (4, 1))
+    alignment = np.concatenate([spoken_as([0, 1], 2), ahead, spoken_as([2, 3, 4], 2)])
+    assert missed_words(alignment, WORDS, STEP) == []
+
+
+def test_a_text_of_one_word_is_said_or_not():
+    word, reading = words("Yes.", "yes."), np.eye(5, dtype=np.float32)
+    assert missed_words(reading, word, STEP) == [] and missed_words(reading[3:], word, STEP) == ["Yes"]
 
 
 def test_a_glance_forward_or_back_is_no_fault():
