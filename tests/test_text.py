@@ -255,6 +255,14 @@ READ_AS = {
     "node.js, a.tar.gz, foo.md, .NET": "node dot j s, a dot tar dot g z, foo dot m d, dot net",
     "report.pdf, config.yaml and .pdf files": "report dot p d f, config dot yaml and dot p d f files",
     "The end.It was. v1.2.3": "the end.it was. v one point two point three",
+    # ranges of prices, hours and ordinals
+    "$1.2bn-$1.5bn, $5m-$6m, $-5": "one point two billion to one point five billion dollars, "
+    "five million to six million dollars, minus five dollars",
+    "7-9pm, 7–9:30 p.m. 1st–3rd": "seven to nine p m, seven to nine thirty p m first to third",
+    "5'9, '5' and 5'11 tall, a 3.5mm jack": "five feet nine inches, 'five' and five feet eleven inches tall, "
+    "a three point five millimeter jack",
+    "pH 7, 5 mg/dL, H2SO4, NO2 and MP3, B12, NO1": "p h seven, five milligrams per deciliter, h two s o four, n o two and "
+    "m p three, b twelve, no one",
     # footnotes
     "in 1998.[1] It fell,[2][3] as told¹ by 2010,³ in 1945². Then": "in nineteen ninety-eight. it fell, as told by twenty "
     "ten, in nineteen forty-five. then",

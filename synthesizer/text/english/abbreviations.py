@@ -34,6 +34,7 @@ PHRASES = {  # pattern: words
     r"\bw/(?=\s)": "with",
     r"\bc/o\b": "care of",
     r"\band/or\b": "and or",
+    r"\b(?-i:pH)\b": "p h",
 }
 # Words that a letter may name, which can then end a sentence.
 LETTERED = "Plan Vitamin Group Type Class Hepatitis Section Appendix Part Grade Option Team Block Exhibit Model Point".split()

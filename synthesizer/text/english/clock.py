@@ -29,6 +29,7 @@ _DOTTED_HOUR = re.compile(r"(?<![\w:.,])(\d{1,2})\.([0-5]\d)(?=\s?[AaPp]\.?\s?[M
 _SPAN = re.compile(
     r"(?<=\d:\d\d)\s?-\s?(?=\d{1,2}:\d\d)|(?:(?<=\d[ap]m)|(?<=\d [ap]m))(?:-(?=\d)|\s-\s(?=\d{1,2}(?::\d\d)?\s?[ap]m))"
 )
+_HOURS = re.compile(r"(?<![\w:.,/-])(\d{1,2}(?::\d\d)?)\s?-\s?(?=\d{1,2}(?::\d\d)?\s?[ap]\.?m\b)", re.I)
 _DASHED = re.compile(rf"\b(\d{{1,2}})-({'|'.join(_SHORT)})-(\d{{4}})\b")
 _DATE_AND_TIME = re.compile(r"(?<=\d-\d\d)T(?=\d\d:\d\d)")
 _DATE_SPAN = re.compile(rf"({_MONTH}\s+\d{{1,2}}(?:st|nd|rd|th)?)\s?-\s?(?={_MONTH}\s+\d)")
@@ -65,7 +66,7 @@ def expand(text: str) -> str:
     text = _MONTH_FIRST.sub(_month_first, text)
     text = _SHORT_MONTH.sub(lambda m: _SHORT[m[1]] + " ", text)
     text = _DOTTED_HOUR.sub(r"\1:\2", text)
-    text = _SPAN.sub(" to ", text)
+    text = _SPAN.sub(" to ", _HOURS.sub(r"\1 to ", text))
     text = _TIME.sub(_time, text)
     text = _HOUR.sub(lambda m: cardinal(int(m[1])) + _half(m, 2), text)
     return _RATIO.sub(lambda m: f"{number(m[1])} to {number(m[2])}", text)

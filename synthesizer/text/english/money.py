@@ -28,7 +28,8 @@ _WORDS = r"hundred|thousand|million|billion|trillion"
 _MAGNITUDE = rf"(?:[\s-](?P<word>{_WORDS})\b|\s?(?P<letter>{'|'.join(MAGNITUDES)})\b)?"
 _PER = r"(?:\s?/\s?(?P<per>[A-Za-z]+)\b)?"
 _NUMBER = rf"(?P<whole>{AMOUNT})?(?:\.(?P<fraction>\d+)|,(?P<cents>\d\d)(?![\d,]))?"
-_RANGE = re.compile(rf"({_SIGN})(\d+(?:[,.]\d+)*)\s?-\s?\1?(?=\d)")
+_RANGE = re.compile(rf"({_SIGN})(\d+(?:[,.]\d+)*)(?:\s?({'|'.join(MAGNITUDES)})\b)?\s?-\s?\1?(?=\d)")
+_MINUS = re.compile(rf"({_SIGN})-(?=\d)")
 _BEFORE = re.compile(
     rf"(?P<minus>(?<![^\s(])-)?(?:\b(?P<country>{'|'.join(COUNTRIES)})(?=\$))?(?:(?P<sign>{_SIGN})|\b(?P<code>{_CODE}))\s?(?=\.?\d)"
     rf"{_NUMBER}{_MAGNITUDE}{_PER}(?:\s(?P<code_after>CAD|AUD|NZD|USD)\b)?",
@@ -46,7 +47,8 @@ _HUNDREDTH_NAMES = {"p": ("penny", "pence"), "c": ("cent", "cents"), "¢": ("cen
 def expand(text: str) -> str:
     """ "$3.50" -> "three dollars, fifty cents"."""
     text = _RUPEES.sub("₹", text)
-    text = _RANGE.sub(r"\2 to \1", text)
+    text = _MINUS.sub(r"-\1", text)
+    text = _RANGE.sub(lambda m: f"{m[2]}{' ' + MAGNITUDES[m[3]] if m[3] else ''} to {m[1]}", text)
     text = _BEFORE.sub(_amount, text)
     text = _AFTER.sub(_amount, text)
     return _HUNDREDTHS.sub(_hundredths, text)

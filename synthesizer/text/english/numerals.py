@@ -49,7 +49,7 @@ _SPACED = re.compile(r"(?<![\d.,-])(?<!\d )[1-9]\d{0,2}(?: \d{3}){2,}(?![\d-]| \
 _MINUS = re.compile(r"(?<![^\s(])-(?=\.?\d)")
 _DIFFERENCE = re.compile(r"(?<=\d)\s?-\s?(?=\d+\s?=)")
 _SHORT_YEAR = re.compile(r"\b([12]\d{3})-0([1-9])(?!\d)")
-_RANGE = re.compile(r"(?<=[\d%°])-(?=\d)|(?<=\d0s)\s?-\s?(?='?\d+0s)")
+_RANGE = re.compile(r"(?<=[\d%°])-(?=\d)|(?<=\d0s)\s?-\s?(?='?\d+0s)|(?<=\d[snrt][tdh])\s?-\s?(?=\d+(?:st|nd|rd|th)\b)")
 _FRACTION = re.compile(r"(?:(?<![\w.,/])(\d+)[ -])?(?<![\w.,/])(\d+)/(\d+)(?![\w/])")
 _DECIMAL = re.compile(r"(?<!\d)(\d*)((?:\.\d+)+)")
 _ORDINAL = re.compile(r"(?<!\d)(\d+)(?:st|nd|rd|th)\b", re.I)
@@ -58,6 +58,9 @@ _CLIPPED_YEAR = re.compile(r"(?<!\w)'(\d\d)\b(?!')")
 _MAGNITUDE = re.compile(
     r"(?<![\w.,])(\d[\d,]*(?:\.\d+)?)(?:\s?(bn|mn|tn)|([kKM])(?!\s(?:runs?|races?|walks?|video|TV|resolution|screens?)\b)|(?<=\.\d)([BT])"
     r"|(m)(?=\s(?:people|users|viewers|followers|subscribers|copies|views|customers|jobs|residents|voters)\b))\b(-(?=\d))?"
+)
+_FORMULA = re.compile(  # H2SO4, NO2
+    r"\b(?=[A-Z]+[2-9])(?:(?:Na|Cl|Ca|Mg|Fe|Cu|Zn|Ag|Br|Si|Al|[HCNOSPFK])[2-9]?){2,}\b"
 )
 _BORDER = re.compile(r"(?<=[^\W\d_])(?=\d)|(?<=\d)(?=[^\W\d_])")
 _NUMBER = re.compile(r"\d+")
@@ -178,6 +181,7 @@ def expand(text: str) -> str:
     text = _ORDINAL.sub(lambda m: ordinal(int(m[1])) if len(m[1]) <= LONGEST_NUMBER else digit_by_digit(m[1]) + "th", text)
     text = _PLURAL.sub(_plural, text)
     text = _CLIPPED_YEAR.sub(lambda m: _after_hundreds(int(m[1])), text)
+    text = _FORMULA.sub(lambda m: " ".join(re.findall(r"[A-Za-z]|\d", m[0])), text)
     text = _BORDER.sub(" ", text)
     text = _DECIMAL.sub(lambda m: (number(m[1]) if m[1] else "") + "".join(map(point, m[2].split(".")[1:])), text)
     return _NUMBER.sub(lambda m: number(m[0]), text)

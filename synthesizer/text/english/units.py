@@ -11,8 +11,8 @@ _METRIC = table(
 )
 _PREFIXES = table("k kilo, M mega, G giga, T tera, c centi, d deci, m milli, µ micro, n nano, h hecto")
 _PREFIXED = (
-    "km cm dm mm µm nm kg mg µg ml mL cl dl µl kW MW GW mW kV mV kHz MHz GHz hPa kPa MPa Mbit Gbit kbit kB MB GB TB kJ MJ "
-    "kWh MWh GWh keV MeV GeV kΩ MΩ mA mmol ms µs ns"
+    "km cm dm mm µm nm kg mg µg ml mL cl cL dl dL µl µL kW MW GW mW kV mV kHz MHz GHz hPa kPa MPa Mbit Gbit kbit kB MB GB TB "
+    "kJ MJ kWh MWh GWh keV MeV GeV kΩ MΩ mA mmol ms µs ns"
 ).split()
 _ALONE = ["m", "g", "l", "L", "W", "V", "Hz", "Pa", "J", "Wh", "eV", "Ω", "mol", "s"]
 _OTHERS = table(
@@ -43,7 +43,7 @@ _MEASURE = re.compile(
     rf"(?:\s?/\s?(?P<per>{_UNIT})(?P<per_exponent>{_POWER})?)?(?![\w'°])(?P<stop>\.(?=\s+[a-z0-9]|,))?(?P<until>-(?=\d))?"
 )
 _HEIGHT = re.compile(
-    r"(?<![\w.,])(\d+)(?:'|\s?(?:ft|feet|foot)\b\.?)\s?(\d+)(?:\"|''|\s?in\b\.?(?!\s(?:the|a|an|his|her|my|its|our)\b))"
+    r"(?<![\w.,])(\d+)(?:'|\s?(?:ft|feet|foot)\b\.?)\s?(\d+)(?:\"|''|(?<=\d'\d)(?![\w'])|(?<=\d'1[01])(?![\w'])|\s?in\b\.?(?!\s(?:the|a|an|his|her|my|its|our)\b))"
 )
 # 5 kg - 10 kg, 5 - 10 km: from less to more
 _SPACED_RANGE = re.compile(rf"(?<![\w.,])(\d[\d,.]*)(\s?(?:{_UNIT}|%))?\s-\s(?=(\d[\d,.]*)\s?(?:{_UNIT}|%)(?![\w'-]))")
@@ -66,7 +66,7 @@ _NOUN = re.compile(
     r"-[a-z]|\s(?:(?:bill|note|coin|ticket|fine|fee|deal|prize|reward|question|gift|tip|budget|loan|bet|grant|deposit|discount|stamp|"
     r"race|run|dash|sprint|hurdle|relay|swim|final|freestyle|backstroke|butterfly|hike|turn|angle|rotation|fence|wall|pole|board|pipe|"
     r"screen|monitor|TV|display|laptop|ruler|tire|wheel|bolt|nail|screw|drill|lens|gun|shell|pizza|drive|disk|bulb|tank|bottle|"
-    r"bag|box|can|jar|tablet|pill|dose|flight|drive|wait|delay|meeting|break|shift|timeout|limit|gap|lead|zone)(?:s|es)?"
+    r"bag|box|can|jar|tablet|pill|dose|flight|drive|wait|delay|meeting|break|shift|timeout|limit|gap|lead|zone|jack|cable|film|needle|nozzle|hole|rope|ladder|ceiling)(?:s|es)?"
     r"|batter(?:y|ies)|bab(?:y|ies))\b"
 )
 _ARTICLE = re.compile(r"(?:(?<!\w)an?|(?:^|[.!?:\"(]\s?)An?)\s$")
