@@ -4,13 +4,15 @@ import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from synthesizer.text import CLEANERS
+from synthesizer.text import resolve_cleaner
 from synthesizer.text.sentences import Pause
 from utils.config import AVERAGE_DECAY, CLIP, PRECISION, check_at_least, check_choice, check_positive, setting
 
 ATTENTIONS = ("location", "location_both", "dynamic")  # the published models have the first
 SPEEDS = (0.8, 1.25)  # slowest and fastest that a text is read aloud
-CLEANER = "english: writes out numbers and abbreviations; transliteration: any script in ASCII; basic: lower case alone"
+CLEANER = (
+    "english: writes out numbers and abbreviations; transliteration: any script in ASCII; basic: lower case alone; or a file"
+)
 PUBLISHED_SCHEDULE = "2:1e-3:20000:12;2:5e-4:40000:12;2:2e-4:80000:12;2:1e-4:160000:12;2:3e-5:320000:12;2:1e-5:640000:12"
 
 
@@ -132,7 +134,7 @@ class SynthesizerTraining:
         check_positive(self, "clip", "stop_weight", "attention_width")
         if self.attention_fade[0] > self.attention_fade[1]:
             raise ValueError("attention_fade: the first step must not come after the last one")
-        check_choice(self, CLEANERS, "cleaner")
+        object.__setattr__(self, "cleaner", resolve_cleaner(self.cleaner))  # a file becomes its rules
 
 
 @dataclass(frozen=True)
@@ -196,7 +198,7 @@ class PreprocessSettings:
         check_positive(self, "silence_min_duration_split")
         if self.min_mel_frames > self.max_mel_frames or self.min_chars_per_second >= self.max_chars_per_second:
             raise ValueError("min_mel_frames and min_chars_per_second must not be over their max_ counterparts")
-        check_choice(self, CLEANERS, "cleaner")
+        object.__setattr__(self, "cleaner", resolve_cleaner(self.cleaner))  # a file becomes its rules
 
 
 @dataclass(frozen=True)

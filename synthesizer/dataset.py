@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 
-from synthesizer.text import ids_to_text, text_to_ids
+from synthesizer.text import UnreadCounts, ids_to_text, text_to_ids
 from synthesizer.text.word_times import parse_word_times, read_word_times, symbol_ends
 from utils.data.audio import MelFormat
 from utils.data.paths import SynthesizerData
@@ -97,6 +97,14 @@ class Utterances(Dataset):
         growth = np.quantile([self.n_symbols(row) / (len(row.text) + 1) for row in some], 0.9)
         n_symbols = [math.ceil(growth * (len(row.text) + 1)) for row in self.rows]
         return choose_buckets([row.n_frames for row in self.rows], n_symbols, batch_size)
+
+    def unread(self) -> list[str]:
+        """Which characters of the texts are no symbols, for the user; of N_READ texts at most that may have such."""
+        known, counts = set(self.symbols), UnreadCounts()
+        odd = [row for row in self.rows if not set(row.text.lower()) <= known]
+        for row in odd[:: -(-len(odd) // N_READ) or 1]:
+            counts.add_text(row.text, self.symbols, self.cleaner)
+        return counts.lines(self.symbols)
 
     def fitting_times(self, n_rows: int) -> tuple[int, int]:
         """(n, m): of the first n utterances with word times, n_rows at most, m have words that fit their text."""

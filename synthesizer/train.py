@@ -165,6 +165,7 @@ def _check(config: TacotronConfig, mel_format: MelFormat, max_r: int) -> None:
 def _announce(training: Utterances, n_held_out: int, uses_times: bool) -> None:
     hours = sum(row.n_frames for row in training.rows) / training.frames_per_second / 3600
     print(f"training on {len(training)} utterances, {hours:.2f} h; evaluating on {n_held_out} held-out utterances")
+    print(*(f"{line}\n" for line in training.unread()), sep="", end="")
     if training.times and uses_times:
         n_checked, n_fitting = training.fitting_times(N_CHECKED)
         share = "" if n_fitting == n_checked else f" ({n_checked - n_fitting} of {n_checked} checked do not fit their text)"

@@ -24,6 +24,7 @@ class Part:
     notes: list[tuple[str, str]] = field(default_factory=list)  # (what is odd, where)
     unaligned: list[str] = field(default_factory=list)  # folders without word times
     timed: list[str] = field(default_factory=list)  # alignment files of the speaker or the corpus
+    unread: list[tuple[str, int, int]] = field(default_factory=list)  # (character that is not said, how often, in n rows)
     folder: str = ""  # the speaker's
     seconds: float = 0.0  # of audio read
     n_utterances: int = 0  # audio files found
@@ -36,6 +37,7 @@ class Part:
         lines += [("alignment", line) for line in self.alignments]
         lines += [("skipped", *reason) for reason in self.skipped]
         lines += [("note", *note) for note in self.notes]
+        lines += [("unread", character, str(n), str(n_rows)) for character, n, n_rows in self.unread]
         lines += [("unaligned", folder) for folder in self.unaligned]
         lines += [("timed", path) for path in self.timed]
         save_text(path, "".join("\t".join(map(one_field, line)) + "\n" for line in lines))
@@ -51,6 +53,8 @@ def read_part(path: Path) -> Part:
             part.folder = values[3]
         elif kind == "row":
             part.rows.append(parse_row(values[0]))
+        elif kind == "unread":
+            part.unread.append((values[0], int(values[1]), int(values[2])))
         elif kind in ("skipped", "note"):
             {"skipped": part.skipped, "note": part.notes}[kind].append((values[0], values[1]))
         else:

@@ -11,7 +11,7 @@ from synthesizer.corpus.denoise import denoise
 from synthesizer.corpus.folder import Part, read_part
 from synthesizer.corpus.segment import Segment, disagreement, noise_spans, split
 from synthesizer.corpus.transcript import onto_text, spoken
-from synthesizer.text import SYMBOL_SETS, TextError, clean, read
+from synthesizer.text import SYMBOL_SETS, TextError, UnreadCounts, clean, read
 from utils import corpora
 from utils.corpora import Speaker, Utterance
 from utils.data import audio, spans, vad
@@ -78,6 +78,7 @@ def preprocess_speaker(
     part.skipped = [(reason, what.replace(prefix, "")) for reason, what in part.skipped]
     part.notes = [(reason, what.replace(prefix, "")) for reason, what in part.notes]
     part.unaligned = [folder.replace(prefix, "") for folder in part.unaligned]
+    part.unread = _unread([row.text for row in part.rows], settings.cleaner)
     part.timed = _alignment_files(speaker, datasets_root, settings)
     part.folder = corpora.relative(speaker.folder, datasets_root)
     part.save(data.part(speaker.id))
@@ -182,6 +183,15 @@ def _misfit(piece: Piece, text: str, n_frames: int, settings: PreprocessSettings
     if n_characters > settings.max_chars_per_second * seconds:
         return "too many characters per second", f"{n_characters / seconds:.1f}, {text[:80]}"
     return None
+
+
+def _unread(texts: list[str], cleaner: str) -> list[tuple[str, int, int]]:
+    """The characters that a model with the default symbols, or the sounds in braces, does not say."""
+    counts, known = UnreadCounts(), set(SYMBOL_SETS["arpabet"])
+    for text in texts:
+        if not set(text.lower()) <= known:
+            counts.add_text(text, SYMBOL_SETS["arpabet"], cleaner)
+    return [(character, n, counts.texts[character]) for character, n in sorted(counts.times.items())]
 
 
 def _as_read(text: str, cleaner: str) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 
 from synthesizer.config import PreprocessSettings
 from synthesizer.corpus.folder import Part
+from synthesizer.text import SYMBOL_SETS, UnreadCounts
 from utils.data.mel_format import MelFormat
 from utils.data.paths import SynthesizerData, save_text
 from utils.data.report_lines import indented, statistics_line
@@ -28,10 +29,18 @@ def report(
     if skipped:
         print(f"{len(skipped)} problems and notes:", *indented(skipped), sep="\n")
     unaligned = [folder for part in parts.values() for folder in part.unaligned]
+    print(*(f"{line}\n" for line in _unread(parts)), sep="", end="")
     if unaligned:
         print(_about_unaligned(parts), *indented(unaligned), sep="\n")
     if not n_rows:
         raise UserError(_why_nothing(data, parts, root, bool(unaligned)))
+
+
+def _unread(parts: dict[str, Part]) -> list[str]:
+    counts = UnreadCounts()
+    for part in parts.values():
+        counts.add(part.unread)
+    return counts.lines(SYMBOL_SETS["english"])
 
 
 def _why_nothing(data: SynthesizerData, parts: dict[str, Part], root: Path, unaligned: bool) -> str:
@@ -84,6 +93,8 @@ def _log(parts: dict[str, Part], settings: PreprocessSettings, mel_format: MelFo
         lines += ["", "Duration of an utterance (s)", statistics_line(seconds)]
         lines += ["", "Characters of an utterance", statistics_line(characters)]
         lines += ["", "Characters per second", statistics_line(characters / seconds)]
+    if unread := _unread(parts):
+        lines += ["", "Characters", *(f"    {line}" for line in unread)]
     if unaligned := [folder for part in parts.values() for folder in part.unaligned]:
         lines += ["", "Without alignments", _about_unaligned(parts), *indented(unaligned, len(unaligned))]
     for title, kind in (("Skipped", "skipped"), ("Notes", "notes")):

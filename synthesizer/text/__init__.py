@@ -1,6 +1,6 @@
 """Text as the synthesizer reads it: cleaned, then one id per symbol, then the end symbol."""
 
-from synthesizer.text.cleaners import CLEANERS, Reading, TextError, Unread, clean, read, text_to_ids
+from synthesizer.text.cleaners import CLEANERS, Reading, TextError, Unread, clean, read, resolve_cleaner, text_to_ids
 from synthesizer.text.symbols import (
     END,
     PAD,
@@ -12,6 +12,7 @@ from synthesizer.text.symbols import (
     shown,
     spoken_length,
 )
+from synthesizer.text.unread import UnreadCounts, unread_in
 
 __all__ = [
     "CLEANERS",
@@ -23,11 +24,14 @@ __all__ = [
     "Reading",
     "TextError",
     "Unread",
+    "UnreadCounts",
     "clean",
     "ids_to_text",
     "read",
+    "resolve_cleaner",
     "resolve_symbols",
     "shown",
     "spoken_length",
     "text_to_ids",
+    "unread_in",
 ]

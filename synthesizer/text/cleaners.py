@@ -1,8 +1,11 @@
 """From text as people write it to the symbols of a model. The cleaner's name is saved with the model."""
 
+import json
 import re
 import unicodedata
 from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
 from typing import NamedTuple
 
 from synthesizer.text import english
@@ -86,15 +89,56 @@ CLEANERS: dict[str, Callable[[str], str]] = {
 }
 
 
+RULES = "rules:"  # then JSON, as resolve_cleaner makes it from a file
+
+
+def resolve_cleaner(setting: str) -> str:
+    """The value of the setting `cleaner` -> a key of CLEANERS, or the rules in a file of lines `written<tab>spoken`.
+
+    The rules go wherever the setting goes, such as into a checkpoint. UserError for anything else.
+    """
+    if setting in CLEANERS or setting.startswith(RULES):
+        return setting
+    try:
+        lines = Path(setting).read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, ValueError) as error:
+        known = f"cleaner must be one of {', '.join(CLEANERS)}, or a file of rules in UTF-8"
+        raise UserError(f"{known}, not {setting} ({error})", exit_code=2) from error
+    rules = [line.split("\t") for line in lines if line.strip() and not line.startswith("#")]
+    if wrong := [rule for rule in rules if len(rule) != 2 or not rule[0].strip()]:
+        raise UserError(f"cleaner={setting}: {wrong[0][0][:40]!r} is not of the form: written, a tab, spoken", exit_code=2)
+    return RULES + json.dumps(dict(rules), ensure_ascii=False)
+
+
+@lru_cache(maxsize=8)
+def _by_rules(cleaner: str) -> Callable[[str], str]:
+    """The cleaner that rules describe: they apply in their order, then everything is lower case.
+
+    A rule of one character applies everywhere, a longer one only where its letters are not part of a longer word.
+    """
+    rules = []
+    for written, spoken in json.loads(cleaner.removeprefix(RULES)).items():
+        whole = [r"(?<!\w)" * written[0].isalnum(), r"(?!\w)" * written[-1].isalnum()] if len(written) > 1 else ["", ""]
+        rules.append((re.compile(f"{whole[0]}{re.escape(unicodedata.normalize('NFC', written))}{whole[1]}"), spoken))
+
+    def apply(text: str) -> str:
+        for written, spoken in rules:
+            text = written.sub(lambda match, spoken=spoken: spoken, text)
+        return basic_cleaner(text)
+
+    return apply
+
+
 def clean(text: str, cleaner: str = "english", symbols: str = SYMBOLS) -> str:
-    """The text as it will be read aloud. `cleaner` is a key of CLEANERS, else UserError.
+    """The text as it will be read aloud. `cleaner` is a key of CLEANERS or rules (resolve_cleaner), else UserError.
 
     Every cleaner gets accented letters as one character and plain typography, except what is among `symbols`. Characters
     that the cleaner has no words for stay; `read` leaves them out.
     """
-    if cleaner not in CLEANERS:
+    if cleaner not in CLEANERS and not cleaner.startswith(RULES):
         raise UserError(f"no cleaner is named {cleaner!r}: there are {', '.join(CLEANERS)}")
-    return CLEANERS[cleaner](plain_typography(text, symbols))
+    apply = CLEANERS[cleaner] if cleaner in CLEANERS else _by_rules(cleaner)
+    return apply(plain_typography(text, symbols))
 
 
 def read(text: str, symbols: str = SYMBOLS, cleaner: str = "english") -> Reading:

@@ -38,7 +38,7 @@ def resolve_symbols(setting: str) -> str:
     if setting.startswith("+"):
         return _unique(SYMBOLS + setting[1:])
     try:
-        characters = Path(setting).read_text(encoding="utf-8")
+        characters = Path(setting).read_text(encoding="utf-8-sig")
     except (OSError, ValueError) as error:
         known = ", ".join(SYMBOL_SETS)
         problem = f"is none of {known}, does not begin with +, and is no file of UTF-8 text ({error})"
@@ -50,7 +50,9 @@ def resolve_symbols(setting: str) -> str:
 
 
 def _unique(characters: str) -> str:
-    return "".join(dict.fromkeys(unicodedata.normalize("NFC", characters)))
+    """Each once, without those that nobody sees, such as control characters."""
+    seen = dict.fromkeys(unicodedata.normalize("NFC", characters))
+    return "".join(c for c in seen if unicodedata.category(c) not in ("Cc", "Cf"))
 
 
 def is_spoken(symbol: str) -> bool:

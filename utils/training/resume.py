@@ -96,7 +96,7 @@ class StartingPoint:
 
     def _summary(self, words: str, kept: dict[str, Any], changed: dict[str, tuple[Any, Any]]) -> str:
         """symbols are only named: they are long, and check_formats refuses others."""
-        taken = [f"{name} {as_text(value)}" for name, value in kept.items() if name not in (*changed, "symbols")]
+        taken = [f"{name} {as_text(value)[:200]}" for name, value in kept.items() if name not in (*changed, "symbols")]
         taken = ", ".join(["sizes", *["symbols"] * ("symbols" in kept), *taken])
         instead = [
             f"{name} {as_text(new)} (the file has {as_text(old)})" for name, (old, new) in changed.items() if name != "symbols"
