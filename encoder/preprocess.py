@@ -21,6 +21,7 @@ from utils.errors import UserError
 
 DEFAULT_CORPORA = ["librispeech_other", "voxceleb1", "voxceleb2"]
 COLUMNS = "name\tstart\tn_frames\tsource"
+NO_AUDIO = "holds no audio files"
 
 
 class SpeakerResult(NamedTuple):
@@ -112,7 +113,7 @@ def preprocess_speaker(speaker: Speaker, datasets_root: Path, data: EncoderData,
     listing = corpora.list_utterances(speaker)
     skipped = list(listing.problems)
     if not listing.utterances:
-        skipped.append(f"{speaker.folder}: holds no audio files")
+        skipped.append(f"{speaker.folder}: {NO_AUDIO}")
     rows, start = [], 0
     with _MelWriter(folder / data.MELS) as writer:
         for utterance in listing.utterances:
@@ -191,7 +192,7 @@ def _is_finished(data: EncoderData, speaker: Speaker, settings: PreprocessSettin
             f"{path} was made with {made_with[2:]}, not with {_parameters(settings)[2:]}: "
             "use the same settings, or leave out --skip_existing to make everything again"
         )
-    return True
+    return not any(line.endswith(NO_AUDIO) for line in _skipped(data, speaker))  # its disk may have been missing
 
 
 def _lengths(data: EncoderData, speaker: Speaker) -> Iterator[int]:

@@ -97,13 +97,92 @@ def test_work_that_kills_every_process_ends_in_one_line(scheduler):
         list(run_tasks(raise_error, [1], None, "Tasks", scheduler=scheduler))
 
 
+@contextmanager
+def started(*command, cwd, **environment):
+    """A process of Dask's command line; gives its output, line by line."""
+    program = [sys.executable, "-m", "distributed.cli.dask_" + command[0], *command[1:]]
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1", **environment}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    with subprocess.Popen(program, cwd=cwd, env=environment, **pipes) as process:
+        try:
+            yield process.stdout
+        finally:
+            process.terminate()
+
+
+@contextmanager
+def started_as_documented(folder, scheduler_path, worker_path):
+    """The address of a scheduler with one worker, started from another folder with these values of PYTHONPATH."""
+    pytest.importorskip("distributed")
+    options = ("--host", "127.0.0.1", "--no-dashboard")
+    with started("scheduler", *options, "--port", "0", cwd=folder, PYTHONPATH=scheduler_path) as lines:
+        address = next(line.split()[-1] for line in lines if "tcp://" in line)
+        with started("worker", address, *options, "--nthreads", "1", cwd=folder, PYTHONPATH=worker_path) as lines:
+            next(line for line in lines if "Registered to" in line)
+            yield address
+
+
+def test_a_scheduler_that_lacks_the_code_is_told_before_anything_is_begun(samples, tmp_path):
+    for speaker in sorted((samples / SUBSET).iterdir())[:2]:
+        shutil.copytree(speaker, tmp_path / "in" / SUBSET / speaker.name)
+    samples = tmp_path / "in"
+    preprocess(samples, tmp_path / "out", [SUBSET], n_processes=1)
+    before = contents(tmp_path / "out")
+    with started_as_documented(tmp_path, "", str(ROOT)) as address, pytest.raises(UserError, match="PYTHONPATH=.*scheduler"):
+        preprocess(samples, tmp_path / "out", [SUBSET], scheduler=address)
+    assert contents(tmp_path / "out") == before
+    with started_as_documented(tmp_path, str(ROOT), str(ROOT)) as address:
+        preprocess(samples, tmp_path / "again", [SUBSET], scheduler=address)
+    assert contents(tmp_path / "again") == before
+
+
+def test_workers_of_another_version_or_without_the_files_are_told(tmp_path, scheduler, monkeypatch):
+    (tmp_path / "out").mkdir()
+    cluster.check(scheduler, preprocess, tmp_path, tmp_path / "out")
+    monkeypatch.setattr(cluster, "source_digest", lambda: "")  # by value, so that workers answer the same
+    cluster.check(scheduler, preprocess, tmp_path, tmp_path / "out")
+    answers = iter([1, 2, 3])
+    monkeypatch.setattr(cluster, "source_digest", lambda: next(answers))
+    with pytest.raises(UserError, match="another version"):
+        cluster.check(scheduler, preprocess, tmp_path, tmp_path / "out")
+    real = os.path.exists
+    monkeypatch.setattr(cluster.os.path, "exists", lambda path: real(path) and not path.endswith("seen here alone"))
+    (tmp_path / "seen here alone").write_text("")
+    with pytest.raises(UserError, match="does not see .*seen here alone"):
+        cluster.check(scheduler, preprocess, tmp_path, tmp_path / "out")
+
+
+def test_a_speaker_without_audio_is_not_finished(samples, tmp_path):
+    """As if the corpus's disk had not been mounted on the host that took it."""
+    original = next((samples / SUBSET).iterdir())
+    speaker = shutil.copytree(original, tmp_path / "in" / SUBSET / original.name)
+    n_files = len([*speaker.rglob("*.flac")])
+
+    def made(do, out):
+        """What is made at first of a folder whose audio cannot be seen by the work, and then of all."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("utils.corpora.list_utterances", lambda *given: SimpleNamespace(**EMPTY))
+            with pytest.raises(UserError):
+                do(tmp_path / "in", tmp_path / out, [SUBSET], n_processes=1)
+        do(tmp_path / "in", tmp_path / out, [SUBSET], skip_existing=True, n_processes=1)
+
+    made(preprocess, "encoder")
+    (table,) = (tmp_path / "encoder").rglob("utterances.tsv")
+    assert len(table.read_text().splitlines()) == 2 + n_files
+    made(preprocess_audio, "synthesizer")
+    assert (tmp_path / "synthesizer" / "train.txt").read_text()
+
+
+EMPTY = {"utterances": [], "problems": [], "chapters_without_alignments": []}
+
+
 def test_a_cluster_that_cannot_work_is_an_error_at_once(tmp_path, scheduler, monkeypatch):
     monkeypatch.setattr(cluster, "CONNECT_SECONDS", 1)
 
     def failure(address, code=preprocess, *folders):
         started = time.monotonic()
         with pytest.raises(UserError) as caught:
-            cluster.check(address, code, *folders, tmp_path)
+            cluster.check(address, code, *(folders or [tmp_path]), tmp_path)
         assert time.monotonic() - started < 15 and "\n" not in str(caught.value)
         return str(caught.value)
 

@@ -1,5 +1,7 @@
 """Run tasks on the workers of a Dask scheduler, on one host or many that share a disk, through joblib's Dask backend."""
 
+import hashlib
+import itertools
 import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -13,17 +15,31 @@ from utils.errors import UserError
 
 CONNECT_SECONDS = 5
 WORKER_SECONDS = 10
-START_WORKERS = "PYTHONPATH=<this repository> dask worker {address} --nworkers -1 --nthreads 1"  # one per core
+HERE = "PYTHONPATH=<this repository>"
+START_WORKERS = HERE + " dask worker {address} --nworkers -1 --nthreads 1"  # one per core
+N_SHOWN = 5  # files that every worker must see
 
 
-def check(address: str, function: Callable[..., Any], *folders: Path) -> None:
-    """UserError, within seconds, if there is no scheduler or worker, or if a worker lacks the code of `function` or a folder.
+def check(address: str, function: Callable[..., Any], datasets_root: Path, out_dir: Path) -> None:
+    """UserError, within seconds, if this cluster cannot do the work.
 
-    The last folder, for output, is made first.
+    It needs a scheduler and workers; the workers need the code of `function`, in this version, and must see datasets_root, the
+    files in it, and out_dir, which is made first. One task goes through the scheduler as the real ones will.
     """
     with _connected(address) as client:
-        folders[-1].mkdir(parents=True, exist_ok=True)
-        _check_workers(client, address, function.__module__, folders)
+        out_dir.mkdir(parents=True, exist_ok=True)
+        _check_workers(client, address, function.__module__, datasets_root, out_dir)
+    try:
+        list(results(_nothing, [None], address))
+    except (RuntimeError, ImportError, AttributeError) as error:
+        start = f"{HERE} dask scheduler"
+        raise UserError(
+            f"--scheduler: {address} cannot pass on the work, as it lacks this code; start it with: {start}"
+        ) from error
+
+
+def _nothing(task: None) -> None:
+    """A task that tries the way to the workers."""
 
 
 def results(function: Callable[[Any], Any], tasks: Sequence[Any], address: str) -> Iterator[Any]:
@@ -62,14 +78,14 @@ def _connected(address: str) -> Iterator[Any]:
     except (OSError, ValueError, RuntimeError) as error:
         reason = "" if isinstance(error, TimeoutError | OSError) else f" ({str(error).splitlines()[0]})"
         raise UserError(
-            f"--scheduler: no Dask scheduler answers at {address}{reason}; start one on that host with: dask scheduler"
+            f"--scheduler: no Dask scheduler answers at {address}{reason}; start one on that host with: {HERE} dask scheduler"
         ) from error
     logging.getLogger("distributed.client").setLevel(logging.CRITICAL + 1)  # reported in one line, below
     with client:
         yield client
 
 
-def _check_workers(client: Any, address: str, module: str, folders: Sequence[Path]) -> None:
+def _check_workers(client: Any, address: str, module: str, datasets_root: Path, out_dir: Path) -> None:
     """UserError, naming the worker, if one cannot do the work."""
     try:
         client.wait_for_workers(1, timeout=WORKER_SECONDS)
@@ -81,10 +97,23 @@ def _check_workers(client: Any, address: str, module: str, folders: Sequence[Pat
         if isinstance(answer, BaseException):
             start = START_WORKERS.format(address=address)
             raise UserError(f"--scheduler: {worker} cannot import {module} ({answer}); start it with: {start}")
-    for folder in folders:
-        for worker, answer in client.run(os.path.isdir, str(folder), on_error="return").items():
+    files = itertools.islice((path for path in datasets_root.rglob("*") if path.is_file()), N_SHOWN)
+    for path in (out_dir, datasets_root, *files):
+        for worker, answer in client.run(os.path.exists, str(path), on_error="return").items():
             if answer is not True:
-                raise UserError(f"--scheduler: {worker} does not see {folder}; mount the same disk there under the same path")
+                raise UserError(f"--scheduler: {worker} does not see {path}; mount the same disk there under the same path")
+    own = source_digest()
+    for worker, answer in client.run(source_digest, on_error="return").items():
+        if answer != own:
+            raise UserError(f"--scheduler: {worker} has another version of this code; bring it to the one of this host")
+
+
+def source_digest() -> str:
+    """SHA-256 of the code that preprocessing is made of."""
+    digest, root = hashlib.sha256(), Path(__file__).parents[2]
+    for path in sorted(path for room in ("encoder", "synthesizer", "utils") for path in (root / room).rglob("*.py")):
+        digest.update(f"{path.relative_to(root)}\0".encode() + path.read_bytes())
+    return digest.hexdigest()
 
 
 # ---- during the work
