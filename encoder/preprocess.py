@@ -192,7 +192,8 @@ def _is_finished(data: EncoderData, speaker: Speaker, settings: PreprocessSettin
             f"{path} was made with {made_with[2:]}, not with {_parameters(settings)[2:]}: "
             "use the same settings, or leave out --skip_existing to make everything again"
         )
-    return not any(line.endswith(NO_AUDIO) for line in _skipped(data, speaker))  # its disk may have been missing
+    had_no_audio = any(line.endswith(NO_AUDIO) for line in _skipped(data, speaker))  # perhaps as its disk was missing
+    return not (had_no_audio and corpora.list_utterances(speaker).utterances)
 
 
 def _lengths(data: EncoderData, speaker: Speaker) -> Iterator[int]:

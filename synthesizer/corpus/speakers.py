@@ -43,8 +43,8 @@ def is_finished(data: SynthesizerData, speaker: Speaker, datasets_root: Path, se
             f"{path}: was made of {part.folder}, and now {folder} would go by the same name; preprocess it into another "
             "folder with --out_dir"
         )
-    if not part.n_utterances:
-        return False  # the disk with its audio may have been missing
+    if not part.n_utterances and corpora.list_utterances(speaker).utterances:
+        return False  # its disk was missing
     return not part.unaligned and part.timed == _alignment_files(speaker, datasets_root, settings)
 
 
