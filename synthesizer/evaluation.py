@@ -17,7 +17,7 @@ from utils.data import audio
 from utils.training.batching import to_device
 from utils.training.run import Run
 
-ALIGNED = 0.2  # alignment score from which the picture shows a line, broad as it may be (docs/training-notes.md)
+ALIGNED = 0.2  # alignment score from which the picture shows a line, broad as it may be (docs/experiments.md)
 MAX_RATIO = 2  # free-running utterances are cut at this many times their target's length
 
 
@@ -61,7 +61,7 @@ class HeldOut:
         elif self._was_aligned:
             attention = "the alignment was lost again"
         elif step >= self.aligned_by:
-            attention = "WARNING: no alignment has formed, though it should have by now; see docs/training-notes.md"
+            attention = "WARNING: no alignment has formed, though it should have by now; see docs/experiments.md"
         else:
             attention = "no alignment yet"
         n_missed = round(values["free_stop_misses"] * n)

@@ -1,4 +1,4 @@
-"""Every command of the README, in its order, on real speech with small models; and what the demo does with them."""
+"""Every command of the README and of docs/training.md, in their order, on real speech with small models; and what the demo does with them."""
 
 import contextlib
 import io
@@ -55,8 +55,9 @@ MODELS = [part for stage in checkpoint.STAGES for part in (f"-{stage[0]}", f"sav
 
 
 def readme_commands() -> list[list[str]]:
-    """The lines of the README's code blocks that run Python, in order."""
-    blocks = re.findall(r"^```\w*\n(.*?)^```$", (ROOT / "README.md").read_text(), flags=re.DOTALL | re.MULTILINE)
+    """The lines of both pages' code blocks that run Python, in order."""
+    pages = "\n".join((ROOT / page).read_text() for page in ("README.md", "docs/training.md"))
+    blocks = re.findall(r"^```\w*\n(.*?)^```$", pages, flags=re.DOTALL | re.MULTILINE)
     lines = [line for block in blocks for line in block.splitlines()]
     return [shlex.split(line) for line in lines if line.startswith(("python ", "torchrun "))]
 
@@ -155,7 +156,7 @@ def parsed(words: list[str]) -> tuple[str, list[str], bool]:
 
 
 def test_the_readme_names_every_script_in_order_and_then_the_rest():
-    assert len(readme_commands()) == 19
+    assert len(readme_commands()) == 15
     names = [next((word for word in command if word.endswith(".py")), "") for command in readme_commands()]
     scripts = sorted(path.name for path in ROOT.glob("*.py"))
     assert names[:8] == [*(name for name in scripts if name != "demo_cli.py"), "demo_cli.py"]

@@ -10,7 +10,7 @@ import scipy.signal
 from utils.data.audio import bands_to_bins, mel_spectrogram
 from utils.data.mel_format import MelFormat
 
-# At strength 1, chosen with two predictors of quality and one of speaker similarity (docs/training-notes.md)
+# At strength 1, chosen with two predictors of quality and one of speaker similarity (docs/experiments.md)
 FORMANTS, HARMONICS = 0.5, 0.1  # how much further they stand out than in the mel
 LEVELS = 0.35  # of the decibels by which the audio differs from the mel
 LOWER, RAISE = 20.0, 10.0  # dB at most
