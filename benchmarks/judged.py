@@ -43,7 +43,7 @@ TARGETS = (
     Target("sim2, real voices", "sim2", 0.55, 0.70, _speech(real=True)),
     Target("Distill-MOS, whole system", "distill_mos", 3.3, 4.2, _speech()),
     Target("Distill-MOS, copy-synthesis", "distill_mos", 3.6, 4.3, lambda u, is_real: u.kind == "copy"),
-    Target("with a stop miss, a repeat or a gap over 0.7 s", "faults", 0.05, 0.0, _speech()),
+    Target("with a stop miss, a repeat or a gap over 1.2 s", "faults", 0.05, 0.0, _speech()),
     Target("real-time factor, long sentences", "real_time_factor", 1.0, 0.4, _speech("long")),
 )
 
@@ -104,6 +104,15 @@ def chosen(named: dict, prefixes: Sequence[str] | None, kind: str) -> dict:
     return {name: value for name, value in named.items() if not prefixes or name.startswith(tuple(prefixes))}
 
 
+def prepare(judge: Path) -> Path:
+    """Make the judge's packages importable, after our own -> the folder of its Whisper."""
+    sys.path += map(str, sorted(judge.absolute().glob("venv/lib/python*/site-packages")))
+    if not (judge / WHISPER).is_dir():  # the judge joins it from two packages
+        join = [judge.absolute() / "venv/bin/python", "-c", "import asr_lib; asr_lib.whisper_base_dir()"]
+        subprocess.run(join, cwd=judge)
+    return judge / WHISPER
+
+
 def parse_arguments() -> argparse.Namespace:
     parser = cli.parser(
         "Speak every sentence of a judge in every voice of its references, have the speech rated as by demo.evaluate, and "
@@ -131,7 +140,7 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     args = parse_arguments()
     os.environ["OMP_NUM_THREADS"] = str(args.threads)  # torch is not imported yet
-    sys.path += map(str, sorted(args.judge.absolute().glob("venv/lib/python*/site-packages")))  # after our own
+    whisper = prepare(args.judge)
     from demo.judging import judges, results, studio
 
     texts = chosen(studio.read_texts(args.judge / "sentences.tsv"), args.sentences, "sentence")
@@ -140,10 +149,7 @@ def main() -> None:
         filled(args.card, "")  # fails now rather than at the end
     files = args.encoder, args.synthesizer, None if args.griffin_lim else args.vocoder
     models = studio.Models(*files, args.hparams, args.seed, args.cpu)
-    if not (args.judge / WHISPER).is_dir():  # the judge joins it from two packages
-        join = [args.judge.absolute() / "venv/bin/python", "-c", "import asr_lib; asr_lib.whisper_base_dir()"]
-        subprocess.run(join, cwd=args.judge)
-    found = judges.load(None, judges.Options(str(args.judge / WHISPER), args.encoder, cpu=args.cpu))
+    found = judges.load(None, judges.Options(str(whisper), args.encoder, cpu=args.cpu))
     utterances = measure(models, found, voices, texts, args.out)
     tables = models_table(models.files), targets(utterances, args.real), results.table(utterances)
     text = "\n".join(results.markdown(table) for table in tables)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.faults import heard_words
 from synthesizer import inference
 from synthesizer.config import ReadingSettings, TacotronConfig
 from synthesizer.dataset import Utterances
@@ -206,6 +207,23 @@ def spoken_as(order, steps_per_symbol=1):
 @pytest.mark.parametrize("steps", [1, 2])
 def test_words_skipped_repeated_stuck_and_not_reached_are_found(order, missed, steps):
     assert missed_words(spoken_as(order, steps), WORDS, STEP) == missed
+
+
+@pytest.mark.parametrize(
+    ("heard", "found"),
+    [
+        ("The cat set on a mat, today.", {}),
+        ("The cat mat today", {"skipped": ["sat", "on", "the"]}),
+        ("The cat sat on the", {"cut": ["mat", "today"]}),
+        ("The cat sat on the cat sat on the mat today", {"repeated": ["the", "cat", "sat", "on"]}),
+    ],
+)
+def test_the_benchmark_knows_what_a_listener_did_not_hear_or_heard_twice(heard, found):
+    written = "the cat sat on the mat today".split()
+    true, is_judged = heard_words(written, heard)
+    named = {kind: [written[i] for i in np.flatnonzero(which)] for kind, which in true.items()}
+    assert {kind: each for kind, each in named.items() if each} == found
+    assert is_judged.all()
 
 
 def test_a_look_ahead_makes_no_word_repeated():
