@@ -18,7 +18,7 @@ def parse_arguments() -> argparse.Namespace:
     )
     _add_models(parser)
     add = parser.add_argument
-    reference_help = "recordings of one voice, 0.5 s to an hour each, in any format; several are averaged. 5 to 15 s work best"
+    reference_help = "recordings of one voice, 0.5 s to ten minutes each, in any format; several are averaged. Best: 5 to 15 s"
     add("--reference", type=Path, nargs="+", metavar="FILE", help=reference_help)
     voice_help = "file of --save_voice, in place of a recording; several are blended, each as strong as its weight (default: 1)"
     add("--voice", type=cli.weighted_file, action="append", default=[], metavar="FILE[:WEIGHT]", help=voice_help)

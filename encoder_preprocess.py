@@ -46,6 +46,7 @@ def main() -> None:
         help="number of worker processes; each takes one speaker at a time (default: one per CPU core)",
     )
     cli.add_list_arguments(parser)
+    cli.add_max_seconds(parser)
     cli.add_scheduler(parser)
     parser.add_argument(
         "--ignore_space",
@@ -67,6 +68,7 @@ def main() -> None:
         hparams=args.hparams,
         ignore_space=args.ignore_space,
         scheduler=args.scheduler,
+        max_seconds=args.max_seconds,
         columns=args.columns,
         speaker=args.speaker,
     )

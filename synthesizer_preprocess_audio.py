@@ -38,6 +38,7 @@ def main() -> None:
     )
     add("--no_denoise", action="store_true", help="keep the background noise")
     cli.add_list_arguments(parser)
+    cli.add_max_seconds(parser)
     cli.add_scheduler(parser)
     add("--ignore_space", action="store_true", help="start even if the disk seems too small for what will be written")
     cli.add_hparams(parser, PreprocessSettings, MelFormat)
@@ -63,6 +64,7 @@ def main() -> None:
         hparams=args.hparams,
         ignore_space=args.ignore_space,
         scheduler=args.scheduler,
+        max_seconds=args.max_seconds,
         columns=args.columns,
         speaker=args.speaker,
     )

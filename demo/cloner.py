@@ -20,18 +20,22 @@ from encoder.inference import SpeakerEmbedder, preprocess_wav
 from synthesizer.config import ReadingSettings
 from synthesizer.inference import Said, Synthesizer
 from utils.config import override, parse_overrides
-from utils.data import audio
+from utils.data import audio, decoding, quality
 from utils.errors import UserError
 from utils.models.identity import warn_if_different
 from vocoder.inference import AnyVocoder, Vocoder
 
 SHORTEST_REFERENCE = 0.5  # seconds
+LONGEST_REFERENCE = 600.0  # seconds; what comes later is not read
 SHORTEST_PACE = 3.0  # seconds of speech from which its pace is estimated
 LONG = 2.0  # seconds to get ready, after which a line says why
 
 
 def read_references(paths: Sequence[Path]) -> list[np.ndarray]:
-    """Recordings of one voice -> their speech, float32 (n,) at 16 kHz each. Raises UserError for one that cannot be used."""
+    """Recordings of one voice -> their speech, float32 (n,) at 16 kHz each: of a long one, of its first ten minutes.
+
+    Prints a line for each thing that was changed, or that will cost likeness. UserError for one that cannot be used.
+    """
     for path in paths:
         if not path.is_file():  # told before anything is decoded
             raise UserError(f"{path}: {'is a folder, not a recording' if path.is_dir() else 'no such file'}")
@@ -39,13 +43,16 @@ def read_references(paths: Sequence[Path]) -> list[np.ndarray]:
 
 
 def _speech(path: Path) -> np.ndarray:
-    wav = audio.load(path)
+    wav, notes = decoding.read(path, max_seconds=LONGEST_REFERENCE, cut=True)
     if len(wav) < SHORTEST_REFERENCE * audio.SAMPLE_RATE:
         raise UserError(f"{path}: is {len(wav) / audio.SAMPLE_RATE:.2f} s long; at least {SHORTEST_REFERENCE} s are needed")
     try:
-        return preprocess_wav(wav)
+        speech = preprocess_wav(wav)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
+    for line in [*notes, *quality.assess(wav, seconds=len(speech) / audio.SAMPLE_RATE).warnings()]:
+        print(f"{path}: {line}")
+    return speech
 
 
 class Cloner:
@@ -125,6 +132,9 @@ class Cloner:
 
     def voice(self, recordings: Sequence[np.ndarray], source: str = "") -> Voice:
         """The voice of what `read_references` gives. source: the recordings' names."""
+        for number, speech in enumerate(recordings, start=1):
+            if quality.has_two_voices(self.embedder.embed_utterance(speech)[1]):
+                print(f"Recording {number}: {': '.join(quality.SEVERAL)}")
         counted = [syllables(each, audio.SAMPLE_RATE) for each in recordings]
         n_syllables, seconds = (sum(values) for values in zip(*counted, strict=True))
         pace = n_syllables / seconds if seconds >= SHORTEST_PACE else None

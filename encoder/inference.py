@@ -15,6 +15,8 @@ from encoder.model import SpeakerEncoder
 from encoder.partials import Slices, compute_partial_slices, embed_partials, mean_embedding, partials_of_wave
 from encoder.published import own_content
 from utils.boards import plot
+from utils.data import signals
+from utils.data.quality import Quality, assess
 from utils.errors import UserError
 from utils.models import checkpoint, identity
 from utils.models.device import computes_bf16
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "SpeakerEmbedder",
+    "assess_reference",
     "audio",
     "compute_partial_slices",
     "embed_batch",
@@ -65,15 +68,14 @@ class SpeakerEmbedder:
 
     def embed_utterance(self, wav: np.ndarray, slices: Slices | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Preprocessed float wave (n,) -> its embedding (E,) and those of its partials (P, E), all of length 1."""
-        _check_not_empty(wav)
+        wav = signals.wave(wav)
         partials = partials_of_wave(wav, slices or compute_partial_slices(len(wav)))
         (embeddings,) = self._embed_partials([partials])
         return mean_embedding(embeddings), embeddings
 
     def embed_whole(self, wav: np.ndarray) -> np.ndarray:
         """Preprocessed float wave (n,) -> (E,), in one pass instead of by partials; the longer the wave, the worse."""
-        _check_not_empty(wav)
-        (embedding,) = self._embed_partials([audio.wav_to_mel_spectrogram(wav)[None]])
+        (embedding,) = self._embed_partials([audio.wav_to_mel_spectrogram(signals.wave(wav))[None]])
         return embedding[0]
 
     def embed_batch(self, wavs: Iterable[np.ndarray]) -> np.ndarray:
@@ -90,21 +92,25 @@ class SpeakerEmbedder:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.in_bf16):
             return list(embed_partials(self.model, utterances))
 
+    def assess(self, path_or_wav: str | Path | np.ndarray, source_sr: int | None = None) -> Quality:
+        """How good a recording is as a reference, given as to preprocess_wav; `.warnings()` says what will cost likeness.
+        UserError if there is no speech in it."""
+        wav = preprocess_wav(path_or_wav, source_sr, normalize=False, trim_silence=False)
+        speech = preprocess_wav(wav)
+        return assess(wav, self.embed_utterance(speech)[1], len(speech) / sampling_rate)
+
     def embed_speaker(self, wavs: Sequence[np.ndarray]) -> np.ndarray:
         """Preprocessed utterances of one speaker -> (E,): the mean of their embeddings, scaled to length 1."""
+        if getattr(wavs, "ndim", 0) == 1:
+            raise signals.ArrayError("a list of waves is expected, not one wave: pass [wav]")
         if not len(wavs):
             raise UserError("no utterance of the speaker was given; at least one is needed")
         return mean_embedding(self.embed_batch(wavs))
 
 
 def _wave_partials(wav: np.ndarray) -> np.ndarray:
-    _check_not_empty(wav)
+    wav = signals.wave(wav)
     return partials_of_wave(wav, compute_partial_slices(len(wav)))
-
-
-def _check_not_empty(wav: np.ndarray) -> None:
-    if not len(wav):
-        raise UserError("there is no audio to embed: the wave is empty (was it all silence before pauses were cut?)")
 
 
 def _load(path: Path) -> SpeakerEncoder:
@@ -149,6 +155,7 @@ def embed_utterance(
     if not using_partials:
         embedding = _holder.model.embed_whole(wav)
         return (embedding, None, None) if return_partials else embedding
+    wav = signals.wave(wav)
     slices = compute_partial_slices(len(wav), partial_utterance_n_frames, min_pad_coverage, overlap)
     embedding, partials = _holder.model.embed_utterance(wav, slices)
     return (embedding, partials, slices.wave) if return_partials else embedding
@@ -162,6 +169,11 @@ def embed_batch(wavs: Iterable[np.ndarray]) -> np.ndarray:
 def embed_speaker(wavs: Sequence[np.ndarray]) -> np.ndarray:
     """Utterances of one speaker, from preprocess_wav -> (E,) of length 1."""
     return _holder.model.embed_speaker(wavs)
+
+
+def assess_reference(path_or_wav: str | Path | np.ndarray, source_sr: int | None = None) -> Quality:
+    """How good a recording is as a reference; see SpeakerEmbedder.assess."""
+    return _holder.model.assess(path_or_wav, source_sr)
 
 
 def embed_frames_batch(frames_batch: np.ndarray) -> np.ndarray:

@@ -14,8 +14,10 @@ from utils import corpora
 from utils.config import override, parse_overrides
 from utils.corpora import Speaker
 from utils.data import audio, cluster, spans, vad
+from utils.data.decoding import MAX_SECONDS
 from utils.data.parallel import run_tasks
 from utils.data.paths import EncoderData, default_out_dir, one_field, remove_leftovers, save_text, write_atomically
+from utils.data.quality import Tally
 from utils.data.report_lines import indented, statistics_line
 from utils.errors import UserError
 
@@ -44,14 +46,16 @@ def preprocess(
     hparams: str = "",
     ignore_space: bool = False,
     scheduler: str | None = None,
+    max_seconds: float = MAX_SECONDS,
     columns: Sequence[str] = (),
     speaker: str = "",
 ) -> None:
     """Write each speaker's mels, utterances and skipped files, and a log per corpus.
 
     datasets None takes those of DEFAULT_CORPORA that are present. With a scheduler (tcp://host:port), the workers of a Dask
-    cluster do the work; they must see the same folders. UserError if nothing is found or usable, if skip_existing meets
-    speakers that were made with other settings, and, unless ignore_space, if the output will not fit on the disk.
+    cluster do the work; they must see the same folders. Files longer than max_seconds are skipped. UserError if nothing is
+    found or usable, if skip_existing meets speakers that were made with other settings, and, unless ignore_space, if the
+    output will not fit on the disk.
     """
     (settings,) = override(parse_overrides(hparams), PreprocessSettings(trim_silences=trim))
     data = EncoderData(Path(out_dir or default_out_dir(datasets_root, "encoder")))
@@ -68,7 +72,7 @@ def preprocess(
     need = corpora.Need(per_second=audio.SAMPLE_RATE / audio.ENCODER_HOP * audio.ENCODER_N_MELS * 4)
     corpora.preflight(datasets_root, todo, data.root, need, ignore_space=ignore_space)
 
-    task = partial(preprocess_speaker, datasets_root=Path(datasets_root), data=data, settings=settings)
+    task = partial(preprocess_speaker, datasets_root=Path(datasets_root), data=data, settings=settings, max_seconds=max_seconds)
     try:
         results = run_tasks(
             task, todo, n_processes, "Speakers", "audio h", weigh=lambda result: result.hours, scheduler=scheduler
@@ -104,38 +108,44 @@ def _present_defaults(datasets_root: Path) -> list[str]:
 # ---- one speaker, in a worker process
 
 
-def preprocess_speaker(speaker: Speaker, datasets_root: Path, data: EncoderData, settings: PreprocessSettings) -> SpeakerResult:
+def preprocess_speaker(
+    speaker: Speaker, datasets_root: Path, data: EncoderData, settings: PreprocessSettings, max_seconds: float = MAX_SECONDS
+) -> SpeakerResult:
     """Write one speaker's files. utterances.tsv is deleted first and written last, so that it marks a finished speaker."""
     folder = data.speaker_dir(speaker.id)
     folder.mkdir(parents=True, exist_ok=True)
-    for stale in (data.UTTERANCES, data.SKIPPED):
+    for stale in (data.UTTERANCES, data.SKIPPED, data.NOTES):
         (folder / stale).unlink(missing_ok=True)
     listing = corpora.list_utterances(speaker)
     skipped = list(listing.problems)
     if not listing.utterances:
         skipped.append(f"{speaker.folder}: {NO_AUDIO}")
-    rows, start = [], 0
+    rows, start, tally = [], 0, Tally()
     with _MelWriter(folder / data.MELS) as writer:
         for utterance in listing.utterances:
             try:
-                mel = utterance_mel(utterance.path, settings, utterance.span)
+                recording = spans.read(utterance.path, utterance.span, max_seconds=max_seconds)
+                mel = utterance_mel(recording.wav, utterance.path, settings)
             except audio.AudioError as error:
                 skipped.append(str(error))
                 continue
             writer.append(mel)
+            tally.add(utterance.name, recording)
             source = corpora.relative(utterance.path, datasets_root)
             rows.append(f"{one_field(utterance.name)}\t{start}\t{len(mel)}\t{one_field(source)}")
             start += len(mel)
     if skipped:
         relative = [one_field(line.replace(f"{datasets_root}{os.sep}", "")) for line in skipped]
         save_text(folder / data.SKIPPED, "".join(f"{line}\n" for line in relative))
+    if notes := tally.notes():
+        save_text(folder / data.NOTES, "".join(f"{speaker.name}: {what}: {how_often}\n" for what, how_often in notes))
     save_text(folder / data.UTTERANCES, "\n".join([_parameters(settings), COLUMNS, *rows, ""]))
     return SpeakerResult(len(rows), start, len(skipped))
 
 
-def utterance_mel(path: Path, settings: PreprocessSettings, span: tuple[float, float] | None = None) -> np.ndarray:
-    """Audio file -> float32 (T, 40). AudioError, with the file's name, if it cannot be used."""
-    wav = audio.normalize_volume(spans.load(path, span), settings.volume_dbfs, increase_only=True)
+def utterance_mel(wav: np.ndarray, path: Path, settings: PreprocessSettings) -> np.ndarray:
+    """(n,) at 16 kHz -> float32 (T, 40). AudioError, with the name of its file, if it cannot be used."""
+    wav = audio.normalize_volume(wav, settings.volume_dbfs, increase_only=True)
     if settings.trim_silences:
         wav = vad.trim_silences(wav)
         if not len(wav):
@@ -192,7 +202,9 @@ def _is_finished(data: EncoderData, speaker: Speaker, settings: PreprocessSettin
             f"{path} was made with {made_with[2:]}, not with {_parameters(settings)[2:]}: "
             "use the same settings, or leave out --skip_existing to make everything again"
         )
-    had_no_audio = any(line.endswith(NO_AUDIO) for line in _skipped(data, speaker))  # perhaps as its disk was missing
+    had_no_audio = any(
+        line.endswith(NO_AUDIO) for line in _lines(data, speaker, data.SKIPPED)
+    )  # perhaps as its disk was missing
     return not (had_no_audio and corpora.list_utterances(speaker).utterances)
 
 
@@ -201,8 +213,8 @@ def _lengths(data: EncoderData, speaker: Speaker) -> Iterator[int]:
     return (int(line.split("\t")[2]) for line in lines[2:])
 
 
-def _skipped(data: EncoderData, speaker: Speaker) -> list[str]:
-    path = data.speaker_dir(speaker.id) / data.SKIPPED
+def _lines(data: EncoderData, speaker: Speaker, name: str) -> list[str]:
+    path = data.speaker_dir(speaker.id) / name
     return path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
 
 
@@ -210,7 +222,7 @@ def _write_log(data: EncoderData, corpus: str, speakers: list[Speaker], settings
     """Made from the files on disk, so that it is the same however many runs it took."""
     n_each = {speaker.name: [*_lengths(data, speaker)] for speaker in speakers}
     seconds = np.array([n for lengths in n_each.values() for n in lengths]) * audio.ENCODER_HOP / audio.SAMPLE_RATE
-    skipped = [line for speaker in speakers for line in _skipped(data, speaker)]
+    skipped, notes = ([line for each in speakers for line in _lines(data, each, name)] for name in (data.SKIPPED, data.NOTES))
     n_used = sum(bool(lengths) for lengths in n_each.values())
     lines = [corpus, "", "Parameters"]
     fixed = {"sample_rate": audio.SAMPLE_RATE, "n_mels": audio.ENCODER_N_MELS, "hop_length": audio.ENCODER_HOP}
@@ -223,18 +235,21 @@ def _write_log(data: EncoderData, corpus: str, speakers: list[Speaker], settings
         lines += ["", "Duration of an utterance (s)", statistics_line(seconds)]
         lines += ["", "Duration of a speaker (min)", statistics_line([sum(n) * 0.01 / 60 for n in n_each.values() if n])]
     lines += ["", "Skipped", *(f"    {line}" for line in skipped or ["nothing"])]
+    lines += ["", "Notes", *(f"    {line}" for line in notes or ["nothing"])]
     save_text(data.log(corpus), "\n".join([*lines, ""]))
 
 
 def _report(data: EncoderData, speakers: list[Speaker], datasets_root: Path) -> None:
     lengths = [n for speaker in speakers for n in _lengths(data, speaker)]
-    skipped = [line for speaker in speakers for line in _skipped(data, speaker)]
+    skipped, notes = ([line for each in speakers for line in _lines(data, each, name)] for name in (data.SKIPPED, data.NOTES))
     logs = ", ".join(str(data.log(corpus)) for corpus in sorted({speaker.corpus for speaker in speakers}))
     hours = sum(lengths) * audio.ENCODER_HOP / audio.SAMPLE_RATE / 3600
     print(f"{len(lengths)} utterances ({hours:.2f} h) of {len(speakers)} speakers in {data.root}; logs: {logs}")
     if skipped:
         print(f"{len(skipped)} files were skipped:")
         print(*indented(skipped), sep="\n")
+    if notes:
+        print(f"{len(notes)} notes on recordings:", *indented(notes), sep="\n")
     if not lengths:
         raise UserError(
             f"{datasets_root}: not one usable utterance in the audio of {len(speakers)} speakers "

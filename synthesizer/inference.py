@@ -22,8 +22,9 @@ from synthesizer.published import own_content
 from synthesizer.speech import Said, batches_in_order, halves, joined, longest_piece, pieces_of, said_at_speed, say_well
 from synthesizer.text import END, Reading, read, shown, spoken_length, text_to_ids
 from synthesizer.text.sentences import Piece
-from utils.data import audio
+from utils.data import audio, signals
 from utils.data.audio import MelFormat
+from utils.data.levels import settle
 from utils.errors import UserError
 from utils.models import checkpoint
 from utils.models.device import DTYPES, choose_dtype
@@ -249,7 +250,7 @@ class Synthesizer:
     def griffin_lim(self, mel: np.ndarray, n_iter: int = 60) -> np.ndarray:
         """(n_mels, T) -> float32 wave (Griffin and Lim 1984): quick, but it sounds rough."""
         try:
-            return audio.griffin_lim(np.asarray(mel).T, self.mel_format, n_iter)
+            return audio.griffin_lim(signals.mel(mel, self.mel_format.n_mels).T, self.mel_format, n_iter)
         except ImportError as error:
             raise UserError(f"Griffin-Lim needs librosa ({error}): pip install librosa") from error
 
@@ -260,11 +261,12 @@ class Synthesizer:
 
     @class_or_instance_method
     def make_spectrogram(self, wav_or_path: np.ndarray | str | Path) -> np.ndarray:
-        """A wave at the model's sample rate, or an audio file -> float32 (n_mels, T) as the model is trained on."""
-        if isinstance(wav_or_path, np.ndarray):
-            wav = audio.rescale(wav_or_path, self.mel_format.rescale_peak)
-        else:
+        """A wave at the model's sample rate (as `utils.data.signals.wave` takes it), or an audio file -> float32 (n_mels, T) as
+        the model is trained on."""
+        if isinstance(wav_or_path, str | Path):
             wav = self.load_preprocess_wav(wav_or_path)
+        else:
+            wav = audio.rescale(settle(signals.wave(wav_or_path, is_raw=True))[0], self.mel_format.rescale_peak)
         return audio.mel_spectrogram(wav, self.mel_format).T
 
     @property

@@ -22,6 +22,7 @@ from utils import corpora
 from utils.config import override, parse_overrides
 from utils.data import cluster
 from utils.data.audio import SAMPLE_RATE, MelFormat, from_int16
+from utils.data.decoding import MAX_SECONDS
 from utils.data.parallel import run_tasks
 from utils.data.paths import SynthesizerData, default_out_dir, remove_leftovers, save_npy, save_text, write_atomically
 from utils.data.report_lines import indented
@@ -42,15 +43,16 @@ def preprocess_audio(
     hparams: str = "",
     ignore_space: bool = False,
     scheduler: str | None = None,
+    max_seconds: float = MAX_SECONDS,
     columns: Sequence[str] = (),
     speaker: str = "",
 ) -> None:
     """Write waves, mels, train.txt, alignments.txt, parameters.json and Log.txt.
 
-    Without `datasets`, the subsets of "librispeech_clean" that exist. With `scheduler` (tcp://host:port) the workers of a
-    Dask cluster do the work; they must see the same folders. UserError if nothing is found or usable, if skip_existing meets
-    a folder made with other parameters, if without it other speakers' data would be deleted, and, unless ignore_space, if
-    the output will not fit on its disk.
+    Without `datasets`, the subsets of "librispeech_clean" that exist. Files longer than max_seconds are skipped. With
+    `scheduler` (tcp://host:port) the workers of a Dask cluster do the work; they must see the same folders. UserError if
+    nothing is found or usable, if skip_existing meets a folder made with other parameters, if without it other speakers'
+    data would be deleted, and, unless ignore_space, if the output will not fit on its disk.
     """
     settings = PreprocessSettings(alignments=alignments, denoise=denoise and alignments)
     settings, mel_format = override(parse_overrides(hparams), settings, MelFormat())
@@ -75,7 +77,8 @@ def preprocess_audio(
     if not skip_existing:
         begin_anew(data, settings, mel_format)
 
-    task = partial(preprocess_speaker, datasets_root=Path(datasets_root), data=data, settings=settings, mel_format=mel_format)
+    options = {"data": data, "settings": settings, "mel_format": mel_format, "max_seconds": max_seconds}
+    task = partial(preprocess_speaker, datasets_root=Path(datasets_root), **options)
     for _ in run_tasks(task, todo, n_processes, "Speakers", "audio h", weigh=lambda hours: hours, scheduler=scheduler):
         pass
     if scheduler:

@@ -34,6 +34,9 @@ class FakeEmbedder:
     def embed_speaker(self, wavs) -> np.ndarray:
         return np.full(4, 0.5, np.float32)
 
+    def embed_utterance(self, wav) -> tuple[np.ndarray, np.ndarray]:
+        return self.embed_speaker([wav]), np.full((1, 4), 0.5, np.float32)
+
 
 class FakeSynthesizer:
     """Says pieces as tones of 200, 210, ... 400 Hz, as loud as `loudness` says in turn."""

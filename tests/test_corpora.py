@@ -18,7 +18,7 @@ from utils.corpora.alignments import parse_alignment
 from utils.corpora.layout import MAX_NAME_BYTES, disk_name
 from utils.corpora.lines import LineIndex
 from utils.corpora.preflight import N_HEADERS, N_SPEAKERS, Need, preflight
-from utils.data import audio, vad
+from utils.data import audio, decoding, vad
 from utils.errors import UserError
 
 
@@ -394,8 +394,8 @@ def test_preflight_of_many_speakers_looks_at_a_sample_alone(tmp_path, waves, mon
     speakers = corpora.find_speakers(tmp_path, ["many"])
     listed, scan = [], os.scandir
     monkeypatch.setattr("os.scandir", lambda folder: listed.append(folder) or scan(folder))
-    opened, load = [], __import__("soundfile").info
-    monkeypatch.setattr("soundfile.info", lambda path: opened.append(path) or load(path))
+    opened, load = [], decoding.seconds
+    monkeypatch.setattr("utils.data.decoding.seconds", lambda path: opened.append(path) or load(path))
     preflight(tmp_path, speakers, tmp_path, Need(1))
     assert len(listed) == N_SPEAKERS and len(opened) == N_HEADERS
     found = re.search(r"many: 500 speakers, about ([\d,]+) files, about ([\d.]+) h", capsys.readouterr().out)

@@ -20,7 +20,7 @@ def test_clean_recordings_get_no_warning(samples):
 
 NOISE = np.random.default_rng(0).normal(size=2**20).astype(np.float32)
 FAULTS = {
-    "of speech": lambda wav: wav[:16000],
+    "little speech": lambda wav: wav[:16000],
     "quiet": lambda wav: wav * 1e-3,
     "noise": lambda wav: wav + 0.2 * wav.std() * NOISE[: len(wav)],
     "cut off": lambda wav: np.clip(wav, -wav.std(), wav.std()),

@@ -120,6 +120,16 @@ def _explained(each: Described) -> str:
     return f"{each.meaning} ({each.unit})" if each.unit else each.meaning
 
 
+def add_max_seconds(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--max_seconds",
+        type=whole_number(at_least=1),
+        default=3600,
+        metavar="N",
+        help="skip and list longer audio files; memory grows with it, by 64 KB a second in each process",
+    )
+
+
 def add_list_arguments(to: argparse.ArgumentParser) -> None:
     """Add --columns and --speaker, for scripts that take lists of recordings (manifests)."""
     to.add_argument(

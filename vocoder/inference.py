@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from utils.data import signals
 from utils.data.mel_format import MelFormat
 from utils.errors import UserError
 from utils.models import checkpoint
@@ -106,11 +107,7 @@ class Vocoder:
 
     def _frames(self, mel: np.ndarray, normalize: bool) -> torch.Tensor:
         """The caller's mel -> (T, n_mels) as the model reads it."""
-        mel = np.asarray(mel, dtype=np.float32)
-        if mel.ndim != 2 or mel.shape[0] != self.mel_format.n_mels or mel.shape[1] == 0:
-            raise ValueError(f"a mel has the shape ({self.mel_format.n_mels}, T) with T > 0, not {mel.shape}")
-        if not np.isfinite(mel).all():
-            raise ValueError("the mel holds values that are not finite")
+        mel = signals.mel(mel, self.mel_format.n_mels)
         return torch.from_numpy(mel.T / self.mel_format.max_abs if normalize else mel.T.copy()).to(self.device)
 
     def _stream(

@@ -16,7 +16,9 @@ from utils import corpora
 from utils.corpora import Speaker, Utterance
 from utils.data import audio, spans, vad
 from utils.data.audio import AudioError, MelFormat
+from utils.data.decoding import MAX_SECONDS
 from utils.data.paths import SynthesizerData, one_field, save_npy
+from utils.data.quality import Tally
 from utils.data.rows import Row
 from utils.errors import UserError
 
@@ -54,7 +56,12 @@ def _alignment_files(speaker: Speaker, datasets_root: Path, settings: Preprocess
 
 
 def preprocess_speaker(
-    speaker: Speaker, datasets_root: Path, data: SynthesizerData, settings: PreprocessSettings, mel_format: MelFormat
+    speaker: Speaker,
+    datasets_root: Path,
+    data: SynthesizerData,
+    settings: PreprocessSettings,
+    mel_format: MelFormat,
+    max_seconds: float = MAX_SECONDS,
 ) -> float:
     """Write the speaker's waves and mels, and last the part file. Returns hours of audio read."""
     _forget(data, speaker)
@@ -64,18 +71,24 @@ def preprocess_speaker(
     part.notes += [("problem in the corpus's files", problem) for problem in listing.problems]
     if not listing.utterances:
         part.notes.append(("speaker without audio", str(speaker.folder)))
-    unaligned = set(part.unaligned)
+    unaligned, tally = set(part.unaligned), Tally()
     for utterance in listing.utterances:
         if str(utterance.path.parent) in unaligned:
             part.n_unaligned += 1
             continue
+        if missing := _missing(utterance, passages, settings):
+            part.skipped.append((f"without {missing}", str(utterance.path)))
+            continue
         try:
-            pieces = _pieces(part, utterance, passages, settings, mel_format)
+            recording = spans.read(utterance.path, utterance.span, mel_format.sample_rate, max_seconds)
+            pieces = _pieces(part, utterance, recording.wav, passages, settings, mel_format)
         except AudioError as error:
             part.skipped.append(("unusable audio", str(error)))
             continue
+        tally.add(str(utterance.path), recording)
         for i, piece in enumerate(pieces):
             _add_piece(part, f"{corpora.stem(speaker, utterance.name)}_{i:02d}", piece, data, settings, mel_format)
+    part.notes += tally.notes()
     prefix = f"{datasets_root}/"
     part.skipped = [(reason, what.replace(prefix, "")) for reason, what in part.skipped]
     part.notes = [(reason, what.replace(prefix, "")) for reason, what in part.notes]
@@ -97,23 +110,26 @@ def _forget(data: SynthesizerData, speaker: Speaker) -> None:
         path.unlink()
 
 
-def _pieces(part: Part, utterance: Utterance, passages: bool, settings: PreprocessSettings, f: MelFormat) -> list[Piece]:
-    """One audio file, cut at its long pauses if its word times are known, else whole.
+def _missing(utterance: Utterance, passages: bool, settings: PreprocessSettings) -> str | None:
+    """What an utterance lacks to be used."""
+    if utterance.words is None and (utterance.text is None or (passages and settings.alignments)):
+        return "word times" if passages and settings.alignments else "text"
+    return None
+
+
+def _pieces(
+    part: Part, utterance: Utterance, wav: np.ndarray, passages: bool, settings: PreprocessSettings, f: MelFormat
+) -> list[Piece]:
+    """One audio file (n,), cut at its long pauses if its word times are known, else whole.
 
     The text of a passage is its words. Other texts keep their punctuation, and must spell the same as the words, as they
     are or written out by the cleaner; the text is then kept written out.
     """
-    has_times = utterance.words is not None
-    if not has_times and (utterance.text is None or (passages and settings.alignments)):
-        missing = "word times" if passages and settings.alignments else "text"
-        part.skipped.append((f"without {missing}", str(utterance.path)))
-        return []
-    wav = spans.load(utterance.path, utterance.span, f.sample_rate)
     part.seconds += len(wav) / f.sample_rate
     if np.abs(wav).max() < SILENCE_PEAK:
         raise AudioError(f"{utterance.path}: is silent")
     wav = audio.rescale(wav, f.rescale_peak)
-    if has_times:
+    if utterance.words is not None:
         if problem := disagreement(utterance.ends, len(wav) / f.sample_rate):
             part.skipped.append(("alignment disagrees with audio", f"{utterance.path}: {problem}"))
             return []

@@ -9,7 +9,10 @@ from typing import NamedTuple
 
 from utils.data.paths import one_field
 
-AUDIO_SUFFIXES = {".flac", ".wav", ".mp3", ".ogg", ".opus", ".m4a", ".aac"}
+AUDIO_SUFFIXES = set(  # which files of a folder are listed; what they hold is seen when they are read
+    ".wav .wave .flac .mp3 .mp2 .ogg .oga .opus .m4a .m4b .mp4 .aac .webm .weba .mka .mkv .mov .3gp .amr .wma .ac3 .aiff "
+    ".aif .aifc .au .snd .w64 .rf64 .caf .sph .voc .wv .ape .tta".split()
+)
 UNSAFE = re.compile(r"[^\w.+=,~@()&' -]|\s{2,}|[^\S ]|^ | $")  # in a file name that is also a field of tables
 MAX_NAME_BYTES = 180  # file systems take 255, and prefixes and suffixes are added
 N_NAMED = 5  # names in one line of a report
@@ -131,21 +134,23 @@ def audio_below(folder: Path) -> list[Path]:
     return sorted(_audio_below(folder))
 
 
-def _audio_below(folder: Path) -> Iterable[Path]:
-    inner = []
+def _audio_below(folder: Path, above: frozenset[str] = frozenset()) -> Iterable[Path]:
+    """Links to folders are followed, except to one of those above."""
+    inner, above = [], above | {os.path.realpath(folder)}
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
                 if entry.name.startswith("."):
                     continue
-                if entry.is_dir(follow_symlinks=False):
-                    inner.append(entry.name)
+                if entry.is_dir():
+                    if not (entry.is_symlink() and os.path.realpath(entry.path) in above):
+                        inner.append(entry.name)
                 elif os.path.splitext(entry.name)[1].lower() in AUDIO_SUFFIXES and entry.is_file():
                     yield folder / entry.name
     except (FileNotFoundError, NotADirectoryError):
         return
     for name in inner:
-        yield from _audio_below(folder / name)
+        yield from _audio_below(folder / name, above)
 
 
 def relative_name(path: Path, folder: Path, joint: str = "+") -> str:
@@ -185,7 +190,7 @@ def first_few(names: list[str]) -> str:
 
 def beside(path: Path) -> list[Path]:
     """Where people put the text of an audio file."""
-    return [path.with_suffix(suffix) for suffix in (".txt", ".normalized.txt")]
+    return [path.with_suffix(suffix) for suffix in (".txt", ".normalized.txt", ".TXT")]
 
 
 def texts_in_own_files(

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from utils.corpora.alignments import alignment_files
 from utils.corpora.layout import Found, Speaker
 from utils.corpora.registry import CORPORA, relative
+from utils.data import decoding
 from utils.errors import UserError
 
 N_SPEAKERS = 64  # speakers of a corpus whose folders are listed
@@ -128,22 +129,7 @@ class _Directories:
 
 def _seconds(found: Found) -> float | None:
     """Duration, if need be from the file's header; None if that cannot be read."""
-    path = found.path
-    if found.span:
-        return found.span[1] - found.span[0]
-    import soundfile
-
-    try:
-        return soundfile.info(str(path)).duration
-    except (soundfile.LibsndfileError, OSError):
-        pass
-    import av
-
-    try:
-        with av.open(str(path)) as container:
-            return container.duration / av.time_base if container.duration else None
-    except (av.FFmpegError, OSError, ValueError):
-        return None
+    return found.span[1] - found.span[0] if found.span else decoding.seconds(found.path)
 
 
 def _missing(found: list[_Found], groups: list[list[Speaker]]) -> list[str]:

@@ -11,30 +11,21 @@ import numpy as np
 import scipy.fft
 import scipy.signal
 
+from utils.data.decoding import MAX_SECONDS, read
+from utils.data.decoding import AudioError as AudioError  # beside `load`, for its callers
 from utils.data.mel_format import ENCODER_HOP, ENCODER_N_FFT, ENCODER_N_MELS, SAMPLE_RATE, MelFormat
 from utils.data.paths import write_atomically
-from utils.errors import UserError
 
 BLOCK_FRAMES = 128  # frames of a spectrogram computed at a time, to stay in the CPU's cache
 MAX_PEAK = 0.99  # of written audio
 
 
-class AudioError(UserError):
-    """An audio file that cannot be used. Preprocessing skips such a file and lists it."""
-
-
 # ---- files
 
 
-def load(path: Path, sample_rate: int = SAMPLE_RATE) -> np.ndarray:
-    """Decode any audio file to float32 mono (n,) at `sample_rate`.
-
-    Raises AudioError if the file is missing, empty, cut short or not audio.
-    """
-    wav, rate = _decode(Path(path))
-    if wav.size == 0:
-        raise AudioError(f"{path}: holds no audio")
-    return resample(wav, rate, sample_rate)
+def load(path: Path, sample_rate: int = SAMPLE_RATE, max_seconds: float = MAX_SECONDS) -> np.ndarray:
+    """Decode any audio file to float32 mono (n,) at `sample_rate`; see `decoding.read`. AudioError if it cannot be used."""
+    return read(path, sample_rate, max_seconds).wav
 
 
 def resample(wav: np.ndarray, rate: int, to: int) -> np.ndarray:
@@ -44,57 +35,6 @@ def resample(wav: np.ndarray, rate: int, to: int) -> np.ndarray:
     import soxr
 
     return soxr.resample(wav.astype(np.float32), rate, to)
-
-
-def _decode(path: Path) -> tuple[np.ndarray, int]:
-    if not path.is_file():
-        raise AudioError(f"{path}: {'is a folder, not an audio file' if path.is_dir() else 'no such file'}")
-    if path.stat().st_size == 0:
-        raise AudioError(f"{path}: is empty (0 bytes)")
-    import soundfile
-
-    try:
-        with soundfile.SoundFile(path) as file:
-            n_expected, rate, container, coding = file.frames, file.samplerate, file.format, file.subtype
-            wav = file.read(dtype="float32", always_2d=True)  # (n, channels)
-    except soundfile.LibsndfileError as error:
-        return _decode_with_ffmpeg(path, str(error))
-    if path.suffix.lower() == ".flac" and len(wav) < n_expected:
-        raise AudioError(f"{path}: is cut short, {len(wav) / rate:.2f} of {n_expected / rate:.2f} s can be read")
-    if container in ("WAV", "WAVEX") and (n_missing := _missing_bytes(path)):
-        raise AudioError(f"{path}: is cut short, {n_missing} bytes are missing at its end")
-    if coding in ("FLOAT", "DOUBLE") and not np.isfinite(wav).all():
-        raise AudioError(f"{path}: holds samples that are not numbers")
-    return wav.mean(axis=1) if wav.shape[1] > 1 else wav[:, 0], rate
-
-
-def _missing_bytes(path: Path) -> int:
-    """How many bytes a wav file lacks by its own header; libsndfile reads a truncated file without an error."""
-    with path.open("rb") as file:
-        head = file.read(8)
-    n_expected = 8 + int.from_bytes(head[4:], "little")
-    if head[:4] != b"RIFF" or n_expected >= 2**32 - 248:  # written to a pipe, its length was not known
-        return 0
-    return max(0, n_expected - path.stat().st_size)
-
-
-def _decode_with_ffmpeg(path: Path, first_error: str) -> tuple[np.ndarray, int]:
-    """Decode what libsndfile cannot (m4a, webm, video) with the FFmpeg in the av wheel."""
-    if path.suffix.lower() in (".flac", ".wav"):  # libsndfile reads these: a file that it refuses is damaged
-        raise AudioError(f"{path}: cannot be decoded ({first_error.rstrip('.')}); it is damaged or not audio")
-    import av
-
-    try:
-        with av.open(str(path)) as container:
-            if not container.streams.audio:
-                raise AudioError(f"{path}: has no audio track")
-            rate = container.streams.audio[0].rate
-            to_mono = av.AudioResampler(format="fltp", layout="mono", rate=rate)
-            chunks = [out.to_ndarray()[0] for frame in container.decode(audio=0) for out in to_mono.resample(frame)]
-            chunks += [out.to_ndarray()[0] for out in to_mono.resample(None)]
-    except (av.FFmpegError, ValueError) as error:
-        raise AudioError(f"{path}: cannot be decoded; it is damaged or not audio") from error
-    return np.concatenate([np.zeros(0, np.float32), *chunks]), rate
 
 
 def write_wav(path: Path, wav: np.ndarray, sample_rate: int = SAMPLE_RATE) -> None:

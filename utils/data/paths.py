@@ -31,6 +31,7 @@ class EncoderData:
     MELS = "mels.npy"  # float32 (N, 40)
     UTTERANCES = "utterances.tsv"  # name, start, n_frames, source; written last, so a speaker that has it is done
     SKIPPED = "skipped.txt"  # a line per skipped file, if any
+    NOTES = "notes.txt"  # what is odd about the speaker's recordings, if anything
 
     def speaker_dir(self, speaker: str) -> Path:
         return Path(self.root) / speaker

@@ -4,11 +4,11 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.fft
-import scipy.signal
 
 from utils.data import vad
 from utils.data.audio import SAMPLE_RATE, normalize_volume
+from utils.data.decoding import Recording
+from utils.data.levels import N_FFT, mean_spectrum
 
 # Measured: the table in docs/data.md
 LITTLE_SPEECH = 1.6  # s: one partial of the encoder
@@ -19,10 +19,10 @@ NARROW = 6000.0  # Hz; speech recorded at 8 kHz ends at 4000, at 11 kHz at 5500
 TWO_VOICES = 0.62  # cosine under which a tenth of the pairs of partials lie
 
 WINDOW = 480  # samples: 30 ms
-N_FFT = 4096
 SPEECH_BAND = (250.0, 3000.0)  # Hz
 BAND = 250.0  # Hz
 EMPTY_BAND = -55.0  # dB of the speech band, below which a band holds nothing
+SEVERAL = ("probably more than one voice", "cut out the one to clone")
 
 
 @dataclass(frozen=True)
@@ -36,24 +36,26 @@ class Quality:
     bandwidth: float  # Hz up to which there is sound
     several_speakers: bool | None = None  # None: not looked for, or too short to tell
 
+    def faults(self) -> list[tuple[str, str]]:
+        """What will cost likeness: (kind, how much of it and what to do)."""
+        found = []
+        if self.seconds < LITTLE_SPEECH:
+            found.append(("little speech", f"{self.seconds:.1f} s; take 5 to 15 s"))
+        if self.level < QUIET:
+            found.append(("very quiet", f"{self.level:.0f} dB of full scale; record closer to the microphone"))
+        if self.snr < NOISY:
+            found.append(("noise or music", f"the voice is only about {self.snr:.0f} dB louder; record where it is quiet"))
+        if self.clipping > CLIPPED:
+            found.append(("distorted", f"{self.clipping:.1%} of the samples are cut off; record at a lower level"))
+        if self.bandwidth < NARROW:
+            found.append(("narrow band", f"nothing above {self.bandwidth / 1000:.1f} kHz, as on a telephone; record at 16 kHz"))
+        if self.several_speakers:
+            found.append(SEVERAL)
+        return found
+
     def warnings(self) -> list[str]:
         """A line for each thing that will cost likeness."""
-        lines = []
-        if self.seconds < LITTLE_SPEECH:
-            lines.append(f"only {self.seconds:.1f} s of speech; take 5 to 15 s")
-        if self.level < QUIET:
-            lines.append(f"very quiet ({self.level:.0f} dB of full scale); record closer to the microphone")
-        if self.snr < NOISY:
-            lines.append(f"noise or music: the voice is only about {self.snr:.0f} dB louder; record where it is quiet")
-        if self.clipping > CLIPPED:
-            lines.append(f"distorted: {self.clipping:.1%} of the samples are cut off; record at a lower level")
-        if self.bandwidth < NARROW:
-            lines.append(
-                f"nothing above {self.bandwidth / 1000:.1f} kHz, as on a telephone; take a recording at 16 kHz or more"
-            )
-        if self.several_speakers:
-            lines.append("probably more than one voice; cut out the one to clone")
-        return lines
+        return [f"{kind}: {detail}" for kind, detail in self.faults()]
 
 
 def assess(wav: np.ndarray, partials: np.ndarray | None = None, seconds: float | None = None) -> Quality:
@@ -61,7 +63,7 @@ def assess(wav: np.ndarray, partials: np.ndarray | None = None, seconds: float |
     (P, E), which tell whether there are several speakers. seconds: of speech, if known; else it is looked for."""
     if seconds is None:
         seconds = len(vad.trim_silences(normalize_volume(wav))) / SAMPLE_RATE
-    return Quality(seconds, _decibels(_power(wav)), _snr(wav), _clipping(wav), _bandwidth(wav), _has_two_voices(partials))
+    return Quality(seconds, _decibels(_power(wav)), _snr(wav), _clipping(wav), _bandwidth(wav), has_two_voices(partials))
 
 
 def _power(wav: np.ndarray) -> float:
@@ -84,23 +86,39 @@ def _snr(wav: np.ndarray) -> float:
 def _clipping(wav: np.ndarray) -> float:
     """Share of samples within 2 % of the peak. Undistorted speech is there for moments only."""
     size = np.abs(wav)
-    return float(np.count_nonzero(size > 0.98 * size.max()) / len(size))
+    return float(np.count_nonzero(size > 0.98 * size.max()) / len(size)) if size.any() else 0.0
 
 
 def _bandwidth(wav: np.ndarray) -> float:
     """The upper end of the highest band that holds sound, compared with the frequencies of speech."""
-    n = max(1, len(wav) // N_FFT)
-    blocks = np.resize(np.asarray(wav, np.float32), (n, N_FFT)) * scipy.signal.windows.hann(N_FFT).astype(np.float32)
-    power = np.square(np.abs(scipy.fft.rfft(blocks, axis=1))).mean(axis=0)[:-1]
-    bands = power.reshape(-1, round(BAND * N_FFT / SAMPLE_RATE)).mean(axis=1)
+    bands = mean_spectrum(wav)[:-1].reshape(-1, round(BAND * N_FFT / SAMPLE_RATE)).mean(axis=1)
     speech = bands[round(SPEECH_BAND[0] / BAND) : round(SPEECH_BAND[1] / BAND)].mean()
     heard = np.flatnonzero(bands > speech * 10 ** (EMPTY_BAND / 10))
     return float((heard[-1] + 1) * BAND) if heard.size else 0.0
 
 
-def _has_two_voices(partials: np.ndarray | None) -> bool | None:
+def has_two_voices(partials: np.ndarray | None) -> bool | None:
     """Whether many pairs of partials differ as two people do. Voices that speak at the same time are not found."""
     if partials is None or len(partials) < 3:
         return None
     cosines = (partials @ partials.T)[np.triu_indices(len(partials), 1)]
     return bool(np.percentile(cosines, 10) < TWO_VOICES)
+
+
+class Tally:
+    """What many recordings have in common: each fault counted once, with an example."""
+
+    def __init__(self) -> None:
+        self._n = 0
+        self._found: dict[str, list[str]] = {}
+
+    def add(self, name: str, recording: Recording) -> None:
+        """Of a recording only what is true of it at any length is counted."""
+        self._n += 1
+        faults = assess(recording.wav, seconds=math.inf).faults() if recording.wav.size else []
+        for kind in [*recording.notes, *(kind for kind, _ in faults)]:
+            self._found.setdefault(kind, []).append(name)
+
+    def notes(self) -> list[tuple[str, str]]:
+        """(what, how often)"""
+        return [(kind, f"{len(names)} of {self._n} recordings, e.g. {names[0]}") for kind, names in self._found.items()]

@@ -1,15 +1,44 @@
 """What every process that works through tasks does with each of them. Imports nothing heavy."""
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
+fatal: set[Path] = set()  # files that ended a process before, and are not read again
+_journals: list[int] = []  # descriptor of the file that says what this process reads, if somebody wants to know
 
-def call(work: tuple[Callable[[Any], Any], Any]) -> Any:
+
+def begin(journal: str) -> None:
+    """In a new process: say in this file which file is being read, so that it is known if the process dies."""
+    _journals[:] = [os.open(journal, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)]
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Around the decoding of a file."""
+    _note(os.fsencode(path))
+    try:
+        yield
+    finally:
+        _note(b"")
+
+
+def _note(content: bytes) -> None:
+    for journal in _journals:
+        os.ftruncate(journal, 0)
+        os.lseek(journal, 0, os.SEEK_SET)
+        os.write(journal, content)
+
+
+def call(work: tuple[Callable[[Any], Any], Any], leave_out: Iterable[Path] = ()) -> Any:
     """(function, task) -> function(task), on one thread: numpy's products differ in their last bits with the threads."""
     from threadpoolctl import threadpool_limits
 
     _keep_freed_memory()
+    fatal.update(leave_out)
     function, task = work
     with threadpool_limits(1, user_api="blas"):
         return function(task)
