@@ -3,6 +3,8 @@
 # make pipeline   runs the seven scripts in order on the speech in samples/ with small models, then speaks with these
 # make test       runs the tests
 # make test-all   runs all tests, including those that take long
+# make torture    damages files and cuts the power, hundreds of thousands of times (docs/reliability.md); takes hours
+# make licences   lists the licences of everything that is installed
 # make lint       checks format and lint; make format corrects what it can
 # make bench      measures the throughput of every stage
 # make weights    downloads the default encoder (see NOTICE) into saved_models/default, if it is not there
@@ -16,7 +18,7 @@ INSTALLED := .venv/installed
 DEFAULT := saved_models/default
 WEIGHTS := $(DEFAULT)/encoder.pt
 
-.PHONY: install weights demo pipeline test test-all lint format bench clean
+.PHONY: install weights demo pipeline test test-all torture licences lint format bench clean
 
 # A failed download is not an error here: what needs the default encoder says so itself.
 install: $(INSTALLED)
@@ -81,7 +83,17 @@ test: install
 	$(PY) -m pytest $(PARALLEL) -m "not slow"
 
 test-all: install
-	$(PY) -m pytest $(PARALLEL)
+	$(PY) -m pytest $(PARALLEL) -m "not torture"
+
+# TORTURE is the number of damaged files that the readers are given.
+TORTURE := 300000
+
+torture: install
+	TORTURE=$(TORTURE) $(PY) -m pytest $(PARALLEL) -m torture
+	$(PY) -m tests.power_loss --cuts 200
+
+licences: $(INSTALLED)
+	@$(PY) -m tests.licences
 
 lint: $(INSTALLED)
 	.venv/bin/ruff format --check .

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from utils.config import CLIP, check_at_least, check_positive, setting
+from utils.config import CLIP, check_at_least, check_at_most, check_positive, setting
 from utils.data.mel_format import ENCODER_HOP, ENCODER_N_FFT, ENCODER_N_MELS, SAMPLE_RATE
 
 MEL_FORMAT = {"sample_rate": SAMPLE_RATE, "n_fft": ENCODER_N_FFT, "hop_length": ENCODER_HOP, "n_mels": ENCODER_N_MELS}
@@ -44,6 +44,7 @@ class EncoderTraining:
     def __post_init__(self) -> None:
         names = ("speakers_per_batch", "utterances_per_speaker", "partial_frames", "eval_speakers", "eval_utterances")
         check_at_least(self, 2, *names)
+        check_at_most(self, 10_000, *names)
         check_at_least(self, 0, "similarity_gradient")
         if not 0 <= self.held_out_fraction < 1:
             raise ValueError("held_out_fraction must be at least 0 and under 1")

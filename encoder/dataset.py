@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from encoder.utterances import read_table
+from utils.data.arrays import load_npy
 from utils.data.mel_format import ENCODER_N_MELS
 from utils.data.paths import EncoderData
 from utils.errors import UserError
@@ -39,10 +41,7 @@ class SpeakerIndex(NamedTuple):
 
     def mels(self, speaker: int) -> np.ndarray:
         """float32 (frames, 40), memory-mapped."""
-        try:
-            return np.load(self.path(speaker), mmap_mode="r")
-        except (OSError, ValueError, EOFError) as error:
-            raise _damaged(self.path(speaker)) from error
+        return load_npy(self.path(speaker), np.float32, 2, mapped=True)
 
     def utterance(self, speaker: int, number: int) -> np.ndarray:
         """The speaker's utterance `number`, float32 (T, 40)."""
@@ -95,12 +94,7 @@ def read_index(root: Path, min_frames: int) -> SpeakerIndex:
 
 def _read_utterances(path: Path, mels: Path) -> np.ndarray:
     """int64 (n, 2): start and length of each utterance in frames."""
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")[2:-1]
-        fields = [line.split("\t") for line in lines]
-        rows = np.array([(int(start), int(length)) for _, start, length, _ in fields], dtype=np.int64).reshape(-1, 2)
-    except ValueError as error:
-        raise UserError(f"{path}: has a damaged line ({error}); preprocess this speaker again") from error
+    rows = np.array([(row.start, row.n_frames) for row in read_table(path).rows], dtype=np.int64).reshape(-1, 2)
     n_frames = int(rows[-1].sum()) if len(rows) else 0
     n_bytes = mels.stat().st_size if mels.is_file() else 0
     if n_bytes < n_frames * FRAME_BYTES:
@@ -182,8 +176,8 @@ class SpeakerDataset(Dataset):
                 header = _header_bytes(file)
                 for crop, start in zip(crops, starts.tolist(), strict=True):
                     file.seek(header + start * FRAME_BYTES)
-                    if file.readinto(crop) != crop.nbytes:
-                        raise ValueError("it ends too early")
+                    if file.readinto(crop) != crop.nbytes or not np.isfinite(crop).all():
+                        raise ValueError("it ends too early, or holds what is not a number")
         except (OSError, ValueError, EOFError) as error:
             raise _damaged(path) from error
         return crops

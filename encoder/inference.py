@@ -15,10 +15,11 @@ from encoder.model import SpeakerEncoder
 from encoder.partials import Slices, compute_partial_slices, embed_partials, mean_embedding, partials_of_wave
 from encoder.published import own_content
 from utils.boards import plot
+from utils.config import rebuilt
 from utils.data import signals
 from utils.data.quality import Quality, assess
 from utils.errors import UserError
-from utils.models import checkpoint, identity
+from utils.models import checkpoint, identity, size
 from utils.models.device import computes_bf16
 from utils.models.holder import Holder
 
@@ -119,8 +120,8 @@ def _load(path: Path) -> SpeakerEncoder:
         content = own_content(content)
         if content["mel"] != MEL_FORMAT:
             raise ValueError(f"its mel format is {content['mel']}, not {MEL_FORMAT}")
-        model = SpeakerEncoder(EncoderConfig(**content["model"]))
-        state = content["model_state"]
+        state, config = content["model_state"], rebuilt(EncoderConfig, content["model"])
+        model = size.of_state(lambda: SpeakerEncoder(config), state)
         own = {name.removeprefix("encoder."): value for name, value in state.items() if name.startswith("encoder.")}
         model.load_state_dict(own)
     return model

@@ -10,19 +10,29 @@ from typing import NamedTuple
 import numpy as np
 
 from encoder.config import PreprocessSettings
+from encoder.utterances import Placed, Table, read_table, write_table
 from utils import corpora
 from utils.config import override, parse_overrides
 from utils.corpora import Speaker
 from utils.data import audio, cluster, spans, vad
 from utils.data.decoding import MAX_SECONDS
+from utils.data.names import within
 from utils.data.parallel import run_tasks
-from utils.data.paths import EncoderData, default_out_dir, one_field, remove_leftovers, save_text, write_atomically
+from utils.data.paths import (
+    EncoderData,
+    default_out_dir,
+    make_durable,
+    one_field,
+    own_folders,
+    remove_leftovers,
+    save_text,
+    write_atomically,
+)
 from utils.data.quality import Tally
 from utils.data.report_lines import indented, statistics_line
 from utils.errors import UserError
 
 DEFAULT_CORPORA = ["librispeech_other", "voxceleb1", "voxceleb2"]
-COLUMNS = "name\tstart\tn_frames\tsource"
 NO_AUDIO = "holds no audio files"
 
 
@@ -112,15 +122,17 @@ def preprocess_speaker(
     speaker: Speaker, datasets_root: Path, data: EncoderData, settings: PreprocessSettings, max_seconds: float = MAX_SECONDS
 ) -> SpeakerResult:
     """Write one speaker's files. utterances.tsv is deleted first and written last, so that it marks a finished speaker."""
+    own_folders(data.root, speaker.id)
     folder = data.speaker_dir(speaker.id)
-    folder.mkdir(parents=True, exist_ok=True)
     for stale in (data.UTTERANCES, data.SKIPPED, data.NOTES):
-        (folder / stale).unlink(missing_ok=True)
+        within(folder, stale).unlink(missing_ok=True)
+    make_durable(folder)
     listing = corpora.list_utterances(speaker)
     skipped = list(listing.problems)
     if not listing.utterances:
         skipped.append(f"{speaker.folder}: {NO_AUDIO}")
-    rows, start, tally = [], 0, Tally()
+    rows: list[Placed] = []
+    start, tally = 0, Tally()
     with _MelWriter(folder / data.MELS) as writer:
         for utterance in listing.utterances:
             try:
@@ -132,14 +144,16 @@ def preprocess_speaker(
             writer.append(mel)
             tally.add(utterance.name, recording)
             source = corpora.relative(utterance.path, datasets_root)
-            rows.append(f"{one_field(utterance.name)}\t{start}\t{len(mel)}\t{one_field(source)}")
+            rows.append(Placed(one_field(utterance.name), start, len(mel), one_field(source)))
             start += len(mel)
     if skipped:
         relative = [one_field(line.replace(f"{datasets_root}{os.sep}", "")) for line in skipped]
         save_text(folder / data.SKIPPED, "".join(f"{line}\n" for line in relative))
     if notes := tally.notes():
         save_text(folder / data.NOTES, "".join(f"{speaker.name}: {what}: {how_often}\n" for what, how_often in notes))
-    save_text(folder / data.UTTERANCES, "\n".join([_parameters(settings), COLUMNS, *rows, ""]))
+    make_durable(folder)
+    write_table(folder / data.UTTERANCES, Table(_parameters(settings), rows))
+    make_durable(folder)
     return SpeakerResult(len(rows), start, len(skipped))
 
 
@@ -195,8 +209,7 @@ def _is_finished(data: EncoderData, speaker: Speaker, settings: PreprocessSettin
     path = data.speaker_dir(speaker.id) / data.UTTERANCES
     if not path.is_file():
         return False
-    with path.open(encoding="utf-8") as file:
-        made_with = file.readline().rstrip("\n")
+    made_with = read_table(path).made_with
     if made_with != _parameters(settings):
         raise UserError(
             f"{path} was made with {made_with[2:]}, not with {_parameters(settings)[2:]}: "
@@ -209,13 +222,12 @@ def _is_finished(data: EncoderData, speaker: Speaker, settings: PreprocessSettin
 
 
 def _lengths(data: EncoderData, speaker: Speaker) -> Iterator[int]:
-    lines = (data.speaker_dir(speaker.id) / data.UTTERANCES).read_text(encoding="utf-8").splitlines()
-    return (int(line.split("\t")[2]) for line in lines[2:])
+    return (row.n_frames for row in read_table(data.speaker_dir(speaker.id) / data.UTTERANCES).rows)
 
 
 def _lines(data: EncoderData, speaker: Speaker, name: str) -> list[str]:
-    path = data.speaker_dir(speaker.id) / name
-    return path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    path = within(data.speaker_dir(speaker.id), name)
+    return path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
 
 
 def _write_log(data: EncoderData, corpus: str, speakers: list[Speaker], settings: PreprocessSettings) -> None:
@@ -236,13 +248,13 @@ def _write_log(data: EncoderData, corpus: str, speakers: list[Speaker], settings
         lines += ["", "Duration of a speaker (min)", statistics_line([sum(n) * 0.01 / 60 for n in n_each.values() if n])]
     lines += ["", "Skipped", *(f"    {line}" for line in skipped or ["nothing"])]
     lines += ["", "Notes", *(f"    {line}" for line in notes or ["nothing"])]
-    save_text(data.log(corpus), "\n".join([*lines, ""]))
+    save_text(data.log(corpora.disk_name(corpus)), "\n".join([*lines, ""]))
 
 
 def _report(data: EncoderData, speakers: list[Speaker], datasets_root: Path) -> None:
     lengths = [n for speaker in speakers for n in _lengths(data, speaker)]
     skipped, notes = ([line for each in speakers for line in _lines(data, each, name)] for name in (data.SKIPPED, data.NOTES))
-    logs = ", ".join(str(data.log(corpus)) for corpus in sorted({speaker.corpus for speaker in speakers}))
+    logs = ", ".join(str(data.log(corpora.disk_name(corpus))) for corpus in sorted({speaker.corpus for speaker in speakers}))
     hours = sum(lengths) * audio.ENCODER_HOP / audio.SAMPLE_RATE / 3600
     print(f"{len(lengths)} utterances ({hours:.2f} h) of {len(speakers)} speakers in {data.root}; logs: {logs}")
     if skipped:

@@ -15,6 +15,7 @@ from encoder.published import own_content
 from utils.boards import plot
 from utils.config import parse_overrides
 from utils.data.mel_format import ENCODER_HOP, SAMPLE_RATE
+from utils.models import size
 from utils.training.batching import batches
 from utils.training.run import Run, RunOptions
 
@@ -45,7 +46,7 @@ def train(data_dir: Path, options: dict[str, Any], hparams: str = "", umap_every
         if run.is_main:
             _announce(index, plan, len(held_out), settings)
 
-        model = EncoderWithLoss(config).to(run.device)
+        model = size.to_train(lambda: EncoderWithLoss(config), run.device)
         optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate, fused=True)
         wrapped = run.start(model, optimizer, config, settings, mel=MEL_FORMAT)
         dataset = SpeakerDataset(index, settings.partial_frames)

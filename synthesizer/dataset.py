@@ -14,7 +14,9 @@ from torch.utils.data import Dataset
 
 from synthesizer.text import UnreadCounts, ids_to_text, text_to_ids
 from synthesizer.text.word_times import parse_word_times, read_word_times, symbol_ends
+from utils.data.arrays import ArrayError, check_finite, load_npy
 from utils.data.audio import MelFormat
+from utils.data.names import within
 from utils.data.paths import SynthesizerData
 from utils.data.rows import Row, read_rows, rows_with_content, rows_with_files
 from utils.errors import UserError
@@ -85,8 +87,9 @@ class Utterances(Dataset):
     def __getitem__(self, index: int) -> Item:
         row = self.rows[index]
         ids = text_to_ids(row.text, self.symbols, self.cleaner)
-        mel = _load(self.data.mels_dir / row.mel, (row.n_frames, self.mel_format.n_mels))
-        return Item(np.array(ids), mel, _load(self.data.embeds_dir / row.embed, (self.speaker_size,)), self._ends(row, ids))
+        mel = _load(within(self.data.mels_dir, row.mel), (row.n_frames, self.mel_format.n_mels))
+        speaker = _load(within(self.data.embeds_dir, row.embed), (self.speaker_size,))
+        return Item(np.array(ids), mel, speaker, self._ends(row, ids))
 
     def n_symbols(self, row: Row) -> int:
         return len(text_to_ids(row.text, self.symbols, self.cleaner))
@@ -151,10 +154,10 @@ def split_rows(rows: list[Row]) -> tuple[list[Row], list[Row]]:
 
 def _load(path: Path, shape: tuple[int, ...]) -> np.ndarray:
     try:
-        array = np.load(path, mmap_mode="r")
-    except (OSError, ValueError, EOFError) as error:
-        raise UserError(f"{path}: is missing or damaged; delete it to leave its row out, or preprocess again") from error
+        array = check_finite(path, load_npy(path, np.floating, len(shape)))
+    except ArrayError as error:
+        raise UserError(f"{error}; delete it to leave its row out, or preprocess again") from error
     if array.shape != shape:
         problem = f"has the shape {array.shape} where {shape} is expected"
         raise UserError(f"{path}: {problem}; preprocess again, or set --hparams speaker_size")
-    return np.array(array, dtype=np.float32)
+    return array.astype(np.float32)

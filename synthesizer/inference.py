@@ -22,11 +22,12 @@ from synthesizer.published import own_content
 from synthesizer.speech import Said, batches_in_order, halves, joined, longest_piece, pieces_of, said_at_speed, say_well
 from synthesizer.text import END, Reading, read, shown, spoken_length, text_to_ids
 from synthesizer.text.sentences import Piece
+from utils.config import rebuilt
 from utils.data import audio, signals
 from utils.data.audio import MelFormat
 from utils.data.levels import settle
 from utils.errors import UserError
-from utils.models import checkpoint
+from utils.models import checkpoint, size
 from utils.models.device import DTYPES, choose_dtype
 from utils.models.fingerprint import fingerprint
 
@@ -78,10 +79,11 @@ class Synthesizer:
         content = checkpoint.load(self.path, "synthesizer", published=True)
         with checkpoint.restoring(self.path, "synthesizer"):
             content = checkpoint.averaged(own_content(content))
-            self.model = Tacotron(TacotronConfig(**content["model"]))
-            self.model.load_state_dict(content["model_state"])
+            state, config = content["model_state"], rebuilt(TacotronConfig, content["model"])
+            self.model = size.of_state(lambda: Tacotron(config), state)
+            self.model.load_state_dict(state)
             self.symbols, self.cleaner = content["symbols"], content["training"]["cleaner"]
-            self.mel_format = MelFormat(**content["mel"])
+            self.mel_format = rebuilt(MelFormat, content["mel"])
             self.encoder_digests: list[str] = content.get("encoder_sha256", [])  # of the encoder it was trained with
         self.cap_frames = cap_frames or self.model.config.cap_frames
         self.reading = reading

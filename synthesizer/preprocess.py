@@ -21,12 +21,24 @@ from synthesizer.corpus.summary import report
 from utils import corpora
 from utils.config import override, parse_overrides
 from utils.data import cluster
+from utils.data.arrays import ArrayError, load_npy
 from utils.data.audio import SAMPLE_RATE, MelFormat, from_int16
 from utils.data.decoding import MAX_SECONDS
+from utils.data.names import same_file, within
 from utils.data.parallel import run_tasks
-from utils.data.paths import SynthesizerData, default_out_dir, remove_leftovers, save_npy, save_text, write_atomically
+from utils.data.paths import (
+    SynthesizerData,
+    default_out_dir,
+    make_durable,
+    own_folders,
+    remove_leftovers,
+    save_npy,
+    save_text,
+    write_atomically,
+)
 from utils.data.report_lines import indented
 from utils.data.rows import Row, format_row, read_rows
+from utils.data.tables import marked
 from utils.errors import UserError
 
 DISK_BLOCK = 4096  # bytes
@@ -73,6 +85,7 @@ def preprocess_audio(
     if len(todo) < len(speakers):
         print(f"{len(speakers) - len(todo)} of {len(speakers)} speakers are finished already and skipped")
     corpora.preflight(datasets_root, todo, data.root, _need(mel_format), True, alignments, ignore_space)
+    own_folders(data.root, "parts", "audio", "mels", "embeds")
     remove_leftovers(data.root)
     if not skip_existing:
         begin_anew(data, settings, mel_format)
@@ -104,15 +117,17 @@ def _need(f: MelFormat) -> corpora.Need:
 
 def _assemble(data: SynthesizerData, parts: list[Part]) -> None:
     """Write alignments.txt, and last train.txt, whose presence says that everything is there."""
-    names = Counter(row.mel for part in parts for row in part.rows)
+    names = Counter(same_file(row.mel) for part in parts for row in part.rows)
     if twice := [name for name, n in names.items() if n > 1]:
         raise UserError(
             f"{data.mels_dir / min(twice)}: is of two utterances ({len(twice)} such); rename their speakers' folders"
         )
     with write_atomically(data.alignments) as path, path.open("w", encoding="utf-8", newline="\n") as file:
-        file.writelines(f"{line}\n" for part in parts for line in part.alignments)
+        file.writelines(marked(line for part in parts for line in part.alignments))
+    make_durable(data.root)
     with write_atomically(data.manifest) as path, path.open("w", encoding="utf-8", newline="\n") as file:
         file.writelines(f"{format_row(row)}\n" for part in parts for row in part.rows)
+    make_durable(data.root)
 
 
 # ---- speaker embeddings
@@ -144,7 +159,7 @@ def preprocess_embeds(
     embedder = SpeakerEmbedder(encoder_path, "cpu" if cpu else None, settings.precision)
     _prepare_embeds(data, encoder_path, embedder.digests, skip_existing)
     groups = [rows[i : i + settings.group_size] for i in range(0, len(rows), settings.group_size)]
-    todo = [group for group in groups if not all((data.embeds_dir / row.embed).is_file() for row in group)]
+    todo = [group for group in groups if not all(within(data.embeds_dir, row.embed).is_file() for row in group)]
     if n_done := len(rows) - sum(map(len, todo)):
         print(f"{n_done} of {len(rows)} embeddings are there already and skipped")
 
@@ -156,17 +171,18 @@ def preprocess_embeds(
             usable = [(row, each.wav) for row, each in zip(group, speech, strict=True) if each.wav is not None]
             embeddings = embedder.embed_batch([wav for _, wav in usable])
             for (row, _), embedding in zip(usable, embeddings, strict=True):
-                save_npy(data.embeds_dir / row.embed, embedding.astype(np.float32))
+                save_npy(within(data.embeds_dir, row.embed), embedding.astype(np.float32))
             n_written += len(usable)
             bar.update(len(group))
     print(f"{n_written} of {len(rows)} utterances embedded now, in {data.embeds_dir}")
     if problems:
         print(f"{len(problems)} utterances had a problem:", *indented(problems), sep="\n")
-    if not any((data.embeds_dir / row.embed).is_file() for row in rows):
+    if not any(within(data.embeds_dir, row.embed).is_file() for row in rows):
         raise UserError(f"{data.audio_dir}: holds the audio of none of the {len(rows)} rows of {data.manifest}")
 
 
 def _prepare_embeds(data: SynthesizerData, encoder_path: Path, digests: list[str], skip_existing: bool) -> None:
+    own_folders(data.root, data.embeds_dir.name)
     remove_leftovers(data.embeds_dir)
     made_with, text = data.embeds_encoder, "".join(f"{digest}\n" for digest in digests)
     if skip_existing and (found := data.encoder_digests):
@@ -179,6 +195,7 @@ def _prepare_embeds(data: SynthesizerData, encoder_path: Path, digests: list[str
             save_text(made_with, text)
         return
     made_with.unlink(missing_ok=True)  # first: without it the embeddings count for nothing
+    make_durable(data.embeds_dir)
     empty(data.embeds_dir, "embed-*.npy")
     save_text(made_with, text)
 
@@ -199,13 +216,11 @@ def _loaded_ahead(load: Callable[[Row], _Speech], groups: Sequence[list[Row]], n
 def _load_speech(audio_dir: Path, min_samples: int, row: Row) -> _Speech:
     from encoder.inference import preprocess_wav
 
-    path = audio_dir / row.audio
+    path = within(audio_dir, row.audio)
     try:
-        wav = from_int16(np.load(path))
-    except FileNotFoundError:
-        return _Speech(None, f"{path}: not found; its row gets no embedding")
-    except (OSError, ValueError, EOFError):
-        return _Speech(None, f"{path}: is damaged; its row gets no embedding")
+        wav = from_int16(load_npy(path, np.int16, 1))
+    except ArrayError as error:
+        return _Speech(None, f"{error}; its row gets no embedding")
     if not len(wav):
         return _Speech(None, f"{path}: is empty; its row gets no embedding")
     try:

@@ -24,6 +24,7 @@ from utils.data.audio import MelFormat
 from utils.data.paths import SynthesizerData
 from utils.data.rows import read_mel_format
 from utils.errors import UserError
+from utils.models import size
 from utils.training.average import Average
 from utils.training.batching import batches
 from utils.training.buckets import PaddedSteps
@@ -50,7 +51,7 @@ def train(data_dir: Path, options: dict[str, Any], hparams: str = "") -> None:
         config = with_longest(config, training)
         watched = HeldOut(held_out, settings.eval_utterances, settings.eval_shown, settings.attention_fade[0])
 
-        model = Tacotron(config).to(run.device)
+        model = size.to_train(lambda: Tacotron(config), run.device)
         optimizer = torch.optim.Adam(model.parameters(), fused=True)
         average, mel = Average(model, settings.average_decay), dataclasses.asdict(mel_format)
         graphs = settings.cuda_graphs > 1 or (settings.cuda_graphs > 0 and run.world_size == 1)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from encoder.preprocess import preprocess
+from encoder.utterances import read_table
 from tests import layouts
 from tests.layouts import TEXTS, write_audio, write_text
 from utils import corpora
@@ -428,10 +429,10 @@ def test_the_encoder_takes_every_corpus(tmp_path, waves):
     names.append(str(away / layouts.manifest(away, waves)))
     names = [name for name in names if name != "listed/manifest.txt"]
     preprocess(tmp_path / "in", tmp_path / "out", names, n_processes=1, hparams="min_frames=50")
-    rows = {p.parent.name: p.read_text().splitlines()[2:] for p in (tmp_path / "out").glob("*/utterances.tsv")}
+    rows = {path.parent.name: read_table(path).rows for path in (tmp_path / "out").glob("*/utterances.tsv")}
     assert len(rows) == 14 and {len(lines) for lines in rows.values()} == {3}
-    lengths = {speaker: [int(line.split("\t")[2]) for line in lines] for speaker, lines in rows.items()}
+    lengths = {speaker: [row.n_frames for row in table] for speaker, table in rows.items()}
     reference = lengths["M-AILABS_en_US_judy_bieber"]
     assert all(np.allclose(each, reference, rtol=0.2) for each in lengths.values())
-    source = rows["listed_anna"][0].split("\t")[-1]
+    source = rows["listed_anna"][0].source
     assert source.startswith("../away/") and (tmp_path / "in" / source).is_file()

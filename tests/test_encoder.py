@@ -21,6 +21,7 @@ from encoder.partials import compute_partial_slices
 from encoder.preprocess import preprocess
 from encoder.published import from_published
 from encoder.train import train
+from encoder.utterances import read_table
 from tests import plain_ge2e
 from tests.leftovers import left_by_a_kill
 from tests.published_state import published_state
@@ -252,9 +253,9 @@ def test_preprocessing_as_a_user_runs_it(samples, preprocessed, tmp_path):
     assert len(folders) == 10
     for folder in folders:
         mels = np.load(folder / "mels.npy")
-        rows = [line.split("\t") for line in (folder / "utterances.tsv").read_text().splitlines()[2:]]
-        assert mels.dtype == np.float32 and mels.shape == (sum(int(row[2]) for row in rows), 40)
-        assert all((samples / row[3]).is_file() for row in rows)
+        rows = read_table(folder / "utterances.tsv").rows
+        assert mels.dtype == np.float32 and mels.shape == (sum(row.n_frames for row in rows), 40)
+        assert all((samples / row.source).is_file() for row in rows)
     log = (tmp_path / "Log_LibriSpeech_train-clean-100.txt").read_text()
     assert "speakers: 10" in log and "utterances: 80" in log and str(tmp_path) not in log
 

@@ -184,3 +184,27 @@ def test_a_wav_that_was_cut_short_is_not_taken_for_a_short_one(tmp_path):
         audio.load(path)
     with pytest.raises(audio.AudioError, match="is a folder"):
         audio.load(tmp_path)
+
+
+def test_without_a_cache_numba_gets_a_private_folder(tmp_path, monkeypatch):
+    """As a user without a home, in a container. Nobody else may write there, as numba runs what it finds."""
+    monkeypatch.setenv("NUMBA_CACHE_DIR", "")  # to be as before at the end
+    del os.environ["NUMBA_CACHE_DIR"]
+    monkeypatch.setattr(cli.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    cli._set_numba_cache()
+    folder = Path(os.environ["NUMBA_CACHE_DIR"])
+    assert folder.parent == tmp_path and folder.stat().st_mode & 0o777 == 0o700
+    folder.chmod(0o777)  # as somebody else's would be
+    del os.environ["NUMBA_CACHE_DIR"]
+    cli._set_numba_cache()
+    assert Path(os.environ["NUMBA_CACHE_DIR"]) != folder
+
+
+def test_lack_of_memory_is_one_line(capsys):
+    def main() -> None:
+        np.zeros(10**15)
+
+    with pytest.raises(SystemExit, match="1"):
+        cli.run(main)
+    assert capsys.readouterr().err == "error: there is not enough memory; make batches or sizes smaller (--hparams)\n"

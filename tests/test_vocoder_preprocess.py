@@ -96,7 +96,7 @@ def test_a_mel_that_is_not_its_row_s_is_named(uninterrupted, speech, synthesizer
     short = np.load(mels / "mel-4.npy")[:-1]
     for name, damage, problem in (
         ("mel-4.npy", lambda path: np.save(path, short), f"mel-4.npy: has {len(short)} frames, its row says {len(short) + 1}"),
-        ("mel-2.npy", lambda path: path.write_bytes(b"\x93NUMPY cut"), r"mel-2\.npy: cannot be read"),
+        ("mel-2.npy", lambda path: path.write_bytes(b"\x93NUMPY cut"), r"mel-2\.npy: is damaged"),
         ("mel-99.npy", lambda path: np.save(path, short), r"mel-99\.npy: belongs to no row"),
     ):
         damage(mels / name)
@@ -138,6 +138,6 @@ def test_mistakes_cost_one_line(speech, synthesizer, tmp_path):
         preprocess(other, speech.root, tmp_path, cpu=True)
     damaged = shutil.copytree(speech.root, tmp_path / "damaged")
     (damaged / "mels" / "mel-3.npy").write_bytes(b"")
-    with pytest.raises(UserError, match=r"mel-3\.npy: cannot be read"):
+    with pytest.raises(UserError, match=r"mel-3\.npy: is damaged"):
         preprocess(synthesizer, damaged, tmp_path / "out", cpu=True)
     assert not (tmp_path / "out" / "synthesized.txt").exists()

@@ -1,8 +1,11 @@
 """Command lines: help that documents every option, errors in one line. Imports nothing heavy."""
 
 import argparse
+import contextlib
 import os
+import stat
 import sys
+import tempfile
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
@@ -50,6 +53,10 @@ def run(main: Callable[[], None]) -> None:
     """
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    _set_numba_cache()
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # names that this terminal cannot show
     try:
         main()
     except UserError as error:
@@ -62,9 +69,41 @@ def run(main: Callable[[], None]) -> None:
         reason = error.strerror or error
         print(f"error: {place}{reason}; check the path, its permissions and the free space", file=sys.stderr)
         sys.exit(1)
+    except UnicodeEncodeError as error:
+        if sys.getfilesystemencoding() == "utf-8":
+            raise
+        problem = f"the file name {ascii(error.object)[:120]} cannot be written in this locale"
+        print(f"error: {problem}; set LC_ALL=C.UTF-8 or PYTHONUTF8=1", file=sys.stderr)
+        sys.exit(1)
+    except (MemoryError, RuntimeError) as error:
+        if not _is_lack_of_memory(error):
+            raise
+        print("error: there is not enough memory; make batches or sizes smaller (--hparams)", file=sys.stderr)
+        sys.exit(1)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
+
+
+def _set_numba_cache() -> None:
+    """numba, which librosa uses too, ends with an error where it can keep what it compiled neither beside the source nor in the
+    user's cache: as a user without a home, in a container. It gets a folder for temporary files, that no other user can write.
+    """
+    cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    existing = next(filter(os.path.isdir, (cache, *map(str, Path(cache).parents))), "")
+    if os.name != "posix" or "NUMBA_CACHE_DIR" in os.environ or os.access(existing, os.W_OK):
+        return
+    folder = os.path.join(tempfile.gettempdir(), f"numba-{os.getuid()}")
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(folder, 0o700)
+    found = os.lstat(folder)
+    is_ours = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o077
+    os.environ["NUMBA_CACHE_DIR"] = folder if is_ours else tempfile.mkdtemp(prefix="numba-")
+
+
+def _is_lack_of_memory(error: Exception) -> bool:
+    """Python's and numpy's error, or one of torch's, which is not imported here."""
+    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
 
 
 def whole_number(at_least: int, at_most: int | None = None) -> Callable[[str], int]:

@@ -105,6 +105,31 @@ def check_choice(config: Any, choices: Sequence[str], name: str) -> None:
         raise ValueError(f"{name} must be one of {', '.join(choices)}, not {getattr(config, name)}")
 
 
+def check_at_most(config: Any, maximum: float, *names: str) -> None:
+    """As check_at_least, for sizes that would take all memory."""
+    for name in names:
+        if getattr(config, name) > maximum:
+            raise ValueError(f"{name} must be at most {maximum}, not {getattr(config, name)}")
+
+
+def rebuilt(kind: type, values: dict[str, Any]) -> Any:
+    """The dataclass from values that a file holds. ValueError for a value of another type, or that it refuses itself."""
+    types = typing.get_type_hints(kind)
+    for name, value in values.items():
+        wanted = types.get(name)
+        parts = value if typing.get_origin(wanted) is tuple and isinstance(value, tuple | list) else (value,)
+        wanted = typing.get_args(wanted)[0] if typing.get_origin(wanted) is tuple else wanted
+        if wanted in (int, float, bool, str) and not all(_is_of(part, wanted) for part in parts):
+            raise ValueError(f"{name} is not of type {_label(wanted)}")
+    return kind(**values)
+
+
+def _is_of(value: Any, kind: type) -> bool:
+    if kind is float:
+        return isinstance(value, int | float) and math.isfinite(value)
+    return isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
+
+
 def override(overrides: dict[str, str], *configs: Any) -> tuple[Any, ...]:
     """Copies of the dataclass instances with the named fields replaced, in every instance that has them.
 

@@ -3,14 +3,15 @@
 import math
 from dataclasses import dataclass
 
-from utils.config import AVERAGE_DECAY, CLIP, PRECISION, check_at_least, check_choice, check_positive, setting
-from utils.data.mel_format import MelFormat
+from utils.config import AVERAGE_DECAY, CLIP, PRECISION, check_at_least, check_at_most, check_choice, check_positive, setting
+from utils.data.mel_format import MAX_HOP, MelFormat
 from utils.errors import UserError
 
 N_AUX = 4  # parts of the context: for the input layer, the second GRU and the two hidden layers
 TARGET = 8000  # samples of a fold
 OVERLAP = 600  # samples that neighbouring folds share
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+MAX_FACTOR = 1000  # of one upsampling; its filters take the square of it
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ class WaveRNNConfig:
         check_at_least(self, 1, "n_mixtures", "n_mels", "upsample_factors", "pad", "context_dims", "rnn_dims", "fc_dims")
         check_at_least(self, 0, "n_context_blocks")
         check_at_least(self, N_AUX, "aux_dims")
+        if max(self.upsample_factors, default=1) > MAX_FACTOR or self.hop_length > MAX_HOP:
+            raise ValueError(f"upsample_factors must be at most {MAX_FACTOR}, and their product at most {MAX_HOP}")
         if self.aux_dims % N_AUX:
             raise ValueError(f"aux_dims must be a multiple of {N_AUX}, not {self.aux_dims}")
 
@@ -75,6 +78,7 @@ class VocoderTraining:
         if not 0 <= self.postfilter <= 2:
             raise ValueError("postfilter is a strength from 0 (off) to 2")
         check_at_least(self, 1, "batch_size", "seq_len", "eval_crops", "target")
+        check_at_most(self, 1_000_000, "batch_size", "seq_len", "eval_crops")
         check_at_least(self, 0, "eval_shown", "overlap", "warmup_steps", "halving_steps")
 
     def learning_rate_at(self, step: int) -> float:

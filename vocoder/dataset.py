@@ -10,7 +10,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from utils.data import audio
+from utils.data.arrays import ArrayError, load_npy
 from utils.data.mel_format import MelFormat
+from utils.data.names import within
 from utils.data.paths import SynthesizerData, VocoderData
 from utils.data.rows import Row, read_rows, rows_with_files
 from utils.errors import UserError
@@ -33,6 +35,12 @@ class Sources(NamedTuple):
     rows: list[Row]
     audio_dir: Path
     mel_dir: Path
+
+    def audio(self, row: Row) -> Path:
+        return within(self.audio_dir, row.audio)
+
+    def mel(self, row: Row) -> Path:
+        return within(self.mel_dir, row.mel)
 
 
 def find_sources(synthesizer: SynthesizerData, vocoder: VocoderData, ground_truth: bool, crop: int, hop: int) -> Sources:
@@ -67,11 +75,10 @@ def find_sources(synthesizer: SynthesizerData, vocoder: VocoderData, ground_trut
 
 def _inconsistency(row: Row, sources: Sources, hop: int) -> str | None:
     """What is wrong with the lengths of an utterance, if anything. Reads only the headers of its files."""
-    mel_path, audio_path = sources.mel_dir / row.mel, sources.audio_dir / row.audio
+    mel_path, audio_path = sources.mel(row), sources.audio(row)
     try:
-        n_frames = len(np.load(mel_path, mmap_mode="r"))
-        n_samples = len(np.load(audio_path, mmap_mode="r"))
-    except (ValueError, EOFError, OSError, TypeError) as error:
+        n_frames, n_samples = len(_mel(mel_path)), len(_wave(audio_path))
+    except ArrayError as error:
         return f"{row.name} cannot be read ({error})"
     if (n_frames, n_samples) != (row.n_frames, row.n_samples):
         listed = f"the list says {row.n_frames} and {row.n_samples}"
@@ -152,28 +159,38 @@ class CropDataset(Dataset):
     def is_quiet(self, utterance: int, first: int) -> bool:
         """Whether the window that begins with frame `first` is quiet."""
         hop = self.mel_format.hop_length
-        wave = np.load(self.sources.audio_dir / self.sources.rows[utterance].audio, mmap_mode="r")
+        wave = _wave(self.sources.audio(self.sources.rows[utterance]))
         crop = audio.from_int16(wave[first * hop : (first + self.crop) * hop])
         return bool(np.sqrt(np.mean(np.square(crop))) < self.quiet_level)
 
     def at(self, utterance: int, first: int) -> Batch:
         """The crop that begins with frame `first`."""
         row = self.sources.rows[utterance]
-        wave = np.load(self.sources.audio_dir / row.audio, mmap_mode="r")
-        mel = np.load(self.sources.mel_dir / row.mel, mmap_mode="r")
+        wave = _wave(self.sources.audio(row))
+        mel = _mel(self.sources.mel(row))
         hop = self.mel_format.hop_length
         wave = preemphasized(wave, first * hop - 1, (first + self.crop) * hop, self.mel_format.preemphasis)
         levels, targets = self.distribution.encode(wave)  # (1 + N,) each
         mel = normalized(mel, first - self.pad, first + self.crop + self.pad, self.mel_format.max_abs)
+        if mel.shape[1] != self.mel_format.n_mels or not np.isfinite(mel).all():
+            raise UserError(f"{self.sources.mel(row)}: has {mel.shape[1]} bands, or numbers that are not finite; make it again")
         return Batch(*map(torch.from_numpy, (mel, levels[:-1], targets[1:])))
 
     def utterance(self, index: int, max_frames: int) -> tuple[np.ndarray, np.ndarray]:
         """The beginning of an utterance: normalised mel (T, n_mels), and its wave (T hop,) without pre-emphasis."""
         row = self.sources.rows[index]
         n_frames = min(max_frames, row.n_frames)
-        mel = np.load(self.sources.mel_dir / row.mel, mmap_mode="r")
-        wave = np.load(self.sources.audio_dir / row.audio, mmap_mode="r")[: n_frames * self.mel_format.hop_length]
+        mel = _mel(self.sources.mel(row))
+        wave = _wave(self.sources.audio(row))[: n_frames * self.mel_format.hop_length]
         return normalized(mel, 0, n_frames, self.mel_format.max_abs), audio.from_int16(wave)
+
+
+def _wave(path: Path) -> np.ndarray:
+    return load_npy(path, np.int16, 1, mapped=True)
+
+
+def _mel(path: Path) -> np.ndarray:
+    return load_npy(path, np.floating, 2, mapped=True)
 
 
 def preemphasized(wave: np.ndarray, start: int, end: int, coefficient: float) -> np.ndarray:

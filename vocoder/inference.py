@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from utils.config import rebuilt
 from utils.data import signals
 from utils.data.mel_format import MelFormat
 from utils.errors import UserError
-from utils.models import checkpoint
+from utils.models import checkpoint, size
 from utils.models.fingerprint import fingerprint
 from utils.models.holder import Holder
 from vocoder.accelerate import accelerate
@@ -58,9 +59,10 @@ class Vocoder:
         content = checkpoint.load(self.path, "vocoder", published=True)
         with checkpoint.restoring(self.path, "vocoder"):
             content = checkpoint.averaged(own_content(content))
-            self.model, self.step = WaveRNN(WaveRNNConfig(**content["model"])), content["step"]
-            self.model.load_state_dict(content["model_state"])
-            self.mel_format = MelFormat(**content["mel"])
+            state, config = content["model_state"], rebuilt(WaveRNNConfig, content["model"])
+            self.model, self.step = size.of_state(lambda: WaveRNN(config), state), content["step"]
+            self.model.load_state_dict(state)
+            self.mel_format = rebuilt(MelFormat, content["mel"])
             check_sizes(self.model.config, self.mel_format)
             self.postfilter: float = content.get("training", {}).get("postfilter", 0.0)  # strength; may be set
         self.model.to(self.device).eval()

@@ -17,7 +17,18 @@ from tqdm import tqdm
 
 from synthesizer.inference import Synthesizer
 from utils.config import override, parse_overrides
-from utils.data.paths import SynthesizerData, VocoderData, remove_leftovers, save_npy, save_text, sha256
+from utils.data.arrays import ArrayError, check_finite, load_npy
+from utils.data.names import within
+from utils.data.paths import (
+    SynthesizerData,
+    VocoderData,
+    make_durable,
+    own_folders,
+    remove_leftovers,
+    save_npy,
+    save_text,
+    sha256,
+)
 from utils.data.rows import Row, format_row, read_mel_format, read_rows, rows_with_content, rows_with_files, write_rows
 from utils.errors import UserError
 from utils.models.identity import warn_if_different
@@ -49,11 +60,13 @@ def preprocess(
     _prepare(out, _fingerprint(synthesizer_path, rows, batch_size, settings), skip_existing)
     with tqdm(total=len(rows), desc="GTA mels", unit="utterance", dynamic_ncols=True) as bar:
         for number, batch in enumerate(cut_batches(rows, batch_size, settings.max_frames)):
-            if not (skip_existing and all((out.mels_gta_dir / row.mel).is_file() for row in batch)):
+            if not (skip_existing and all(within(out.mels_gta_dir, row.mel).is_file() for row in batch)):
                 _make(synthesizer, batch, source, out, seed=number)
             bar.update(len(batch))
     _check(out, rows)
+    make_durable(out.mels_gta_dir)
     write_rows(out.manifest, rows)
+    make_durable(out.root)
     print(f"{len(rows)} ground-truth-aligned mels in {out.mels_gta_dir}, listed in {out.manifest}")
 
 
@@ -70,11 +83,12 @@ def _fingerprint(synthesizer_path: Path, rows: list[Row], batch_size: int, setti
 
 def _prepare(out: VocoderData, fingerprint: dict[str, Any], skip_existing: bool) -> None:
     """Delete what an earlier run made, or with skip_existing check that it was made from the same."""
+    own_folders(out.root, out.mels_gta_dir.name)
     remove_leftovers(out.root)
     made_from = out.mels_gta_dir / "made_from.json"
     text = json.dumps(fingerprint, indent=2) + "\n"
     if skip_existing and made_from.is_file():
-        if (found := made_from.read_text(encoding="utf-8")) != text:
+        if (found := made_from.read_text(encoding="utf-8", errors="replace")) != text:
             changed = ", ".join(name for name, value in fingerprint.items() if f'"{name}": {json.dumps(value)}' not in found)
             raise UserError(
                 f"{out.mels_gta_dir}: an earlier run made these mels from something else ({changed} changed); "
@@ -83,8 +97,10 @@ def _prepare(out: VocoderData, fingerprint: dict[str, Any], skip_existing: bool)
         return
     out.manifest.unlink(missing_ok=True)  # first, as the mels are of no use without it
     made_from.unlink(missing_ok=True)
+    make_durable(out.root, out.mels_gta_dir)
     for stale in out.mels_gta_dir.glob("mel-*.npy"):
         stale.unlink()
+    make_durable(out.mels_gta_dir)
     save_text(made_from, text)
 
 
@@ -105,14 +121,16 @@ def cut_batches(rows: Sequence[Row], batch_size: int, max_frames: int) -> list[l
 
 @torch.inference_mode()
 def _make(synthesizer: Synthesizer, batch: list[Row], source: SynthesizerData, out: VocoderData, seed: int) -> None:
-    mels = [_load(source.mels_dir / row.mel) for row in batch]  # (T, n_mels) each
-    embeddings = np.stack([_load(source.embeds_dir / row.embed) for row in batch])
+    mels = [_load(within(source.mels_dir, row.mel), 2) for row in batch]  # (T, n_mels) each
+    embeddings = np.stack([_load(within(source.embeds_dir, row.embed), 1) for row in batch])
     aligned = synthesizer.gta_mels([row.text for row in batch], embeddings, mels, seed=seed)
     for row, mel, true in zip(batch, aligned, mels, strict=True):
         if len(mel) != row.n_frames or len(true) != row.n_frames:
             listed = f"{source.manifest} says {row.n_frames}"
-            raise UserError(f"{source.mels_dir / row.mel}: {len(true)} frames became {len(mel)}, {listed}; preprocess again")
-        save_npy(out.mels_gta_dir / row.mel, mel.astype(np.float16))
+            raise UserError(
+                f"{within(source.mels_dir, row.mel)}: {len(true)} frames became {len(mel)}, {listed}; preprocess again"
+            )
+        save_npy(within(out.mels_gta_dir, row.mel), mel.astype(np.float16))
 
 
 def _check(out: VocoderData, rows: list[Row]) -> None:
@@ -120,11 +138,11 @@ def _check(out: VocoderData, rows: list[Row]) -> None:
     Reads only the headers."""
     again = "delete it and run the same command with --skip_existing"
     for row in rows:
-        path = out.mels_gta_dir / row.mel
+        path = within(out.mels_gta_dir, row.mel)
         try:
-            n_frames = len(np.load(path, mmap_mode="r"))
-        except (OSError, ValueError, EOFError, TypeError) as error:
-            raise UserError(f"{path}: cannot be read ({error}); {again}") from error
+            n_frames = len(load_npy(path, np.floating, 2, mapped=True))
+        except ArrayError as error:
+            raise UserError(f"{error}; {again}") from error
         if n_frames != row.n_frames:
             raise UserError(f"{path}: has {n_frames} frames, its row says {row.n_frames}; {again}")
     names = [row.mel for row in rows]
@@ -134,11 +152,11 @@ def _check(out: VocoderData, rows: list[Row]) -> None:
         raise UserError(f"{out.mels_gta_dir / unnamed[0]}: belongs to no row; {again}")
 
 
-def _load(path: Path) -> np.ndarray:
+def _load(path: Path, n_axes: int) -> np.ndarray:
     try:
-        return np.load(path).astype(np.float32)
-    except (OSError, ValueError, EOFError) as error:
-        raise UserError(f"{path}: cannot be read ({error}); delete it to leave its row out, or preprocess again") from error
+        return check_finite(path, load_npy(path, np.floating, n_axes)).astype(np.float32)
+    except ArrayError as error:
+        raise UserError(f"{error}; delete it to leave its row out, or preprocess again") from error
 
 
 def _check_formats(synthesizer: Synthesizer, path: Path, source: SynthesizerData) -> None:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from utils.data.mel_format import MelFormat
+from utils.models import size
 from vocoder.config import WaveRNNConfig
 from vocoder.model import WaveRNN
 
@@ -50,7 +51,8 @@ def from_published(state: dict[str, Tensor]) -> tuple[WaveRNN, int]:
             name, value = f"upsample.stretch.{int(layer[1]) // 2}.weight", value.flatten()
         renamed[name] = value
     step = int(renamed.pop("step", torch.zeros(1)))
-    model = WaveRNN(_sizes(renamed))
+    config = _sizes(renamed)
+    model = size.of_state(lambda: WaveRNN(config), renamed)
     model.load_state_dict(renamed)
     return model, step
 

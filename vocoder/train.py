@@ -14,6 +14,7 @@ from utils.data.mel_format import MelFormat
 from utils.data.paths import SynthesizerData, VocoderData
 from utils.data.rows import read_mel_format
 from utils.errors import UserError
+from utils.models import size
 from utils.training.average import Average
 from utils.training.batching import batches, held_out
 from utils.training.run import Run, RunOptions
@@ -48,7 +49,7 @@ def train(
             )
         sources = find_sources(data, VocoderData(vocoder_dir), ground_truth, crop, mel_format.hop_length)
 
-        model = WaveRNN(config).to(run.device)
+        model = size.to_train(lambda: WaveRNN(config), run.device)
         optimizer = torch.optim.Adam(model.parameters(), fused=True)
         average = Average(model, settings.average_decay)
         mel = dataclasses.asdict(mel_format)

@@ -1,5 +1,6 @@
 """One speaker's audio files -> waves, mels and a part file, which says that the speaker is finished."""
 
+import os
 import unicodedata
 from pathlib import Path
 from typing import NamedTuple
@@ -17,7 +18,8 @@ from utils.corpora import Speaker, Utterance
 from utils.data import audio, spans, vad
 from utils.data.audio import AudioError, MelFormat
 from utils.data.decoding import MAX_SECONDS
-from utils.data.paths import SynthesizerData, one_field, save_npy
+from utils.data.names import same_file, within
+from utils.data.paths import SynthesizerData, make_durable, one_field, save_npy
 from utils.data.quality import Tally
 from utils.data.rows import Row
 from utils.errors import UserError
@@ -71,7 +73,7 @@ def preprocess_speaker(
     part.notes += [("problem in the corpus's files", problem) for problem in listing.problems]
     if not listing.utterances:
         part.notes.append(("speaker without audio", str(speaker.folder)))
-    unaligned, tally = set(part.unaligned), Tally()
+    unaligned, taken, tally = set(part.unaligned), set(), Tally()
     for utterance in listing.utterances:
         if str(utterance.path.parent) in unaligned:
             part.n_unaligned += 1
@@ -79,6 +81,11 @@ def preprocess_speaker(
         if missing := _missing(utterance, passages, settings):
             part.skipped.append((f"without {missing}", str(utterance.path)))
             continue
+        stem = corpora.stem(speaker, utterance.name)
+        if same_file(stem) in taken:
+            part.skipped.append(("another file has this name, but for case", str(utterance.path)))
+            continue
+        taken.add(same_file(stem))
         try:
             recording = spans.read(utterance.path, utterance.span, mel_format.sample_rate, max_seconds)
             pieces = _pieces(part, utterance, recording.wav, passages, settings, mel_format)
@@ -87,27 +94,34 @@ def preprocess_speaker(
             continue
         tally.add(str(utterance.path), recording)
         for i, piece in enumerate(pieces):
-            _add_piece(part, f"{corpora.stem(speaker, utterance.name)}_{i:02d}", piece, data, settings, mel_format)
+            _add_piece(part, f"{stem}_{i:02d}", piece, data, settings, mel_format)
     part.notes += tally.notes()
-    prefix = f"{datasets_root}/"
+    prefix = f"{datasets_root}{os.sep}"
     part.skipped = [(reason, what.replace(prefix, "")) for reason, what in part.skipped]
     part.notes = [(reason, what.replace(prefix, "")) for reason, what in part.notes]
     part.unaligned = [folder.replace(prefix, "") for folder in part.unaligned]
     part.unread = _unread([row.text for row in part.rows], settings.cleaner)
     part.timed = _alignment_files(speaker, datasets_root, settings)
     part.folder = corpora.relative(speaker.folder, datasets_root)
+    make_durable(data.audio_dir, data.mels_dir)
     part.save(data.part(speaker.id))
+    make_durable(data.parts_dir)
     return part.seconds / 3600
 
 
 def _forget(data: SynthesizerData, speaker: Speaker) -> None:
     """Delete what an earlier run made of the speaker, which may be pieces that this run does not make."""
-    path = data.part(speaker.id)
+    part, old = data.part(speaker.id), data.old_part(speaker.id)
+    path = part if part.is_file() else old
     if path.is_file():
-        for row in read_part(path).rows:
-            for file in (data.audio_dir / row.audio, data.mels_dir / row.mel, data.embeds_dir / row.embed):
-                file.unlink(missing_ok=True)
-        path.unlink()
+        rows = read_part(path).rows
+        path.replace(old)  # now the speaker is unfinished, but it is still known what to delete
+        make_durable(data.parts_dir)
+        for row in rows:
+            for folder, name in ((data.audio_dir, row.audio), (data.mels_dir, row.mel), (data.embeds_dir, row.embed)):
+                within(folder, name).unlink(missing_ok=True)
+        make_durable(*filter(Path.is_dir, (data.audio_dir, data.mels_dir, data.embeds_dir)))
+        old.unlink()
 
 
 def _missing(utterance: Utterance, passages: bool, settings: PreprocessSettings) -> str | None:

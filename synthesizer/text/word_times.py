@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from synthesizer.text.cleaners import clean
-from utils.errors import UserError
+from utils.data.tables import damaged, read_marked
 
 LEAST_AGREEMENT = 0.75  # share of the words that text and times must have in common
 TAIL = 0.1  # s left for the symbols after the last word; without any, the end symbol is never attended to
@@ -50,16 +50,13 @@ def read_word_times(path: Path, mels: Container[str]) -> dict[str, str]:
     lines = {}
     if not path.is_file():
         return lines
-    with path.open(encoding="utf-8") as file:
-        for number, line in enumerate(file, 1):
-            mel, *columns = line.rstrip("\n").split("|")
-            if len(columns) != 2 or columns[0].count(",") != columns[1].count(","):
-                raise UserError(
-                    f"{path}, line {number}: expected mel file|words|end times, got {line.strip()[:80]!r}; "
-                    "preprocess again, or delete the file to train without word times"
-                )
-            if mel in mels:
-                lines[mel] = "|".join(columns)
+    remedy = "preprocess again, or delete the file to train without word times"
+    for number, line in read_marked(path, remedy):
+        mel, *columns = line.split("|")
+        if len(columns) != 2 or columns[0].count(",") != columns[1].count(","):
+            raise damaged(path, number, remedy, f"expected mel file|words|end times, got {line.strip()[:80]!r}")
+        if mel in mels:
+            lines[mel] = "|".join(columns)
     return lines
 
 

@@ -15,8 +15,10 @@ from typing import Any
 import numpy as np
 
 from utils.boards.dashboards import Sink, make_sinks, say, short
+from utils.boards.metrics import forget_steps_after
 from utils.data import audio
-from utils.data.paths import save_text, write_atomically
+from utils.data.names import within
+from utils.data.paths import write_atomically
 
 QUEUE_LENGTH = 256
 SECONDS_TO_DRAIN = 120  # the longest wait for the last pictures at the end of a run
@@ -33,8 +35,8 @@ class Board:
     def __init__(self, folder: Path, stage: str, visdom_server: str | None, every: int = 10, first_step: int = 0) -> None:
         self.folder, self.stage, self.every = Path(folder), stage, max(1, every)
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._metrics = self.folder / "metrics.jsonl"
-        _forget_steps_after(first_step, self._metrics, stage)
+        self._metrics = within(self.folder, "metrics.jsonl", to_write=True)
+        forget_steps_after(first_step, self._metrics, stage)
         self._sinks: list[Sink] | None = None  # made on the thread, as their imports take seconds
         self._visdom_server = visdom_server
         self._first_step = first_step
@@ -65,7 +67,7 @@ class Board:
 
         def work() -> None:
             figure = draw()
-            with write_atomically(self.folder / folder / f"{self.stage}-{name}-{step:07d}.png") as temporary:
+            with write_atomically(within(self.folder, folder) / f"{self.stage}-{name}-{step:07d}.png") as temporary:
                 figure.savefig(temporary, format="png", dpi=100)
             self._send("figure", step, name, figure)
 
@@ -135,20 +137,3 @@ class NoBoard:
     def audio(self, step: int, name: str, make: Callable[[], np.ndarray] | np.ndarray, sample_rate: int) -> None: ...
 
     def close(self) -> None: ...
-
-
-def _forget_steps_after(first_step: int, path: Path, stage: str) -> None:
-    """Drop this stage's lines of later steps, which are trained again, and lines cut short when a process was killed."""
-    if path.exists():
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-        kept = [line for line in lines if _stays(line, stage, first_step)]
-        if len(kept) < len(lines):
-            save_text(path, "".join(kept))
-
-
-def _stays(line: str, stage: str, first_step: int) -> bool:
-    try:
-        row = json.loads(line)
-    except ValueError:  # cut short when a process was killed
-        return False
-    return row.get("stage") != stage or row.get("step", 0) <= first_step

@@ -2,7 +2,6 @@
 
 import collections
 import html
-import json
 import logging
 import sys
 import time
@@ -14,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from utils.boards import plot
+from utils.boards.metrics import read_metrics
 from utils.data import audio
 from utils.data.paths import write_atomically
 
@@ -157,9 +157,8 @@ class _Curves(Sink):
         self.path = folder / "plots" / f"{stage}-curves.png"
         self.points: dict[str, list[tuple[int, float]]] = {}
         self._drawn = time.monotonic()
-        metrics = folder / "metrics.jsonl"
-        for row in map(json.loads, metrics.read_text(encoding="utf-8").splitlines() if metrics.exists() else []):
-            if row.get("stage") == stage:  # measured before the run was resumed
+        for row in read_metrics(folder / "metrics.jsonl"):
+            if row["stage"] == stage:  # measured before the run was resumed
                 self._add(row["step"], {k: v for k, v in row.items() if k not in ("stage", "step") and v is not None})
 
     def scalars(self, step: int, values: dict[str, float]) -> None:

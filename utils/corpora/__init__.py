@@ -5,7 +5,7 @@ grow with the corpus.
 """
 
 from utils.corpora.alignments import alignment_files
-from utils.corpora.layout import Asked, Speaker, Utterance
+from utils.corpora.layout import Asked, Speaker, Utterance, disk_name
 from utils.corpora.preflight import Need, preflight
 from utils.corpora.registry import find_speakers, is_passages, list_utterances, relative, split_present, stem
 
@@ -15,6 +15,7 @@ __all__ = [
     "Speaker",
     "Utterance",
     "alignment_files",
+    "disk_name",
     "find_speakers",
     "is_passages",
     "list_utterances",

@@ -28,6 +28,7 @@ from utils.corpora.mailabs import MAILABS
 from utils.corpora.manifest import MANIFEST, in_folder
 from utils.corpora.vctk import VCTK
 from utils.corpora.voxceleb import VOXCELEB1, VOXCELEB2
+from utils.data.names import same_file
 from utils.errors import UserError
 
 NAMED = {
@@ -73,11 +74,11 @@ def find_speakers(datasets_root: Path, names: list[str], asked: Asked | None = N
     speakers: dict[str, Speaker] = {}
     for name in written_out(names):
         for speaker in _speakers_of(root, name, asked or Asked()):
-            other = speakers.setdefault(speaker.id, speaker)
-            if (other.folder, other.source) != (speaker.folder, speaker.source):
+            other = speakers.setdefault(same_file(speaker.id), speaker)
+            if (other.name, other.folder, other.source) != (speaker.name, speaker.folder, speaker.source):
                 raise UserError(
-                    f"{speaker.folder} and {other.folder}: both would be called {speaker.id}; rename one, or preprocess "
-                    "them into different folders with --out_dir"
+                    f"{speaker.name} in {speaker.folder} and {other.name} in {other.folder}: both would be called "
+                    f"{speaker.id}, but for case; rename one, or preprocess them into different folders with --out_dir"
                 )
     return sorted(speakers.values(), key=lambda speaker: (speaker.corpus, speaker.name))
 
@@ -136,7 +137,10 @@ def stem(speaker: Speaker, utterance: str) -> str:
 
 def relative(path: Path, datasets_root: Path) -> str:
     """The path of a file from datasets_root, which may be moved."""
-    return Path(os.path.relpath(path, datasets_root)).as_posix()
+    try:
+        return Path(os.path.relpath(path, datasets_root)).as_posix()
+    except ValueError:  # on another drive of Windows
+        return Path(path).as_posix()
 
 
 # ---- from a name to a place

@@ -8,6 +8,7 @@ SAMPLE_RATE = 16_000  # Hz, of all audio that this project trains on and writes
 ENCODER_HOP = 160  # samples, 10 ms
 ENCODER_N_FFT = 400  # samples, 25 ms
 ENCODER_N_MELS = 40
+MAX_HOP = 2**16  # samples, 4 s
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class MelFormat:
         check_at_least(self, 1, "sample_rate", "n_fft", "hop_length", "win_length", "n_mels")
         check_at_least(self, 0, "fmin", "preemphasis")
         limits = {
+            f"n_fft, hop_length and n_mels must be at most {MAX_HOP}": max(self.n_fft, self.hop_length, self.n_mels) <= MAX_HOP,
             "win_length must be at most n_fft": self.win_length <= self.n_fft,
             "fmax must be over fmin and at most half the sample_rate": self.fmin < self.fmax <= self.sample_rate / 2,
             "preemphasis must be under 1": self.preemphasis < 1,

@@ -4,7 +4,9 @@ import hashlib
 import os
 import platform
 import re
+import sys
 import time
+import uuid
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -13,6 +15,8 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+
+from utils.data.names import within
 
 SV2TTS = "SV2TTS"
 STALE_AFTER = 24 * 3600  # s without a write, after which a temporary file of another machine counts as left over
@@ -34,10 +38,10 @@ class EncoderData:
     NOTES = "notes.txt"  # what is odd about the speaker's recordings, if anything
 
     def speaker_dir(self, speaker: str) -> Path:
-        return Path(self.root) / speaker
+        return within(self.root, speaker)
 
     def log(self, corpus: str) -> Path:
-        return Path(self.root) / f"Log_{corpus}.txt"
+        return within(self.root, f"Log_{corpus}.txt")
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,11 @@ class SynthesizerData:
         return Path(self.root) / "parts"
 
     def part(self, speaker: str) -> Path:
-        return self.parts_dir / f"{speaker}.tsv"
+        return within(self.parts_dir, f"{speaker}.tsv")
+
+    def old_part(self, speaker: str) -> Path:
+        """The part of a speaker whose files are being deleted."""
+        return within(self.parts_dir, f"{speaker}.old")
 
     @property
     def audio_dir(self) -> Path:
@@ -91,16 +99,17 @@ class SynthesizerData:
     @property
     def encoder_digests(self) -> list[str]:
         """What is in it; empty if there is no such file."""
-        return self.embeds_encoder.read_text(encoding="utf-8").split() if self.embeds_encoder.is_file() else []
+        path = self.embeds_encoder
+        return path.read_text(encoding="utf-8", errors="replace").split() if path.is_file() else []
 
     def audio(self, utterance: str) -> Path:
-        return self.audio_dir / f"audio-{utterance}.npy"  # int16 (n_samples,)
+        return within(self.audio_dir, f"audio-{utterance}.npy")  # int16 (n_samples,)
 
     def mel(self, utterance: str) -> Path:
-        return self.mels_dir / f"mel-{utterance}.npy"  # float16 (T, 80)
+        return within(self.mels_dir, f"mel-{utterance}.npy")  # float16 (T, 80)
 
     def embed(self, utterance: str) -> Path:
-        return self.embeds_dir / f"embed-{utterance}.npy"  # float32 (256,)
+        return within(self.embeds_dir, f"embed-{utterance}.npy")  # float32 (256,)
 
 
 @dataclass(frozen=True)
@@ -118,15 +127,35 @@ class VocoderData:
         return Path(self.root) / "mels_gta"
 
 
+def own_folders(root: Path, *names: str) -> None:
+    """Make the folders of `root` that preprocessing writes to and deletes from. UserError for a link that leads elsewhere."""
+    for name in names:
+        within(root, name, to_write=True).mkdir(parents=True, exist_ok=True)
+    make_durable(Path(root))
+
+
+def make_durable(*folders: Path) -> None:
+    """After this, a power loss undoes nothing that was made, renamed or deleted in these folders before.
+
+    To be called before a file that says that others are there, or gone.
+    """
+    for folder in folders if os.name == "posix" else ():  # Windows opens no folders
+        descriptor = os.open(folder, os.O_RDONLY)
+        with suppress(OSError):  # some network disks cannot
+            os.fsync(descriptor)
+        os.close(descriptor)
+
+
 @contextmanager
 def write_atomically(path: Path) -> Iterator[Path]:
     """Yields a temporary path beside `path`, which is flushed and renamed to `path` if the block succeeds, else removed."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_path(path, os.getpid())
+    temporary.unlink(missing_ok=True)  # it might be a link, which would be followed
     try:
         yield temporary
-        with temporary.open("rb") as written:
+        with temporary.open("rb+") as written:  # Windows flushes no file that is open for reading alone
             os.fsync(written.fileno())
         temporary.replace(path)
     except BaseException as error:
@@ -173,7 +202,8 @@ def _machine() -> str:
     """Eight hexadecimal digits for this machine and container, as each container numbers its own processes."""
     processes = Path("/proc/self/ns/pid")
     container = os.readlink(processes) if processes.is_symlink() else ""
-    return f"{zlib.crc32(f'{platform.node()} {container}'.encode()):08x}"
+    name = str(uuid.getnode()) if sys.platform == "darwin" else platform.node()  # macOS takes its name from the network
+    return f"{zlib.crc32(f'{name} {container}'.encode()):08x}"
 
 
 def remove_leftovers(root: Path, names: str = "*") -> None:

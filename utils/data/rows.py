@@ -1,13 +1,19 @@
 """The rows of train.txt and synthesized.txt, whose columns only this file knows, and the mel format of a folder."""
 
 import json
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from utils.config import rebuilt
 from utils.data.mel_format import MelFormat
+from utils.data.names import fault, within
 from utils.data.paths import SynthesizerData, save_text
+from utils.data.tables import read_marked
 from utils.errors import UserError
+
+MAX_LENGTH = 2**40  # samples: two years
 
 
 class Row(NamedTuple):
@@ -32,9 +38,15 @@ def format_row(row: Row) -> str:
 
 
 def parse_row(line: str) -> Row:
-    """Inverse of format_row. Raises ValueError."""
+    """Inverse of format_row. Raises ValueError, also for a name that is not that of a file in its folder."""
     audio, mel, embed, n_samples, n_frames, text = line.rstrip("\n").split("|")
-    return Row(audio, mel, embed, int(n_samples), int(n_frames), text)
+    row = Row(audio, mel, embed, int(n_samples), int(n_frames), text)
+    for name in row[:3]:
+        if problem := fault(name):
+            raise ValueError(f"{name[:80]!r} is not a file's name: {problem}")
+    if not (0 <= row.n_samples <= MAX_LENGTH and 0 <= row.n_frames <= MAX_LENGTH):
+        raise ValueError("a length is negative or absurd")
+    return row
 
 
 def read_rows(path: Path) -> list[Row]:
@@ -43,15 +55,12 @@ def read_rows(path: Path) -> list[Row]:
     if not path.is_file():
         raise UserError(f"{path}: not found; run the script before this one first (its -h says what it writes)")
     rows = []
-    try:
-        with path.open(encoding="utf-8") as lines:
-            for line in lines:
-                rows.append(parse_row(line))
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: is not UTF-8 text ({error.reason}); preprocess again") from error
-    except ValueError as error:
-        problem = f"expected audio|mel|embed|n_samples|n_mel_frames|text, got {line.strip()[:80]!r}"
-        raise UserError(f"{path}, line {len(rows) + 1}: {problem}") from error
+    for number, line in read_marked(path, "preprocess again, or mend the line"):
+        try:
+            rows.append(parse_row(line))
+        except ValueError as error:
+            problem = f"expected audio|mel|embed|n_samples|n_mel_frames|text, got {line.strip()[:80]!r} ({error})"
+            raise UserError(f"{path}, line {number}: {problem}") from error
     if not rows:
         raise UserError(f"{path}: holds no utterance; run the preprocessing again and read its log for the reason")
     return rows
@@ -62,14 +71,33 @@ def write_rows(path: Path, rows: Sequence[Row]) -> None:
     save_text(path, "".join(format_row(row) + "\n" for row in rows))
 
 
-def read_mel_format(data: SynthesizerData) -> MelFormat:
-    """The format of the mels in a folder, from its parameters.json. UserError if that is missing or damaged."""
+def write_parameters(data: SynthesizerData, parameters: dict[str, dict[str, Any]]) -> None:
+    """Write parameters.json, with a CRC that tells whether it is whole."""
+    save_text(data.parameters, json.dumps(parameters | {"crc32": _crc(parameters)}, indent=2) + "\n")
+
+
+def read_parameters(data: SynthesizerData) -> dict[str, dict[str, Any]]:
+    """{"mel": fields of MelFormat, "preprocess": settings} of parameters.json. UserError if it is missing or damaged."""
     try:
-        return MelFormat(**json.loads(data.parameters.read_text(encoding="utf-8"))["mel"])
+        found = json.loads(data.parameters.read_text(encoding="utf-8"))
+        crc = found.pop("crc32", None)  # older folders have none
+        if crc not in (None, _crc(found)):
+            raise ValueError("a byte has changed")
+        rebuilt(MelFormat, found["mel"])
+        return {"mel": found["mel"], "preprocess": dict(found.get("preprocess", {}))}
     except FileNotFoundError as error:
         raise UserError(f"{data.parameters}: not found; synthesizer_preprocess_audio.py writes it") from error
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{data.parameters}: does not hold the mel format; preprocess again") from error
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
+        raise UserError(f"{data.parameters}: is damaged or does not hold the mel format; preprocess again") from error
+
+
+def read_mel_format(data: SynthesizerData) -> MelFormat:
+    """The format of the mels in a folder. UserError as read_parameters."""
+    return MelFormat(**read_parameters(data)["mel"])
+
+
+def _crc(parameters: dict[str, Any]) -> str:
+    return f"{zlib.crc32(json.dumps(parameters, sort_keys=True).encode()):08x}"
 
 
 def rows_with_files(rows: Sequence[Row], **folders: Path) -> list[Row]:
@@ -80,7 +108,9 @@ def rows_with_files(rows: Sequence[Row], **folders: Path) -> list[Row]:
     present = {column: _names(folder) for column, folder in folders.items()}
     kept, gone = [], []
     for row in rows:
-        missing = [folders[column] / getattr(row, column) for column in folders if getattr(row, column) not in present[column]]
+        missing = [
+            within(folders[column], getattr(row, column)) for column in folders if getattr(row, column) not in present[column]
+        ]
         if missing:
             gone.append(missing[0])
         else:

@@ -1,6 +1,7 @@
 """Checkpoints: plain containers, replaced atomically, and loaded without running code from them."""
 
 import re
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,8 +10,9 @@ from typing import Any
 import torch
 
 from utils.config import default_model
-from utils.data.paths import write_atomically
+from utils.data.paths import make_durable, write_atomically
 from utils.errors import UserError
+from utils.models import untrusted
 
 STAGES = ("encoder", "synthesizer", "vocoder")
 SUFFIXES = (".safetensors", ".pt")
@@ -22,9 +24,11 @@ def stage_format(stage: str) -> str:
 
 
 def save(path: Path, content: dict[str, Any]) -> None:
-    """Write atomically: a crash leaves the previous checkpoint whole."""
+    """Write atomically: a crash or a power loss leaves the previous checkpoint whole."""
+    path = Path(path)
     with write_atomically(path) as temporary:
         torch.save(content, temporary)
+    make_durable(path.parent)
 
 
 def load(path: Path, stage: str, device: str | torch.device = "cpu", published: bool = False) -> dict[str, Any]:
@@ -38,23 +42,36 @@ def load(path: Path, stage: str, device: str | torch.device = "cpu", published: 
         fetched = "`make weights` fetches it; or " if path.absolute() == default_model("encoder").absolute() else ""
         raise UserError(f"{path}: no such {stage} checkpoint; {fetched}train one with {stage}_train.py or name another file")
     try:
+        untrusted.check_archive(path)
         content = _read(path, device)
+        untrusted.check_tensors(content, path.stat().st_size)
     except Exception as error:  # files of other kinds make the unpickler fail in many ways
-        raise UserError(f"{path}: cannot be read as a checkpoint; it is cut short, damaged or something else") from error
+        if name := untrusted.called(path):
+            problem = f"is a pickle that would run {name[:80]!r} when loaded, which no model needs; it was not run"
+            raise UserError(f"{path}: {problem}; delete this file") from error
+        reason = f" ({error})" if type(error) is ValueError else ""
+        problem = f"cannot be read as a checkpoint{reason}; it is cut short, damaged or something else"
+        raise UserError(f"{path}: {problem}") from error
     if not isinstance(content, dict):
         raise UserError(f"{path}: is not a checkpoint but holds a {type(content).__name__}")
     found = content.get("format")
     if found == stage_format(stage) or (published and found is None):
-        _check_finite(path, content.get("model_state", content))
+        state = content.get("model_state", content)
+        if not isinstance(state, dict):
+            raise UserError(f"{path}: is damaged, its model_state is a {type(state).__name__}")
+        _check_finite(path, state)
         return content
     other = next((name for name in STAGES if found == stage_format(name)), None)
-    problem = f"is a checkpoint of the {other}" if other else f"has the format {found!r}"
+    found = repr(found)[:40] if isinstance(found, str) else type(found).__name__  # others may be of any length
+    problem = f"is a checkpoint of the {other}" if other else f"has the format {found}"
     raise UserError(f"{path}: {problem}; a checkpoint of the {stage} ({stage_format(stage)}) is needed here")
 
 
 def _read(path: Path, device: str | torch.device) -> Any:
     if path.suffix != ".safetensors":
-        return torch.load(path, map_location=device, weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about kinds of pickle
+            return torch.load(path, map_location=device, weights_only=True)
     from utils.models import tensors_file
 
     return tensors_file.read(path, device)
@@ -96,7 +113,7 @@ def restoring(path: Path, stage: str) -> Iterator[None]:
     """`with restoring(path, stage):` around the use of a checkpoint's content: whatever does not fit becomes a UserError."""
     try:
         yield
-    except (UserError, AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (UserError, AttributeError, LookupError, TypeError, ValueError, RuntimeError, ArithmeticError, MemoryError) as error:
         reason = f"{error} is missing" if isinstance(error, KeyError) else " ".join(str(error).split())[:200]
         problem = f"does not hold the weights of a fitting {stage}; it is damaged or of another version ({reason})"
         raise UserError(f"{path}: {problem}") from error

@@ -127,7 +127,8 @@ def batches(
 
 
 def _moved(loader: DataLoader, device: torch.device) -> Iterator[Any]:
-    with _signals_blocked() if loader.num_workers else contextlib.nullcontext():
+    can_block = hasattr(signal, "pthread_sigmask")  # not on Windows
+    with _signals_blocked() if loader.num_workers and can_block else contextlib.nullcontext():
         prepared = iter(loader)  # starts the workers
     try:
         for batch in prepared:

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from utils.config import as_text, marked, override
+from utils.config import as_text, marked, override, rebuilt
 from utils.data.paths import sha256
 from utils.errors import UserError
 from utils.models import checkpoint, identity
@@ -69,7 +69,7 @@ class StartingPoint:
         if not self.content:
             return override(overrides, model_config, *settings)
         with checkpoint.restoring(self.path, self.stage):
-            model_config = type(model_config)(**self.content["model"])
+            model_config = rebuilt(type(model_config), self.content["model"])
             words, kept = self._kept(settings, None if self.resumes else further)
             settings = tuple(_with_values(s, kept) for s in settings)
         chosen = override(overrides, model_config, *settings)

@@ -1,0 +1,59 @@
+"""Tables of text whose lines carry what tells that they are whole, so that a bad byte or a cut is found and named."""
+
+import re
+import zlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from utils.errors import UserError
+
+MARK = re.compile(r"(.*)\t#([0-9a-f]{8})")
+END = re.compile(r"# end after (\d{1,12}) lines")
+
+
+def marked(lines: Iterable[str]) -> Iterator[str]:
+    """The lines of a table, with newlines. Each ends with a CRC of all lines so far, and a last one says how many there are."""
+    crc, n = 0, 0
+    for line in lines:
+        crc, n = zlib.crc32(line.encode(), crc), n + 1
+        yield f"{line}\t#{crc:08x}\n"
+    end = f"# end after {n} lines"
+    yield f"{end}\t#{zlib.crc32(end.encode(), crc):08x}\n"
+
+
+def read_marked(path: Path, remedy: str) -> Iterator[tuple[int, str]]:
+    """(number from 1, line without its mark) for each line that `marked` was given. UserError, with the line's number and the
+    remedy, for one that is damaged or missing. Tables written before there were marks have none, and are read as they are."""
+    crc, n, is_marked, ended = 0, 0, False, False
+    with Path(path).open("rb") as file:
+        for n, raw in enumerate(file, 1):
+            line = _text(raw, path, n, remedy)
+            mark = MARK.fullmatch(line)
+            if n == 1:
+                is_marked = mark is not None
+            if is_marked != (mark is not None) or ended:
+                raise damaged(path, 1 if n == 2 and not is_marked else n, remedy)  # one mark of two is no old table
+            if mark is not None:
+                line = mark[1]
+                crc = zlib.crc32(line.encode(), crc)
+                if f"{crc:08x}" != mark[2]:
+                    raise damaged(path, n, remedy)
+                if end := END.fullmatch(line):
+                    ended = int(end[1]) == n - 1
+                    continue
+            yield n, line
+    if is_marked and not ended:
+        raise damaged(path, n + 1, remedy, "is missing, the file is cut short")
+
+
+def damaged(path: Path, number: int, remedy: str, problem: str = "is damaged") -> UserError:
+    return UserError(f"{path}, line {number}: {problem}; {remedy}")
+
+
+def _text(raw: bytes, path: Path, number: int, remedy: str) -> str:
+    if not raw.endswith(b"\n"):
+        raise damaged(path, number, remedy, "is cut short")
+    try:
+        return raw[:-1].removesuffix(b"\r").decode()
+    except UnicodeDecodeError as error:
+        raise damaged(path, number, remedy, f"is not UTF-8 text ({error.reason})") from error
