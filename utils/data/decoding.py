@@ -94,8 +94,8 @@ def _one_wave(path: Path, sample_rate: int, max_seconds: float, cut: bool) -> tu
 def _mixed(
     path: Path, weights: np.ndarray | None, sample_rate: int, max_seconds: float, cut: bool
 ) -> tuple[np.ndarray, float, np.ndarray, bool]:
-    """Energy of each channel (C,), energy of their mean, the wave that the weights (C,) make of them (None: the mean), and
-    whether there is more in the file than max_seconds."""
+    """Energy of each channel (C,) and of their mean (0 for a single channel), the wave that the weights (C,) make of them
+    (None: the mean), and whether there is more in the file than max_seconds."""
     rate, blocks = _opened(path)
     _check_rate(path, rate)
     resampler, left = _Resampler(rate, sample_rate), round(max_seconds * rate)
@@ -110,9 +110,11 @@ def _mixed(
         left -= len(block)
         if not np.abs(block).max(initial=0.0) <= levels.LARGEST:
             raise AudioError(f"{path}: holds samples that are not numbers, or too large for sound")
-        mono = block[:, 0] if block.shape[1] == 1 else block.mean(axis=1) if weights is None else block @ weights
-        energies += np.einsum("ij,ij->j", block, block, dtype=np.float64)
-        mean_energy += float(np.dot(mono, mono))
+        mono = block[:, 0]
+        if block.shape[1] > 1:
+            mono = block.mean(axis=1) if weights is None else block @ weights
+            energies += np.einsum("ij,ij->j", block, block, dtype=np.float64)
+            mean_energy += float(np.dot(mono, mono))
         parts.append(resampler.add(mono.astype(np.float32, copy=False)))
         if is_longer:
             break
