@@ -1,7 +1,10 @@
 """A preprocessed folder from a stranger: nothing outside it is written, deleted or read."""
 
 import ast
+import os
 import shutil
+import subprocess
+import sys
 from dataclasses import asdict
 from pathlib import Path
 
@@ -11,6 +14,7 @@ import pytest
 from encoder.config import MEL_FORMAT, EncoderConfig
 from encoder.model import EncoderWithLoss
 from encoder.preprocess import preprocess as preprocess_encoder
+from encoder.utterances import read_table
 from synthesizer.corpus.speakers import _forget
 from synthesizer.preprocess import preprocess_audio, preprocess_embeds
 from utils.corpora import Speaker, find_speakers
@@ -186,3 +190,19 @@ def joins_a_variable(node: ast.AST) -> bool:
     left = ast.unparse(node.left)
     is_folder = left.rpartition(".")[2].removesuffix(")").endswith(("_dir", "folder", "root", "parent"))
     return is_name or (is_folder and isinstance(right, ast.Name) and not right.id.isupper())
+
+
+def test_names_of_any_bytes_and_any_locale_are_preprocessed(samples, tmp_path):
+    """Without a home, a terminal or UTF-8."""
+    recordings = sorted((samples / SUBSET / "90001").rglob("*.flac"))[:1]
+    root = os.fsencode(tmp_path) + b"/in \xff%"
+    names = [b"\xff\xfe", b"x" * 250, b"-dash", "Анна".encode(), b"new\nline", b"tab\tx|y", b"con"]
+    for name in names:
+        os.makedirs(root + b"/voices/" + name)
+        shutil.copy(recordings[0], root + b"/voices/" + name + b"/" + b"y" * 245 + b".flac")
+    command = [sys.executable, "encoder_preprocess.py", root, "-d", "voices", "-n", "1", "--hparams", "min_frames=20"]
+    locale = {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PATH": os.environ["PATH"]}
+    done = subprocess.run(command, cwd=ROOT, env=locale, capture_output=True, timeout=120, stdin=subprocess.DEVNULL)
+    assert done.returncode == 0, done.stderr
+    tables = [*Path(os.fsdecode(root)).glob("SV2TTS/encoder/*/utterances.tsv")]
+    assert len(tables) == len(names) and all(len(read_table(path).rows) == 1 for path in tables)
