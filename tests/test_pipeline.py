@@ -1,4 +1,4 @@
-"""Every command of the README and of docs/training.md, in their order, on real speech with small models; and what the demo does with them."""
+"""Every command of the README and of docs/training.md, in order, on real speech; and what the demo does with the models."""
 
 import contextlib
 import io
