@@ -1,6 +1,7 @@
 """Signal processing: pure functions of numpy arrays, with caches keyed by their arguments."""
 
 import contextlib
+import inspect
 import math
 import wave
 from collections.abc import Callable, Iterator
@@ -157,9 +158,17 @@ def griffin_lim(mel: np.ndarray, mel_format: MelFormat, n_iter: int = 60, seed: 
         hop_length=f.hop_length,
         win_length=f.win_length,
         n_fft=f.n_fft,
-        random_state=seed,
+        **{_seed_argument(): seed},
     )
     return deemphasize(wav, f.preemphasis)
+
+
+@lru_cache
+def _seed_argument() -> str:
+    """librosa 1.0 has another name for it, and warns at the old one."""
+    import librosa
+
+    return "rng" if "rng" in inspect.signature(librosa.griffinlim).parameters else "random_state"
 
 
 def bands_to_bins(values: np.ndarray, f: MelFormat) -> np.ndarray:
