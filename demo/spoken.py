@@ -9,12 +9,12 @@ import numpy as np
 
 from demo.pace import syllables
 from synthesizer.speech import Said
+from utils.boards.plot import symbol_ticks
 from utils.data.paths import write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-MOST_SYMBOLS = 150  # written beside an alignment; more would be too small to read
 MOST_NAMED = 20  # words
 
 
@@ -141,8 +141,8 @@ def draw(spoken: Spoken) -> "Figure":
     upper.set(title="mel spectrogram", ylabel="mel band", xlim=(0, times[-1][1]), ylim=(0, len(spoken.mels[0])))
     lower.set(title="alignment: which symbol is being spoken", xlabel="seconds", ylabel="symbol", ylim=(-0.5, n_symbols - 0.5))
     labels = [label for text in spoken.texts for label in (*text, "end")]
-    if len(labels) == n_symbols <= MOST_SYMBOLS:
-        lower.set_yticks(range(n_symbols), labels, fontsize=max(4, min(9, 360 / n_symbols)))
+    if len(labels) == n_symbols:
+        symbol_ticks(lower, labels)
     return figure
 
 

@@ -108,13 +108,14 @@ class HeldOut:
             "free-running": free.after[number, : int(free.lengths[number])].float().cpu().numpy(),
         }
         hop_seconds = self.format.hop_length / self.format.sample_rate
-        run.board.figure(run.step, f"mel-{name}", partial(plot.mels, mels, hop_seconds), "mel-spectrograms")
+        draw: Any = partial(plot.mels, mels, hop_seconds, f"{name}, step {run.step}")
+        run.board.figure(run.step, f"mel-{name}", draw, "mel-spectrograms")
         attentions = {
             "teacher-forced": self._attention(forced.attention, number, len(item.mel), r),
             "free-running": self._attention(free.attention, number, len(mels["free-running"]), r),
         }
         for kind, attention in attentions.items():
-            draw: Any = partial(plot.alignment, attention, text, f"{kind}, step {run.step}", r)
+            draw = partial(plot.alignment, attention, text, f"{name}, {kind}, step {run.step}", r * hop_seconds)
             run.board.figure(run.step, f"alignment-{kind}-{name}", draw)
         for kind, mel in mels.items():
             run.board.audio(run.step, f"{name}-{kind}", partial(audio.griffin_lim, mel, self.format), self.format.sample_rate)

@@ -125,7 +125,7 @@ def speak(run: Run, model: WaveRNN, watched: CropDataset, settings: VocoderTrain
             generated = np.concatenate(list(waves))
         run.board.audio(run.step, f"{row.name}-true", true, mel_format.sample_rate)
         run.board.audio(run.step, f"{row.name}-generated", generated, mel_format.sample_rate)
-        draw = _Picture(mel * mel_format.max_abs, true, generated, mel_format)
+        draw = _Picture(mel * mel_format.max_abs, true, generated, mel_format, f"{row.name}, step {run.step}")
         run.board.figure(run.step, row.name, draw.mels, folder="mel-spectrograms")
         run.board.figure(run.step, f"{row.name}-waves", draw.waves)
 
@@ -138,11 +138,12 @@ class _Picture:
     true: Any  # (n,)
     generated: Any  # (n,)
     mel_format: MelFormat
+    title: str
 
     def mels(self) -> Any:
         generated = mel_spectrogram(self.generated, self.mel_format)[: len(self.mel)]
         spectrograms = {"given to the vocoder": self.mel, "of the audio it generated": generated}
-        return plot.mels(spectrograms, self.mel_format.hop_length / self.mel_format.sample_rate)
+        return plot.mels(spectrograms, self.mel_format.hop_length / self.mel_format.sample_rate, self.title)
 
     def waves(self) -> Any:
-        return plot.waves({"true": self.true, "generated": self.generated}, self.mel_format.sample_rate)
+        return plot.waves({"true": self.true, "generated": self.generated}, self.mel_format.sample_rate, self.title)

@@ -9,38 +9,53 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+MOST_TICKS = 40  # names of 8 points that fit beside each other
 MIN_UMAP_POINTS = 24  # UMAP looks at the 15 nearest points of each, which must not be nearly all of them
 
 
-def mels(spectrograms: dict[str, np.ndarray], hop_seconds: float) -> "Figure":
-    """Mel spectrograms (T, n_mels) by title, one above the other on one time axis and one colour scale."""
+def mels(spectrograms: dict[str, np.ndarray], hop_seconds: float, title: str = "") -> "Figure":
+    """Mel spectrograms (T, n_mels) by what they are, one above the other on one time axis and one colour scale."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, 2.6 * len(spectrograms)), layout="constrained")
     axes = figure.subplots(len(spectrograms), 1, sharex=True, squeeze=False)[:, 0]
     low, high = (f(array.min() if f is min else array.max() for array in spectrograms.values()) for f in (min, max))
-    for axis, (title, mel) in zip(axes, spectrograms.items(), strict=True):
+    for axis, (name, mel) in zip(axes, spectrograms.items(), strict=True):
         extent = (0, len(mel) * hop_seconds, 0, mel.shape[1])
         image = axis.imshow(mel.T, origin="lower", aspect="auto", extent=extent, vmin=low, vmax=high, interpolation="nearest")
-        axis.set(title=title, ylabel="mel band")
+        axis.set(title=name, ylabel="mel band")
     axes[-1].set_xlabel("seconds")
+    figure.suptitle(title)
     figure.colorbar(image, ax=axes, pad=0.01)
     return figure
 
 
-def alignment(attention: np.ndarray, text: str, title: str, frames_per_step: int = 1) -> "Figure":
-    """Attention (n_steps, n_symbols): which symbol each decoder step looks at."""
+def alignment(attention: np.ndarray, text: str, title: str, seconds_per_step: float) -> "Figure":
+    """Attention (n_steps, n_symbols), of which the last is the end: which symbol each decoder step looks at."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, 6), layout="constrained")
     axis = figure.subplots()
-    extent = (0, len(attention) * frames_per_step, -0.5, attention.shape[1] - 0.5)
+    extent = (0, len(attention) * seconds_per_step, -0.5, attention.shape[1] - 0.5)
     image = axis.imshow(attention.T, origin="lower", aspect="auto", extent=extent, vmin=0, interpolation="nearest")
-    axis.set(title=title, xlabel="mel frame", ylabel="symbol")
-    if len(text) <= 120:
-        axis.set_yticks(range(len(text)), list(text), fontsize=max(3, min(9, 360 / max(1, len(text)))))
+    axis.set(title=title, xlabel="seconds", ylabel="symbol")
+    symbol_ticks(axis, [*text[:-1], "end"])
     figure.colorbar(image, ax=axis, pad=0.01)
     return figure
+
+
+def symbol_ticks(axis: "Axes", symbols: Sequence[str]) -> None:
+    """Name the symbols on the y axis: each of them, or where these could not be read, words at their first letters."""
+    labels = dict(enumerate(symbols))
+    if len(symbols) > MOST_TICKS:
+        is_first = [k for k, symbol in enumerate(symbols) if symbol != " " and (not k or symbols[k - 1] in (" ", "end"))]
+        words = "".join(symbol if len(symbol) == 1 else " " for symbol in symbols)
+        labels = {k: words[k:].split(" ", 1)[0] for k in is_first} | {len(symbols) - 1: "end"}
+    places: list[int] = []
+    for place in sorted(labels, reverse=True):  # the end is always named
+        if not places or places[-1] - place >= len(symbols) / MOST_TICKS:
+            places.append(place)
+    axis.set_yticks(places, [labels[place] for place in places], fontsize=8)
 
 
 def embeddings(vectors: np.ndarray, labels: Sequence[str], title: str) -> "Figure":
@@ -101,16 +116,17 @@ def _principal_components(vectors: np.ndarray) -> np.ndarray:
     return points
 
 
-def waves(named: dict[str, np.ndarray], sample_rate: int) -> "Figure":
-    """Waves (n,) by title, one above the other on one time axis."""
+def waves(named: dict[str, np.ndarray], sample_rate: int, title: str = "") -> "Figure":
+    """Waves (n,) by what they are, one above the other on one time axis."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, 2 * len(named)), layout="constrained")
     axes = figure.subplots(len(named), 1, sharex=True, squeeze=False)[:, 0]
-    for axis, (title, wav) in zip(axes, named.items(), strict=True):
+    for axis, (name, wav) in zip(axes, named.items(), strict=True):
         axis.plot(np.arange(len(wav)) / sample_rate, wav, linewidth=0.5)
-        axis.set(title=title, ylim=(-1, 1))
+        axis.set(title=name, ylim=(-1, 1))
     axes[-1].set_xlabel("seconds")
+    figure.suptitle(title)
     return figure
 
 
@@ -124,6 +140,7 @@ def curves(points: dict[str, list[tuple[int, float]]]) -> "Figure":
     for (name, values), axis in zip(points.items(), axes, strict=False):
         axis.plot(*zip(*values, strict=True), linewidth=1, marker="." if len(values) < 30 else None)
         axis.set_title(name.replace("_", " "), fontsize=10)
+        axis.set_xlabel("step", fontsize=8)
         axis.grid(alpha=0.3)
     for axis in list(axes):  # unused ones
         axis.set_axis_off()
