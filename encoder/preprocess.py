@@ -16,6 +16,7 @@ from utils.config import override, parse_overrides
 from utils.corpora import Speaker
 from utils.data import audio, cluster, spans, vad
 from utils.data.decoding import MAX_SECONDS
+from utils.data.lock import only_writer
 from utils.data.names import within
 from utils.data.parallel import run_tasks
 from utils.data.paths import (
@@ -75,31 +76,36 @@ def preprocess(
         datasets_root, data = Path(datasets_root).absolute(), EncoderData(data.root.absolute())
         speakers = [speaker.absolute() for speaker in speakers]
         cluster.check(scheduler, preprocess_speaker, datasets_root, data.root)
-    remove_leftovers(data.root)
-    todo = [speaker for speaker in speakers if not (skip_existing and _is_finished(data, speaker, settings))]
-    if len(todo) < len(speakers):
-        print(f"{len(speakers) - len(todo)} of {len(speakers)} speakers are finished already and skipped")
-    need = corpora.Need(per_second=audio.SAMPLE_RATE / audio.ENCODER_HOP * audio.ENCODER_N_MELS * 4)
-    corpora.preflight(datasets_root, todo, data.root, need, ignore_space=ignore_space)
+    with only_writer(data.root, "preprocess"):
+        remove_leftovers(data.root)
+        todo = [speaker for speaker in speakers if not (skip_existing and _is_finished(data, speaker, settings))]
+        if len(todo) < len(speakers):
+            print(f"{len(speakers) - len(todo)} of {len(speakers)} speakers are finished already and skipped")
+        _check_others(data, {speaker.id for speaker in todo}, settings)
+        need = corpora.Need(per_second=audio.SAMPLE_RATE / audio.ENCODER_HOP * audio.ENCODER_N_MELS * 4)
+        corpora.preflight(datasets_root, todo, data.root, need, ignore_space=ignore_space)
 
-    task = partial(preprocess_speaker, datasets_root=Path(datasets_root), data=data, settings=settings, max_seconds=max_seconds)
-    try:
-        results = run_tasks(
-            task, todo, n_processes, "Speakers", "audio h", weigh=lambda result: result.hours, scheduler=scheduler
+        task = partial(
+            preprocess_speaker, datasets_root=Path(datasets_root), data=data, settings=settings, max_seconds=max_seconds
         )
-        for _ in results:
-            pass
-    except OSError as error:
-        place = error.filename or data.root
-        raise UserError(f"{place}: {error.strerror or error}; fix this, then continue with --skip_existing") from error
-    if scheduler:
-        remove_leftovers(data.root)  # from workers that died
-    by_corpus: dict[str, list[Speaker]] = {}
-    for speaker in speakers:
-        by_corpus.setdefault(speaker.corpus, []).append(speaker)
-    for corpus, members in by_corpus.items():
-        _write_log(data, corpus, members, settings)
-    _report(data, speakers, Path(datasets_root))
+        try:
+            results = run_tasks(
+                task, todo, n_processes, "Speakers", "audio h", weigh=lambda result: result.hours, scheduler=scheduler
+            )
+            for _ in results:
+                pass
+        except OSError as error:
+            place = error.filename or data.root
+            raise UserError(f"{place}: {error.strerror or error}; fix this, then continue with --skip_existing") from error
+        if scheduler:
+            remove_leftovers(data.root)  # from workers that died
+        _check_files(data, speakers)
+        by_corpus: dict[str, list[Speaker]] = {}
+        for speaker in speakers:
+            by_corpus.setdefault(speaker.corpus, []).append(speaker)
+        for corpus, members in by_corpus.items():
+            _write_log(data, corpus, members, settings)
+        _report(data, speakers, Path(datasets_root))
 
 
 def _present_defaults(datasets_root: Path) -> list[str]:
@@ -205,20 +211,39 @@ def _parameters(settings: PreprocessSettings) -> str:
     return "# " + " ".join(f"{name}={value}" for name, value in asdict(settings).items())
 
 
-def _is_finished(data: EncoderData, speaker: Speaker, settings: PreprocessSettings) -> bool:
-    path = data.speaker_dir(speaker.id) / data.UTTERANCES
-    if not path.is_file():
+def _is_made_alike(data: EncoderData, speaker: str, settings: PreprocessSettings) -> bool:
+    """Whether the speaker's files are there. UserError if they were made with other settings."""
+    path = data.speaker_dir(speaker) / data.UTTERANCES
+    if not (path.is_file() and path.with_name(data.MELS).is_file()):
         return False
     made_with = read_table(path).made_with
     if made_with != _parameters(settings):
         raise UserError(
-            f"{path} was made with {made_with[2:]}, not with {_parameters(settings)[2:]}: "
-            "use the same settings, or leave out --skip_existing to make everything again"
+            f"{path} was made with {made_with[2:]}, not with {_parameters(settings)[2:]}: use the same settings, make "
+            "everything again without --skip_existing, or write to another folder with --out_dir"
         )
-    had_no_audio = any(
-        line.endswith(NO_AUDIO) for line in _lines(data, speaker, data.SKIPPED)
-    )  # perhaps as its disk was missing
+    return True
+
+
+def _is_finished(data: EncoderData, speaker: Speaker, settings: PreprocessSettings) -> bool:
+    if not _is_made_alike(data, speaker.id, settings):
+        return False
+    had_no_audio = any(line.endswith(NO_AUDIO) for line in _lines(data, speaker, data.SKIPPED))  # perhaps its disk was missing
     return not (had_no_audio and corpora.list_utterances(speaker).utterances)
+
+
+def _check_others(data: EncoderData, todo: set[str], settings: PreprocessSettings) -> None:
+    """UserError if the folder holds speakers made with other settings that are not made again."""
+    for path in data.root.glob(f"*/{data.UTTERANCES}"):
+        if path.parent.name not in todo:
+            _is_made_alike(data, path.parent.name, settings)
+
+
+def _check_files(data: EncoderData, speakers: list[Speaker]) -> None:
+    """UserError if something has removed what was written."""
+    files = (data.speaker_dir(speaker.id) / name for speaker in speakers for name in (data.MELS, data.UTTERANCES))
+    if lost := [path for path in files if not path.is_file()]:
+        raise UserError(f"{lost[0]}: has been removed meanwhile ({len(lost)} files are missing); continue with --skip_existing")
 
 
 def _lengths(data: EncoderData, speaker: Speaker) -> Iterator[int]:

@@ -7,6 +7,7 @@ so an interrupted run that was continued leaves the same files as one that was n
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -15,7 +16,16 @@ import numpy as np
 from tqdm import tqdm
 
 from synthesizer.config import EmbedSettings, PreprocessSettings
-from synthesizer.corpus.folder import Part, begin_anew, check_names, check_replaceable, empty, is_continuation, read_part
+from synthesizer.corpus.folder import (
+    Part,
+    begin_anew,
+    check_names,
+    check_replaceable,
+    empty,
+    is_continuation,
+    missing_files,
+    read_part,
+)
 from synthesizer.corpus.speakers import is_finished, preprocess_speaker
 from synthesizer.corpus.summary import report
 from utils import corpora
@@ -24,6 +34,7 @@ from utils.data import cluster
 from utils.data.arrays import ArrayError, load_npy
 from utils.data.audio import SAMPLE_RATE, MelFormat, from_int16
 from utils.data.decoding import MAX_SECONDS
+from utils.data.lock import changed_settings, only_writer, save_settings
 from utils.data.names import same_file, within
 from utils.data.parallel import run_tasks
 from utils.data.paths import (
@@ -77,28 +88,30 @@ def preprocess_audio(
         datasets_root, data = Path(datasets_root).absolute(), SynthesizerData(data.root.absolute())
         speakers = [speaker.absolute() for speaker in speakers]
         cluster.check(scheduler, preprocess_speaker, datasets_root, data.root)
-    check_names(speakers)
-    if not skip_existing:
-        check_replaceable(data, {speaker.id for speaker in speakers})
-    skip_existing = skip_existing and is_continuation(data, settings, mel_format)
-    todo = [s for s in speakers if not (skip_existing and is_finished(data, s, Path(datasets_root), settings))]
-    if len(todo) < len(speakers):
-        print(f"{len(speakers) - len(todo)} of {len(speakers)} speakers are finished already and skipped")
-    corpora.preflight(datasets_root, todo, data.root, _need(mel_format), True, alignments, ignore_space)
-    own_folders(data.root, "parts", "audio", "mels", "embeds")
-    remove_leftovers(data.root)
-    if not skip_existing:
-        begin_anew(data, settings, mel_format)
+    with only_writer(data.root, "preprocess"):
+        check_names(speakers)
+        if not skip_existing:
+            check_replaceable(data, {speaker.id for speaker in speakers})
+        skip_existing = skip_existing and is_continuation(data, settings, mel_format)
+        todo = [s for s in speakers if not (skip_existing and is_finished(data, s, Path(datasets_root), settings))]
+        if len(todo) < len(speakers):
+            print(f"{len(speakers) - len(todo)} of {len(speakers)} speakers are finished already and skipped")
+        corpora.preflight(datasets_root, todo, data.root, _need(mel_format), True, alignments, ignore_space)
+        own_folders(data.root, "parts", "audio", "mels", "embeds")
+        remove_leftovers(data.root)
+        if not skip_existing:
+            begin_anew(data, settings, mel_format)
 
-    options = {"data": data, "settings": settings, "mel_format": mel_format, "max_seconds": max_seconds}
-    task = partial(preprocess_speaker, datasets_root=Path(datasets_root), **options)
-    for _ in run_tasks(task, todo, n_processes, "Speakers", "audio h", weigh=lambda hours: hours, scheduler=scheduler):
-        pass
-    if scheduler:
-        remove_leftovers(data.root)  # from workers that died
-    parts = {path.stem: read_part(path) for path in sorted(data.parts_dir.glob("*.tsv"))}
-    _assemble(data, list(parts.values()))
-    report(data, parts, datasets_root, settings, mel_format)
+        options = {"data": data, "settings": settings, "mel_format": mel_format, "max_seconds": max_seconds}
+        task = partial(preprocess_speaker, datasets_root=Path(datasets_root), **options)
+        for _ in run_tasks(task, todo, n_processes, "Speakers", "audio h", weigh=lambda hours: hours, scheduler=scheduler):
+            pass
+        if scheduler:
+            remove_leftovers(data.root)  # from workers that died
+        parts = {path.stem: read_part(path) for path in sorted(data.parts_dir.glob("*.tsv"))}
+        _check_files(data, parts, {speaker.id for speaker in speakers})
+        _assemble(data, list(parts.values()))
+        report(data, parts, datasets_root, settings, mel_format)
 
 
 def _present_defaults(datasets_root: Path) -> list[str]:
@@ -113,6 +126,14 @@ def _need(f: MelFormat) -> corpora.Need:
     """int16 waves and float16 mels; each utterance's three files fill whole blocks, and an embedding fits on one."""
     per_second = 2 * f.sample_rate + 2 * f.n_mels * f.sample_rate / f.hop_length
     return corpora.Need(per_second, per_file=3 * DISK_BLOCK)
+
+
+def _check_files(data: SynthesizerData, parts: dict[str, Part], speakers: set[str]) -> None:
+    """UserError if something has removed what was written."""
+    lost = [data.part(speaker) for speaker in sorted(speakers - parts.keys())]
+    lost += [path for part in parts.values() for path in missing_files(data, part)]
+    if lost:
+        raise UserError(f"{lost[0]}: has been removed meanwhile ({len(lost)} files are missing); continue with --skip_existing")
 
 
 def _assemble(data: SynthesizerData, parts: list[Part]) -> None:
@@ -157,47 +178,63 @@ def preprocess_embeds(
     data = SynthesizerData(Path(root))
     rows = read_rows(data.manifest)
     embedder = SpeakerEmbedder(encoder_path, "cpu" if cpu else None, settings.precision)
-    _prepare_embeds(data, encoder_path, embedder.digests, skip_existing)
-    groups = [rows[i : i + settings.group_size] for i in range(0, len(rows), settings.group_size)]
-    todo = [group for group in groups if not all(within(data.embeds_dir, row.embed).is_file() for row in group)]
-    if n_done := len(rows) - sum(map(len, todo)):
-        print(f"{n_done} of {len(rows)} embeddings are there already and skipped")
+    with only_writer(data.root, "preprocess"):
+        _prepare_embeds(data, encoder_path, embedder.digests, settings, skip_existing)
+        groups = [rows[i : i + settings.group_size] for i in range(0, len(rows), settings.group_size)]
+        todo = [group for group in groups if not all(within(data.embeds_dir, row.embed).is_file() for row in group)]
+        if n_done := len(rows) - sum(map(len, todo)):
+            print(f"{n_done} of {len(rows)} embeddings are there already and skipped")
 
-    load = partial(_load_speech, data.audio_dir, round(settings.min_speech * SAMPLE_RATE))
-    problems, n_written = [], 0
-    with tqdm(total=sum(map(len, todo)), desc="Embeddings", unit="utterance", dynamic_ncols=True) as bar:
-        for group, speech in zip(todo, _loaded_ahead(load, todo, n_threads), strict=True):
-            problems += [each.problem for each in speech if each.problem]
-            usable = [(row, each.wav) for row, each in zip(group, speech, strict=True) if each.wav is not None]
-            embeddings = embedder.embed_batch([wav for _, wav in usable])
-            for (row, _), embedding in zip(usable, embeddings, strict=True):
-                save_npy(within(data.embeds_dir, row.embed), embedding.astype(np.float32))
-            n_written += len(usable)
-            bar.update(len(group))
-    print(f"{n_written} of {len(rows)} utterances embedded now, in {data.embeds_dir}")
-    if problems:
-        print(f"{len(problems)} utterances had a problem:", *indented(problems), sep="\n")
-    if not any(within(data.embeds_dir, row.embed).is_file() for row in rows):
-        raise UserError(f"{data.audio_dir}: holds the audio of none of the {len(rows)} rows of {data.manifest}")
+        load = partial(_load_speech, data.audio_dir, round(settings.min_speech * SAMPLE_RATE))
+        problems, n_written, n_unusable = [], 0, 0
+        with tqdm(total=sum(map(len, todo)), desc="Embeddings", unit="utterance", dynamic_ncols=True) as bar:
+            for group, speech in zip(todo, _loaded_ahead(load, todo, n_threads), strict=True):
+                problems += [each.problem for each in speech if each.problem]
+                usable = [(row, each.wav) for row, each in zip(group, speech, strict=True) if each.wav is not None]
+                embeddings = embedder.embed_batch([wav for _, wav in usable])
+                for (row, _), embedding in zip(usable, embeddings, strict=True):
+                    save_npy(within(data.embeds_dir, row.embed), embedding.astype(np.float32))
+                n_written += len(usable)
+                n_unusable += len(group) - len(usable)
+                bar.update(len(group))
+        print(f"{n_written} of {len(rows)} utterances embedded now, in {data.embeds_dir}")
+        if problems:
+            print(f"{len(problems)} utterances had a problem:", *indented(problems), sep="\n")
+        n_missing = sum(not within(data.embeds_dir, row.embed).is_file() for row in rows)
+        if n_missing == len(rows):
+            raise UserError(f"{data.audio_dir}: holds the audio of none of the {len(rows)} rows of {data.manifest}")
+        if n_missing > n_unusable:
+            raise UserError(
+                f"{data.embeds_dir}: {n_missing - n_unusable} embeddings were removed meanwhile; use --skip_existing"
+            )
 
 
-def _prepare_embeds(data: SynthesizerData, encoder_path: Path, digests: list[str], skip_existing: bool) -> None:
+def _prepare_embeds(
+    data: SynthesizerData, encoder_path: Path, digests: list[str], settings: EmbedSettings, skip_existing: bool
+) -> None:
     own_folders(data.root, data.embeds_dir.name)
     remove_leftovers(data.embeds_dir)
-    made_with, text = data.embeds_encoder, "".join(f"{digest}\n" for digest in digests)
+    settings_path = data.embeds_dir / "settings.json"
+    encoder, text = data.embeds_encoder, "".join(f"{digest}\n" for digest in digests)
     if skip_existing and (found := data.encoder_digests):
         if digests[-1] != found[-1]:  # the file's: an export of the same encoder rounds its numbers
             raise UserError(
                 f"{data.embeds_dir}: these embeddings are of another encoder than {encoder_path}; "
                 "take that one again, or leave --skip_existing out to make all of them anew"
             )
+        if settings_path.is_file() and (changed := changed_settings(settings_path, asdict(settings))):
+            raise UserError(
+                f"{data.embeds_dir}: these embeddings were made with other settings ({changed} changed); "
+                "take those again, or leave --skip_existing out to make all of them anew"
+            )
         if found != digests:  # written before digests of the weights were
-            save_text(made_with, text)
+            save_text(encoder, text)
         return
-    made_with.unlink(missing_ok=True)  # first: without it the embeddings count for nothing
+    encoder.unlink(missing_ok=True)  # first: without it the embeddings count for nothing
     make_durable(data.embeds_dir)
     empty(data.embeds_dir, "embed-*.npy")
-    save_text(made_with, text)
+    save_settings(settings_path, asdict(settings))
+    save_text(encoder, text)
 
 
 def _loaded_ahead(load: Callable[[Row], _Speech], groups: Sequence[list[Row]], n_threads: int) -> Iterator[list[_Speech]]:

@@ -223,13 +223,55 @@ def test_files_that_others_are_writing_stay(tmp_path):
     assert {*target.parent.iterdir()} == {mine, elsewhere, users_own}
 
 
-def test_two_preprocessings_at_once_in_one_folder_do_not_disturb_each_other(samples, preprocessed, tmp_path):
+def test_a_second_preprocessing_into_one_folder_is_refused_and_leaves_the_first_alone(samples, preprocessed, tmp_path):
     command = [sys.executable, "encoder_preprocess.py", samples, "-o", tmp_path / "both", "-d", SUBSET, "-n", "1"]
     first = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     while first.poll() is None and not any(tmp_path.rglob("*.tmp")):
         time.sleep(0.001)
-    preprocess(samples, tmp_path / "both", ["LibriSpeech/test-clean"], n_processes=1)
+    with pytest.raises(UserError, match=f"process {first.pid} .* is writing here"):
+        preprocess(samples, tmp_path / "both", ["LibriSpeech/test-clean"], n_processes=1)
     output, _ = first.communicate()
     assert first.returncode == 0, output
-    preprocess(samples, tmp_path / "second", ["LibriSpeech/test-clean"], n_processes=1)
-    assert contents(tmp_path / "both") == contents(preprocessed) | contents(tmp_path / "second")
+    assert contents(tmp_path / "both") == contents(preprocessed)
+
+
+WORKING = """
+import time
+from utils.data.parallel import run_tasks
+if __name__ == "__main__":
+    list(run_tasks(time.sleep, [60, 60, 60], 2, "Tasks"))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGHUP])
+def test_workers_end_with_their_parent(number):
+    parent = subprocess.Popen([sys.executable, "-c", WORKING], cwd=ROOT, stderr=subprocess.DEVNULL, start_new_session=True)
+    while len(workers := [process for process in in_session(parent.pid) if "LokyProcess" in commandline(process)]) < 2:
+        time.sleep(0.1)
+    time.sleep(1)
+    parent.send_signal(number)
+    parent.wait()
+    until = time.monotonic() + 5
+    while set(workers) & set(in_session(parent.pid)) and time.monotonic() < until:
+        time.sleep(0.1)
+    assert not set(workers) & set(in_session(parent.pid))
+
+
+def in_session(leader):
+    """The processes of a session that still run."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, _, _, session = path.read_text().rpartition(")")[2].split()[:4]
+        except OSError:
+            continue
+        found += [path.parent.name] * (session == str(leader) and state != "Z")
+    return found
+
+
+def commandline(process):
+    try:
+        return Path(f"/proc/{process}/cmdline").read_text()
+    except OSError:
+        return ""

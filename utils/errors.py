@@ -11,3 +11,14 @@ class UserError(Exception):
 
     def __str__(self) -> str:
         return self.message
+
+
+class DiskFull(UserError):
+    """There is no room for a file."""
+
+    ADVICE = "; make room and run the same command again (preprocessing: with --skip_existing)"
+
+    @property
+    def fact(self) -> str:
+        """The message without what to do."""
+        return self.message.removesuffix(self.ADVICE)

@@ -5,7 +5,6 @@ They are aligned with the true audio and have the synthesizer's flaws, which the
 
 import dataclasses
 import hashlib
-import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from tqdm import tqdm
 from synthesizer.inference import Synthesizer
 from utils.config import override, parse_overrides
 from utils.data.arrays import ArrayError, check_finite, load_npy
+from utils.data.lock import changed_settings, only_writer, save_settings
 from utils.data.names import within
 from utils.data.paths import (
     SynthesizerData,
@@ -26,7 +26,6 @@ from utils.data.paths import (
     own_folders,
     remove_leftovers,
     save_npy,
-    save_text,
     sha256,
 )
 from utils.data.rows import Row, format_row, read_mel_format, read_rows, rows_with_content, rows_with_files, write_rows
@@ -57,17 +56,18 @@ def preprocess(
     settings = dataclasses.replace(settings, precision=synthesizer.precision)  # auto depends on the machine
     _check_formats(synthesizer, synthesizer_path, source)
     warn_if_different(source.embeds_dir, source.encoder_digests, synthesizer_path, synthesizer.encoder_digests)
-    _prepare(out, _fingerprint(synthesizer_path, rows, batch_size, settings), skip_existing)
-    with tqdm(total=len(rows), desc="GTA mels", unit="utterance", dynamic_ncols=True) as bar:
-        for number, batch in enumerate(cut_batches(rows, batch_size, settings.max_frames)):
-            if not (skip_existing and all(within(out.mels_gta_dir, row.mel).is_file() for row in batch)):
-                _make(synthesizer, batch, source, out, seed=number)
-            bar.update(len(batch))
-    _check(out, rows)
-    make_durable(out.mels_gta_dir)
-    write_rows(out.manifest, rows)
-    make_durable(out.root)
-    print(f"{len(rows)} ground-truth-aligned mels in {out.mels_gta_dir}, listed in {out.manifest}")
+    with only_writer(out.root, "preprocess"):
+        _prepare(out, _fingerprint(synthesizer_path, rows, batch_size, settings), skip_existing)
+        with tqdm(total=len(rows), desc="GTA mels", unit="utterance", dynamic_ncols=True) as bar:
+            for number, batch in enumerate(cut_batches(rows, batch_size, settings.max_frames)):
+                if not (skip_existing and all(within(out.mels_gta_dir, row.mel).is_file() for row in batch)):
+                    _make(synthesizer, batch, source, out, seed=number)
+                bar.update(len(batch))
+        _check(out, rows)
+        make_durable(out.mels_gta_dir)
+        write_rows(out.manifest, rows)
+        make_durable(out.root)
+        print(f"{len(rows)} ground-truth-aligned mels in {out.mels_gta_dir}, listed in {out.manifest}")
 
 
 def _fingerprint(synthesizer_path: Path, rows: list[Row], batch_size: int, settings: GtaSettings) -> dict[str, Any]:
@@ -86,10 +86,8 @@ def _prepare(out: VocoderData, fingerprint: dict[str, Any], skip_existing: bool)
     own_folders(out.root, out.mels_gta_dir.name)
     remove_leftovers(out.root)
     made_from = out.mels_gta_dir / "made_from.json"
-    text = json.dumps(fingerprint, indent=2) + "\n"
     if skip_existing and made_from.is_file():
-        if (found := made_from.read_text(encoding="utf-8", errors="replace")) != text:
-            changed = ", ".join(name for name, value in fingerprint.items() if f'"{name}": {json.dumps(value)}' not in found)
+        if changed := changed_settings(made_from, fingerprint):
             raise UserError(
                 f"{out.mels_gta_dir}: an earlier run made these mels from something else ({changed} changed); "
                 "leave --skip_existing out to make all of them anew"
@@ -101,7 +99,7 @@ def _prepare(out: VocoderData, fingerprint: dict[str, Any], skip_existing: bool)
     for stale in out.mels_gta_dir.glob("mel-*.npy"):
         stale.unlink()
     make_durable(out.mels_gta_dir)
-    save_text(made_from, text)
+    save_settings(made_from, fingerprint)
 
 
 def cut_batches(rows: Sequence[Row], batch_size: int, max_frames: int) -> list[list[Row]]:

@@ -9,7 +9,7 @@ from synthesizer.config import PreprocessSettings
 from utils import corpora
 from utils.corpora import Speaker
 from utils.data.mel_format import MelFormat
-from utils.data.names import same_file
+from utils.data.names import same_file, within
 from utils.data.paths import SynthesizerData, make_durable, one_field, save_text
 from utils.data.rows import Row, format_row, parse_row, read_parameters, write_parameters
 from utils.data.tables import damaged, marked, read_marked
@@ -79,6 +79,12 @@ def _take(part: Part, kind: str, value: str, *more: str) -> None:
         part.rows.append(parse_row(value))
     else:
         {"alignment": part.alignments, "unaligned": part.unaligned, "timed": part.timed}[kind].append(value)
+
+
+def missing_files(data: SynthesizerData, part: Part) -> list[Path]:
+    """The waves and mels of a part that are not there."""
+    files = (path for row in part.rows for path in (within(data.audio_dir, row.audio), within(data.mels_dir, row.mel)))
+    return [path for path in files if not path.is_file()]
 
 
 def check_names(speakers: Sequence[Speaker]) -> None:

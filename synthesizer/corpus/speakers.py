@@ -9,7 +9,7 @@ import numpy as np
 
 from synthesizer.config import PreprocessSettings
 from synthesizer.corpus.denoise import denoise
-from synthesizer.corpus.folder import Part, read_part
+from synthesizer.corpus.folder import Part, missing_files, read_part
 from synthesizer.corpus.segment import Segment, disagreement, noise_spans, split
 from synthesizer.corpus.transcript import onto_text, spoken
 from synthesizer.text import SYMBOL_SETS, TextError, UnreadCounts, clean, read
@@ -37,7 +37,7 @@ class Piece(NamedTuple):
 
 
 def is_finished(data: SynthesizerData, speaker: Speaker, datasets_root: Path, settings: PreprocessSettings) -> bool:
-    """Whether the speaker's part is there and no word times have come since. UserError if it was made of another folder."""
+    """Whether the speaker's part and files are there, and no word times are new. UserError if made of another folder."""
     path = data.part(speaker.id)
     if not path.is_file():
         return False
@@ -49,7 +49,8 @@ def is_finished(data: SynthesizerData, speaker: Speaker, datasets_root: Path, se
         )
     if not part.n_utterances and corpora.list_utterances(speaker).utterances:
         return False  # its disk was missing
-    return not part.unaligned and part.timed == _alignment_files(speaker, datasets_root, settings)
+    is_current = not part.unaligned and part.timed == _alignment_files(speaker, datasets_root, settings)
+    return is_current and not missing_files(data, part)
 
 
 def _alignment_files(speaker: Speaker, datasets_root: Path, settings: PreprocessSettings) -> list[str]:

@@ -16,7 +16,6 @@ from utils.data.worker import begin, call
 from utils.errors import UserError
 
 TRIES = 2  # a file that ends as many processes is left out
-IDLE = 300  # s without work after which a process ends, as when this one was killed
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
 
 
@@ -100,7 +99,7 @@ class _Worker:
         from joblib.externals.loky.process_executor import ProcessPoolExecutor
 
         self._journal.write_bytes(b"")
-        self._executor = ProcessPoolExecutor(1, initializer=begin, initargs=(str(self._journal),), env=ONE_THREAD, timeout=IDLE)
+        self._executor = ProcessPoolExecutor(1, initializer=begin, initargs=(str(self._journal), os.getpid()), env=ONE_THREAD)
 
     def submit(self, work: tuple[Callable[[Any], Any], Any], leave_out: list[Path]) -> Future:
         return self._executor.submit(call, work, leave_out)

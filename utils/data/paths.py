@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from utils.data import disk
 from utils.data.names import within
 
 SV2TTS = "SV2TTS"
@@ -147,8 +148,11 @@ def make_durable(*folders: Path) -> None:
 
 
 @contextmanager
-def write_atomically(path: Path) -> Iterator[Path]:
-    """Yields a temporary path beside `path`, which is flushed and renamed to `path` if the block succeeds, else removed."""
+def write_atomically(path: Path, size: int = 0) -> Iterator[Path]:
+    """Yields a temporary path beside `path`, which is flushed and renamed to `path` if the block succeeds, else removed.
+
+    DiskFull if there is no room for it; `size` is how many bytes it takes, if that is known.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_path(path, os.getpid())
@@ -161,20 +165,26 @@ def write_atomically(path: Path) -> Iterator[Path]:
     except BaseException as error:
         if isinstance(error, OSError) and error.filename == str(temporary):
             error.filename, error.filename2 = str(path), None  # the path that the user knows
+        no_room = None
         with suppress(OSError):  # the first error matters more
+            if isinstance(error, OSError | RuntimeError):
+                n_written = temporary.stat().st_size if temporary.exists() else 0
+                no_room = disk.full(path, size, n_written, error)
             temporary.unlink(missing_ok=True)
+        if no_room:
+            raise no_room from error
         raise
 
 
 def save_npy(path: Path, array: np.ndarray) -> None:
     """np.save, atomically."""
-    with write_atomically(path) as temporary, temporary.open("wb") as file:
+    with write_atomically(path, array.nbytes + 128) as temporary, temporary.open("wb") as file:
         np.save(file, array)
 
 
 def save_text(path: Path, text: str) -> None:
     """Write UTF-8 text with plain newlines, atomically."""
-    with write_atomically(path) as temporary:
+    with write_atomically(path, len(text.encode())) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
@@ -194,11 +204,11 @@ def one_field(text: str) -> str:
 
 def temporary_path(path: Path, process: int) -> Path:
     """Where a process of this machine writes `path` until it is finished; its name includes the process number."""
-    return path.with_name(f".{path.name}.{_machine()}.{process}.tmp")
+    return path.with_name(f".{path.name}.{machine()}.{process}.tmp")
 
 
 @lru_cache
-def _machine() -> str:
+def machine() -> str:
     """Eight hexadecimal digits for this machine and container, as each container numbers its own processes."""
     processes = Path("/proc/self/ns/pid")
     container = os.readlink(processes) if processes.is_symlink() else ""
@@ -221,12 +231,12 @@ def _is_leftover(path: Path) -> bool:
     name = re.fullmatch(r"\..+\.(?P<machine>[0-9a-f]{8})\.(?P<process>[0-9]+)\.tmp", path.name)
     if name is None:  # not from write_atomically
         return False
-    if name["machine"] == _machine() and os.name == "posix":
-        return not _is_running(int(name["process"]))
+    if name["machine"] == machine() and os.name == "posix":
+        return not is_running(int(name["process"]))
     return time.time() - path.stat().st_mtime > STALE_AFTER
 
 
-def _is_running(process: int) -> bool:
+def is_running(process: int) -> bool:
     try:
         os.kill(process, 0)  # signal 0 only asks
     except ProcessLookupError:
