@@ -8,20 +8,23 @@ import json
 import math
 import queue
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from utils.boards.dashboards import Sink, make_sinks, say, short
+from utils.boards.dashboards import make_sinks
 from utils.boards.metrics import forget_steps_after
+from utils.boards.sink import Sink, say, short
 from utils.data import audio
 from utils.data.names import within
 from utils.data.paths import write_atomically
 
 QUEUE_LENGTH = 256
 SECONDS_TO_DRAIN = 120  # the longest wait for the last pictures at the end of a run
+SECONDS_AFTER_SIGNAL = 20  # the same after a signal, as who sends it does not wait for ever
 FAILURES_TO_GIVE_UP = 3
 
 
@@ -50,14 +53,22 @@ class Board:
         """The run's configuration, shown as a table."""
         self._put(lambda: self._send("text", "parameters", "\n".join(f"{k}: {v}" for k, v in parameters.items())))
 
+    def note(self, name: str, line: str) -> None:
+        """A line of text, shown under this name."""
+        self._put(lambda: self._send("text", name, line))
+
     def scalars(self, step: int, values: dict[str, float], force: bool = False) -> None:
         """Append a line to metrics.jsonl; every `every`-th step, or with `force`, send it to the dashboards too."""
         finite = {name: value if math.isfinite(value) else None for name, value in values.items()}
-        with self._metrics.open("a", encoding="utf-8") as file:  # reopened, as another stage may have replaced the file
-            file.write(json.dumps({"stage": self.stage, "step": step, **finite}) + "\n")
+        self._attempt(lambda: self._append(json.dumps({"stage": self.stage, "step": step, **finite}) + "\n"), "metrics.jsonl")
         if force or step % self.every == 0:
             shown = {name: value for name, value in finite.items() if value is not None}
             self._put(lambda: self._send("scalars", step, shown))
+
+    def _append(self, line: str) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)  # somebody may have removed it
+        with self._metrics.open("a", encoding="utf-8") as file:  # reopened, as another stage may have replaced the file
+            file.write(line)
 
     def figure(self, step: int, name: str, draw: Callable[[], Any], folder: str = "plots") -> None:
         """Show the matplotlib Figure that `draw` returns, and save it as <folder>/<stage>-<name>-<step>.png.
@@ -83,13 +94,14 @@ class Board:
 
         self._put(lambda: self._attempt(work, f"the audio {name}"))
 
-    def close(self) -> None:
+    def close(self, seconds: float = SECONDS_TO_DRAIN) -> None:
         """Finish the queue, for a limited time."""
+        until = time.monotonic() + seconds
         try:
-            self._queue.put(None, timeout=SECONDS_TO_DRAIN)
+            self._queue.put(None, timeout=seconds)
         except queue.Full:
             self._dropped += self._queue.qsize()
-        self._thread.join(SECONDS_TO_DRAIN)
+        self._thread.join(max(0.0, until - time.monotonic()))
         if self._dropped:
             say(f"{self._dropped} dashboard updates were dropped: drawing was slower than training")
 
@@ -130,10 +142,12 @@ class NoBoard:
 
     def parameters(self, parameters: dict[str, Any]) -> None: ...
 
+    def note(self, name: str, line: str) -> None: ...
+
     def scalars(self, step: int, values: dict[str, float], force: bool = False) -> None: ...
 
     def figure(self, step: int, name: str, draw: Callable[[], Any], folder: str = "plots") -> None: ...
 
     def audio(self, step: int, name: str, make: Callable[[], np.ndarray] | np.ndarray, sample_rate: int) -> None: ...
 
-    def close(self) -> None: ...
+    def close(self, seconds: float = SECONDS_TO_DRAIN) -> None: ...

@@ -1,0 +1,150 @@
+"""Visdom's windows: curves, pictures and sounds in a browser."""
+
+import html
+import logging
+import queue
+import threading
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from utils.boards.sink import Sink, say, short
+from utils.data import audio
+
+
+class Panel(NamedTuple):
+    """Measures that share a Visdom window: their traces by name."""
+
+    title: str
+    traces: dict[str, str]
+
+
+# Every other measure has a window of its own.
+PANELS = {
+    "eer": Panel("EER, held out", {"eer": "EER", "eer_low": "95 % interval", "eer_high": "its upper end"}),
+    "cosine": Panel("cosine, held out", {"same_cosine": "same speaker", "different_cosine": "different speakers"}),
+}
+THIN = {"line": {"dash": "dot", "width": 1, "color": "#888"}}
+STYLES = {"95 % interval": THIN, "its upper end": THIN | {"showlegend": False}}  # of traces
+FROM_ZERO = ("eer", "steps_per_second", "learning_rate", "grad_norm")  # windows whose vertical axis begins at zero
+SHOWN_WHEN_POSITIVE = ("skipped_steps",)
+
+
+class VisdomWindows(Sink):
+    """The run's parameters as a table, and windows of equal size: four in a row on a wide screen."""
+
+    label = "Visdom"
+    WIDTH, HEIGHT = 400, 300  # pixels of a window
+    LINE_HEIGHT = 16  # of the parameters
+    TITLE_HEIGHT = 20  # of a window
+
+    SECONDS_TO_ANSWER = 5
+    SECONDS_TO_DRAIN = 5  # the longest wait at the end
+    FAILURES_TO_GIVE_UP = 10
+    QUEUE_LENGTH = 256  # calls that a slow server has not answered; more are dropped
+
+    def __init__(self, server: str, port: int, env: str) -> None:
+        super().__init__()
+        import visdom  # noqa: F401  (an error of its own if it is missing)
+
+        self._calls: queue.Queue[tuple[str, tuple, dict]] = queue.Queue(self.QUEUE_LENGTH)
+        self._is_given_up, self._is_over, self._n_dropped = False, False, 0
+        self._thread = threading.Thread(target=self._work, args=(server, port, env), name="visdom", daemon=True)
+        self._thread.start()
+        self.window_of = {measure: window for window, panel in PANELS.items() for measure in panel.traces}
+
+    def text(self, name: str, text: str) -> None:
+        """Show lines "name: value" as a table."""
+        lines = [html.escape(line).partition(": ") for line in text.splitlines()]
+        cell = "<td style='padding-left:12px;word-break:break-all'>"
+        rows = "".join(f"<tr><td>{key}</td>{cell}<b>{value}</b></td></tr>" for key, _, value in lines)
+        table = f"<table style='color:#222;font-size:11px;line-height:{self.LINE_HEIGHT}px;margin:4px'>{rows}</table>"
+        height = max(self.HEIGHT, 2 * self.TITLE_HEIGHT + self.LINE_HEIGHT * len(lines))
+        self._put("text", table, win=name, opts={"title": name, "width": self.WIDTH, "height": height})
+
+    def scalars(self, step: int, values: dict[str, float]) -> None:
+        for name, value in values.items():
+            if value > 0 or name not in SHOWN_WHEN_POSITIVE:
+                window = self.window_of.get(name, name)
+                trace = PANELS[window].traces[name] if window in PANELS else name.replace("_", " ")
+                opts = self._line_options(window, trace)
+                self._put("line", np.array([value]), np.array([step]), win=window, name=trace, update="append", opts=opts)
+
+    def _line_options(self, window: str, trace: str) -> dict[str, Any]:
+        panel = PANELS.get(window)
+        title = panel.title if panel else window.replace("_", " ")
+        heading = {"text": title, "x": 0.02, "xanchor": "left", "font": {"size": 15}}  # clear of the window's buttons
+        vertical = {"exponentformat": "power", "rangemode": "tozero" if window in FROM_ZERO else "normal"}
+        horizontal = {"title": {"text": "step", "standoff": 4, "font": {"size": 11}}}
+        legend = {"x": 0.99, "xanchor": "right", "y": 0.7, "bgcolor": "rgba(255,255,255,0.7)", "font": {"size": 11}}
+        layout = {"title": heading, "xaxis": horizontal, "yaxis": vertical, "legend": legend, "showlegend": panel is not None}
+        plotly = {"layoutopts": {"plotly": layout}, "traceopts": {"plotly": {trace: STYLES.get(trace, {})}}}
+        margins = {"marginleft": 50, "marginright": 15, "margintop": 35, "marginbottom": 35}
+        return {"title": title, "width": self.WIDTH, "height": self.HEIGHT, **margins, **plotly}
+
+    def figure(self, step: int, name: str, figure: Any) -> None:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+        pixels = np.asarray(canvas.buffer_rgba())[:, :, :3].transpose(2, 0, 1)  # (3, height, width)
+        aspect = pixels.shape[1] / pixels.shape[2]
+        width = self.WIDTH if aspect > 0.8 else 2 * self.WIDTH  # wide pictures, such as mels, take two windows
+        opts = {"title": f"{name}, step {step}", "width": width, "height": round(width * aspect) + self.TITLE_HEIGHT}
+        self._put("image", pixels, win=name, opts=opts)
+
+    def audio(self, step: int, name: str, wav: np.ndarray, sample_rate: int) -> None:
+        opts = {"title": f"{name}, step {step}", "sample_frequency": sample_rate}
+        self._put("audio", tensor=audio.to_int16(wav), win=f"audio-{name}", opts=opts)
+
+    def close(self) -> None:
+        self._is_over = True
+        self._put("")  # to wake the thread
+        self._thread.join(self.SECONDS_TO_DRAIN)
+        if self._thread.is_alive() and not self._is_given_up:
+            self._give_up("it does not answer")
+        elif self._n_dropped and not self._is_given_up:
+            say(f"{self._n_dropped} updates of Visdom were dropped: it was slower than training")
+
+    # ---- a thread of its own, so that a server that hangs delays nothing else
+
+    def _put(self, method: str, *args: Any, **kwargs: Any) -> None:
+        if not self._is_given_up:
+            try:
+                self._calls.put_nowait((method, args, kwargs))
+            except queue.Full:
+                self._n_dropped += 1
+
+    def _work(self, server: str, port: int, env: str) -> None:
+        client, failures, reason = None, 0, ""
+        while failures < self.FAILURES_TO_GIVE_UP and not self._is_given_up and not (self._is_over and self._calls.empty()):
+            method, args, kwargs = self._calls.get()
+            try:
+                client = client or _visdom_client(server, port, env, self.SECONDS_TO_ANSWER)
+                if method:
+                    getattr(client, method)(*args, **kwargs)
+                failures = 0
+            except Exception as error:  # no failure of a dashboard may stop the training
+                failures, reason = failures + 1, short(error)
+        if failures:
+            self._give_up(f"{failures} failures in a row ({reason})")
+
+    def _give_up(self, why: str) -> None:
+        if not self._is_given_up:
+            self._is_given_up = True
+            say(f"Visdom is given up: {why}; training goes on")
+
+
+def _visdom_client(server: str, port: int, env: str, seconds: float) -> Any:
+    """A Visdom client that does not wait for an answer for ever."""
+    from visdom import Visdom
+
+    logging.getLogger("visdom").setLevel(logging.CRITICAL)  # its reports of a lost server fill pages
+
+    class Client(Visdom):
+        def _handle_post(self, url: str, data: Any = None) -> str:
+            answer = self.session.post(url, data={} if data is None else data, timeout=seconds)
+            answer.raise_for_status()
+            return answer.text
+
+    return Client(server=server, port=port, env=env, raise_exceptions=True, use_incoming_socket=False)
