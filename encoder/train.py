@@ -1,5 +1,9 @@
 """Train the speaker encoder."""
 
+import math
+import statistics
+from collections import deque
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,11 +52,14 @@ def train(data_dir: Path, options: dict[str, Any], hparams: str = "", umap_every
 
         model = size.to_train(lambda: EncoderWithLoss(config), run.device)
         optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate, fused=True)
-        wrapped = run.start(model, optimizer, config, settings, mel=MEL_FORMAT)
+        data = (*index.names, index.first.tolist(), index.lengths.tolist())
+        wrapped = run.start(model, optimizer, config, settings, mel=MEL_FORMAT, data=data)
         dataset = SpeakerDataset(index, settings.partial_frames)
         feed = batches(plan, run.step + 1, dataset, collate, run.device, run.n_workers)
         scale_similarity = partial(model.loss.scale_gradients, settings.similarity_gradient)
         embed = partial(_embed_held_out, run, model.encoder, index, settings.partial_frames)
+
+        run.rules = {"collapse": Collapse(plan.n_speakers)}
 
         for step in run.steps():
             optimizer.param_groups[0]["lr"] = settings.learning_rate  # --hparams may have changed it for a resumed run
@@ -69,6 +76,33 @@ def train(data_dir: Path, options: dict[str, Any], hparams: str = "", umap_every
             if run.is_main and run.due(umap_every):
                 embedded = embed(choose_speakers(held_out, SPEAKERS_DRAWN), UTTERANCES_DRAWN)
                 run.board.figure(step, "embeddings", partial(_draw, *embedded, index, step))
+
+
+class Collapse:
+    """A rule of a run: the encoder gives all voices the same embedding, so that its loss is that of guessing."""
+
+    STEPS, WINDOW, NEAR, ALIKE = 300, 100, 0.02, 0.95  # a healthy run is far from both by then (docs/reliability.md)
+
+    def __init__(self, n_speakers: int) -> None:
+        """n_speakers of a batch."""
+        self._chance = math.log(n_speakers)
+        self._losses: deque[float] = deque(maxlen=self.WINDOW)
+        self._n_steps = 0
+
+    def __call__(self, step: int, values: Mapping[str, float]) -> str:
+        if "loss" in values:
+            self._n_steps += 1
+            self._losses.append(values["loss"])
+        if self._n_steps < self.STEPS:
+            return ""
+        loss, cosine = statistics.fmean(self._losses), values.get("different_cosine", 0.0)
+        if abs(loss - self._chance) > self.NEAR * self._chance and cosine < self.ALIKE:
+            return ""
+        alike = f" and a cosine of {cosine:.2f} between speakers" if cosine else ""
+        return (
+            f"the encoder does not tell voices apart (loss {loss:.3g}{alike}; guessing has {self._chance:.3g}): it has "
+            "probably collapsed. Start again (-f) with a lower learning rate, more speakers in a batch, or --precision fp32"
+        )
 
 
 def _announce(index: SpeakerIndex, plan: SpeakerBatches, n_held_out: int, settings: EncoderTraining) -> None:

@@ -18,6 +18,10 @@ from utils.training.batching import to_device
 from utils.training.run import Run
 
 ALIGNED = 0.2  # alignment score from which the picture shows a line, broad as it may be (docs/experiments.md)
+LATE = (
+    "the attention does not follow the text, though it should by now: the model does not learn to read. Transcripts that do "
+    "not fit the audio, long silences and too little data do this; word times help most (docs/experiments.md)"
+)
 MAX_RATIO = 2  # free-running utterances are cut at this many times their target's length
 
 
@@ -47,12 +51,12 @@ class HeldOut:
         values = self._measures(forced, free, r) | self._position_error(batch, forced, r)
         run.report(eval_mel_loss=losses.mel, eval_stop_loss=losses.stop, **values)
         run.keep_best(losses.mel)
-        self._print_summary(run.step, values)
+        self._print_summary(run, values)
         for number in range(min(self.n_shown, len(self.items))):
             self._show(run, number, forced, free, r)
 
-    def _print_summary(self, step: int, values: dict[str, float]) -> None:
-        score, n = values["alignment_score"], len(self.items)
+    def _print_summary(self, run: Run, values: dict[str, float]) -> None:
+        step, score, n = run.step, values["alignment_score"], len(self.items)
         is_aligned = bool(score >= ALIGNED)
         if is_aligned:
             attention = "the attention follows the text"
@@ -60,8 +64,6 @@ class HeldOut:
                 attention = f"the alignment has formed: {attention}"
         elif self._was_aligned:
             attention = "the alignment was lost again"
-        elif step >= self.aligned_by:
-            attention = "WARNING: no alignment has formed, though it should have by now; see docs/experiments.md"
         else:
             attention = "no alignment yet"
         n_missed = round(values["free_stop_misses"] * n)
@@ -69,6 +71,8 @@ class HeldOut:
         free_score = values["free_alignment_score"]
         tqdm.write(f"step {step}: {attention} (score {score:.2f} of 1); free-running, {stops} (score {free_score:.2f})")
         self._was_aligned = is_aligned
+        if not is_aligned and step >= self.aligned_by:
+            run.tell("no alignment", f"step {step}: {LATE}")
 
     def _measures(self, forced: Prediction, free: Generated, r: int) -> dict[str, float]:
         true_lengths, free_lengths = [len(item.mel) for item in self.items], free.lengths.tolist()

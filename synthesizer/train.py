@@ -28,6 +28,7 @@ from utils.models import size
 from utils.training.average import Average
 from utils.training.batching import batches
 from utils.training.buckets import PaddedSteps
+from utils.training.health import Parting
 from utils.training.ranks import share_of_mean
 from utils.training.run import Run, RunOptions
 
@@ -49,13 +50,14 @@ def train(data_dir: Path, options: dict[str, Any], hparams: str = "") -> None:
             for rows in split_rows(usable_rows(data))
         )
         config = with_longest(config, training)
-        watched = HeldOut(held_out, settings.eval_utterances, settings.eval_shown, settings.attention_fade[0])
+        aligned_by = min(settings.attention_fade[0], stages[-1].until // 3)
+        watched = HeldOut(held_out, settings.eval_utterances, settings.eval_shown, aligned_by)
 
         model = size.to_train(lambda: Tacotron(config), run.device)
         optimizer = torch.optim.Adam(model.parameters(), fused=True)
         average, mel = Average(model, settings.average_decay), dataclasses.asdict(mel_format)
         graphs = settings.cuda_graphs > 1 or (settings.cuda_graphs > 0 and run.world_size == 1)
-        kept = {"mel": mel, "symbols": settings.symbols, "average": average.state}
+        kept = {"mel": mel, "symbols": settings.symbols, "average": average.state, "data": training.rows}
         wrapped = run.start(model, optimizer, config, settings, embeds=data, in_graphs=graphs, **kept)
         if run.is_main:
             _warn_of_r(run, int(model.r), stages[0].r)
@@ -65,6 +67,8 @@ def train(data_dir: Path, options: dict[str, Any], hparams: str = "") -> None:
         learn = partial(learn_from, run, model, wrapped, settings)
         if graphs and (recorded := recorded_step(learn, optimizer, run.device, run.abandon_step)):
             learn = PaddedSteps(learn, recorded, training.buckets)
+
+        run.rules = {"overfitting": Parting("eval_mel_loss", "mel_loss")}
 
         for step in run.steps():
             stage = stage_at(stages, step)

@@ -27,7 +27,7 @@ from utils.data.paths import SynthesizerData, save_npy, save_text
 from utils.data.rows import Row, read_rows, write_rows
 from utils.errors import UserError
 from utils.models import checkpoint
-from utils.training.run import SKIPS_TO_GIVE_UP
+from utils.training.health import TO_GIVE_UP
 
 ROOT = Path(__file__).parent.parent
 SIZES = (
@@ -184,8 +184,8 @@ def test_a_line_says_when_the_alignment_has_formed_and_warns_when_it_is_late(dat
     assert said.count("the alignment has formed") == 1 and "step 2: the attention follows the text" in said
     assert "held-out texts come to an end" in said
     monkeypatch.setattr("synthesizer.evaluation.ALIGNED", 2.0)
-    run(data, tmp_path, 3, UNSEEN, eval_every=3)
-    assert "WARNING: no alignment has formed" in capsys.readouterr().out
+    run(data, tmp_path, 4, UNSEEN, eval_every=1)
+    assert capsys.readouterr().err.count("step 3: the attention does not follow the text, though it should by now") == 1
 
 
 # ---- what it writes
@@ -287,7 +287,7 @@ def test_checkpoint_that_cannot_be_continued(data, tmp_path, stage):
 def test_a_mel_that_is_not_a_number_skips_its_steps(own_data, tmp_path):
     for row in read_rows(own_data.manifest):
         save_npy(own_data.mels_dir / row.mel, np.full((row.n_frames, 80), np.nan, np.float16))
-    with pytest.raises(UserError, match=f"not finite .*{SKIPS_TO_GIVE_UP} .*in a row"):
+    with pytest.raises(UserError, match=f"not finite .*{TO_GIVE_UP} .*in a row"):
         run(own_data, tmp_path, 100)
     assert not (tmp_path / "r" / "synthesizer.pt").exists()
 

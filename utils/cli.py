@@ -20,6 +20,8 @@ ENVIRONMENT = {
     "GOMP_SPINCOUNT": "3000",
     # numpy's matrices are small here; sharing them among threads takes several times as long.
     "OPENBLAS_NUM_THREADS": "1",
+    # When a rank is lost, torch warns with pages of C++ frames; utils.training.peers says it in a line.
+    "TORCH_CPP_LOG_LEVEL": "ERROR",
 }
 
 
@@ -267,6 +269,13 @@ def add_training_arguments(
         metavar="N",
         help="processes that load batches; 0 loads them in the training process (default: 4 on a GPU, 0 on a CPU)",
     )
+    add(
+        "--rank_timeout",
+        type=whole_number(at_least=1),
+        default=1800,
+        metavar="SECONDS",
+        help="with several GPUs or hosts: how long one may keep the others waiting before all end; evaluation must be faster",
+    )
     add("--no_visdom", action="store_true", help="do not look for a Visdom server")
     add("--visdom_server", default="http://localhost", metavar="URL", help="Visdom server, with :port unless it is 8097")
 
@@ -284,6 +293,12 @@ def _add_cadence(to: argparse.ArgumentParser, stage: str, save_every: int, backu
     )
     to.add_argument(
         "-b", "--backup_every", default=backup_every, **every, help="copy it into backups/ every so many steps; 0: never"
+    )
+    to.add_argument(
+        "--keep_backups",
+        type=whole_number(at_least=1),
+        metavar="N",
+        help="keep only the last N files in backups/ (default: all)",
     )
     to.add_argument("--eval_every", default=500, **every, help="evaluate on held-out data every so many steps; 0: never")
     to.add_argument(
@@ -303,8 +318,8 @@ def _add_cadence(to: argparse.ArgumentParser, stage: str, save_every: int, backu
 
 
 RUN_ARGUMENTS = (
-    *("run_id", "models_dir", "save_every", "backup_every", "eval_every", "max_steps", "force_restart"),
-    *("init_from", "freeze", "fine_tune", "patience", "seed", "precision", "cpu", "n_workers", "visdom_server"),
+    *("run_id", "models_dir", "save_every", "backup_every", "keep_backups", "eval_every", "max_steps", "force_restart"),
+    *("init_from", "freeze", "fine_tune", "patience", "seed", "precision", "cpu", "n_workers", "rank_timeout", "visdom_server"),
 )
 
 

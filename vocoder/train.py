@@ -17,6 +17,7 @@ from utils.errors import UserError
 from utils.models import size
 from utils.training.average import Average
 from utils.training.batching import batches, held_out
+from utils.training.health import Parting, Rising
 from utils.training.run import Run, RunOptions
 from vocoder.accelerate import accelerate
 from vocoder.config import VocoderTraining, WaveRNNConfig, check_sizes
@@ -53,7 +54,7 @@ def train(
         optimizer = torch.optim.Adam(model.parameters(), fused=True)
         average = Average(model, settings.average_decay)
         mel = dataclasses.asdict(mel_format)
-        wrapped = run.start(model, optimizer, config, settings, mel=mel, average=average.state)
+        wrapped = run.start(model, optimizer, config, settings, mel=mel, average=average.state, data=sources.rows)
         training, watched = (
             CropDataset(part, mel_format, model.distribution, crop, config.pad, settings.quiet_db)
             for part in split(sources, run.is_main)
@@ -61,6 +62,8 @@ def train(
         lengths = [row.n_frames for row in training.sources.rows]
         plan = CropPlan(lengths, crop, settings.batch_size, run.seed, run.rank, run.world_size, settings.quiet_kept)
         feed = batches(plan, run.step + 1, training, collate, run.device, run.n_workers)
+
+        run.rules = {"rising loss": Rising(), "overfitting": Parting("held_out_loss")}
 
         for step in run.steps():
             optimizer.param_groups[0]["lr"] = learning_rate = settings.learning_rate_at(step)

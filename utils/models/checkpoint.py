@@ -24,11 +24,26 @@ def stage_format(stage: str) -> str:
 
 
 def save(path: Path, content: dict[str, Any]) -> None:
-    """Write atomically: a crash or a power loss leaves the previous checkpoint whole."""
+    """Write atomically: a crash or a power loss leaves the previous checkpoint whole. DiskFull if there is no room."""
     path = Path(path)
-    with write_atomically(path) as temporary:
+    with write_atomically(path, sum(each.numel() * each.element_size() for _, each in tensors(content))) as temporary:
         torch.save(content, temporary)
     make_durable(path.parent)
+
+
+def tensors(content: Any, name: str = "") -> Iterator[tuple[str, torch.Tensor]]:
+    """All tensors in plain containers, with their dotted names."""
+    if isinstance(content, torch.Tensor):
+        yield name, content
+    elif isinstance(content, dict | list | tuple):
+        for key, value in content.items() if isinstance(content, dict) else enumerate(content):
+            yield from tensors(value, f"{name}.{key}".lstrip("."))
+
+
+def not_finite(content: Any) -> str:
+    """The name of a tensor with numbers that are not finite; empty if there is none."""
+    floating = ((name, each) for name, each in tensors(content) if each.is_floating_point())
+    return next((name for name, each in floating if not bool(torch.isfinite(each).all())), "")
 
 
 def load(path: Path, stage: str, device: str | torch.device = "cpu", published: bool = False) -> dict[str, Any]:
@@ -59,7 +74,8 @@ def load(path: Path, stage: str, device: str | torch.device = "cpu", published: 
         state = content.get("model_state", content)
         if not isinstance(state, dict):
             raise UserError(f"{path}: is damaged, its model_state is a {type(state).__name__}")
-        _check_finite(path, state)
+        if name := not_finite(content):
+            raise UserError(f"{path}: {name} holds numbers that are not finite; its training went wrong, use a backup")
         return content
     other = next((name for name in STAGES if found == stage_format(name)), None)
     found = repr(found)[:40] if isinstance(found, str) else type(found).__name__  # others may be of any length
@@ -100,12 +116,6 @@ def or_default(path: str | Path | None, stage: str) -> Path:
 def averaged(content: dict[str, Any]) -> dict[str, Any]:
     """The content with the averaged weights, if there are any, as model_state: a model speaks with them."""
     return content | {"model_state": content.get("average_state", content["model_state"])}
-
-
-def _check_finite(path: Path, state: dict[str, Any]) -> None:
-    weights = [value for value in state.values() if isinstance(value, torch.Tensor) and value.is_floating_point()]
-    if not all(bool(torch.isfinite(value).all()) for value in weights):
-        raise UserError(f"{path}: holds weights that are not finite numbers; its training went wrong, use a backup")
 
 
 @contextmanager

@@ -1,20 +1,24 @@
 """Device, ranks, precision and random number state of a run."""
 
 import atexit
+import contextlib
 import functools
 import gc
 import os
+from collections.abc import Iterator
+from datetime import timedelta
 
 import torch
 import torch.distributed.nn.functional  # if imported later, its default arguments would keep the process group alive
+from torch import nn
 
 from utils.errors import UserError
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def join_ranks(cpu: bool) -> tuple[int, int, torch.device]:
-    """Rank, number of ranks and device, from the environment that torchrun sets."""
+def join_ranks(cpu: bool, timeout: float) -> tuple[int, int, torch.device]:
+    """Rank, number of ranks and device, from the environment that torchrun sets. timeout: seconds to wait for other ranks."""
     world_size, rank, local_rank = (int(os.environ.get(n, d)) for n, d in (("WORLD_SIZE", 1), ("RANK", 0), ("LOCAL_RANK", 0)))
     use_gpu = torch.cuda.is_available() and not cpu
     device = torch.device("cuda", local_rank) if use_gpu else torch.device("cpu")
@@ -24,7 +28,9 @@ def join_ranks(cpu: bool) -> tuple[int, int, torch.device]:
     else:
         keep_freed_memory()
     if world_size > 1:
-        torch.distributed.init_process_group("cpu:gloo,cuda:nccl" if use_gpu else "gloo")
+        # Longer than that, as utils.training.peers then says which rank it was.
+        patience = timedelta(seconds=timeout + 60)
+        torch.distributed.init_process_group("cpu:gloo,cuda:nccl" if use_gpu else "gloo", timeout=patience)
         atexit.register(leave_ranks)
     return rank, world_size, device
 
@@ -92,3 +98,18 @@ def set_rng_state(state: dict[str, torch.Tensor], device: torch.device) -> None:
     torch.set_rng_state(state["cpu"].cpu())
     if device.type == "cuda" and "cuda" in state:
         torch.cuda.set_rng_state(state["cuda"].cpu(), device)
+
+
+@contextlib.contextmanager
+def evaluating(model: nn.Module, device: torch.device) -> Iterator[None]:
+    """Evaluation mode without gradients; afterwards modules and random numbers are as before."""
+    state = rng_state(device)
+    modes = [(module, module.training) for module in model.modules()]  # frozen batch norms are in evaluation mode already
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+        set_rng_state(state, device)

@@ -1,20 +1,23 @@
 """Which items make up which step, as a pure function of seed and step: this is what makes resuming exact."""
 
 import contextlib
+import functools
 import hashlib
 import itertools
+import os
 import re
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
-from multiprocessing import resource_tracker
 from typing import Any
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from utils.data.worker import end_with
 from utils.errors import UserError
+from utils.training.stopping import STOPPING
 
 
 def rng(seed: int, *keys: int) -> np.random.Generator:
@@ -121,9 +124,14 @@ def batches(
         pin_memory=device.type == "cuda",
         multiprocessing_context="spawn" if n_workers else None,  # forking a process with OpenMP threads can hang
         prefetch_factor=4 if n_workers else None,
+        worker_init_fn=functools.partial(_follow, os.getpid()),
         generator=torch.Generator(),  # else it would use up random numbers of the run, and resuming would not be exact
     )
     return Feed(_moved(loader, device))
+
+
+def _follow(parent: int, number: int) -> None:
+    end_with(parent)
 
 
 def _moved(loader: DataLoader, device: torch.device) -> Iterator[Any]:
@@ -139,13 +147,18 @@ def _moved(loader: DataLoader, device: torch.device) -> Iterator[Any]:
 
 @contextlib.contextmanager
 def _signals_blocked() -> Iterator[None]:
-    """Processes started inside never receive SIGINT and SIGTERM.
+    """Processes started inside never receive the signals that stop a run.
 
     Ctrl-C, torchrun and batch systems signal a whole group of processes, and the run needs its workers until it has saved.
     Signals that arrive meanwhile are delivered to this process at the end.
     """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows, where a console's Ctrl-C alone reaches them
+        yield
+        return
+    from multiprocessing import resource_tracker
+
     resource_tracker.ensure_running()  # starting it unblocks the signals, so not inside
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
     try:
         yield
     finally:

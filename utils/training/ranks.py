@@ -1,5 +1,7 @@
 """Sums, means and batch norm over the whole batch, which several processes (ranks) may share."""
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
@@ -23,6 +25,17 @@ def share_of_mean(total: Tensor, n: Tensor) -> Tensor:
         return total / n
     n_ranks = torch.distributed.get_world_size()
     return total * n_ranks / sum_over_ranks(n.detach().float())
+
+
+@torch.no_grad()
+def mean_over_ranks(values: Mapping[str, float | Tensor]) -> dict[str, float | Tensor]:
+    """The numbers with tensors of one number each replaced by their means over all ranks."""
+    tensors = {name: value.detach().float() for name, value in values.items() if isinstance(value, Tensor)}
+    if not has_ranks() or not tensors:
+        return dict(values)
+    packed = torch.stack([*tensors.values()])
+    torch.distributed.all_reduce(packed)
+    return dict(values) | dict(zip(tensors, packed / torch.distributed.get_world_size(), strict=True))
 
 
 def has_ranks() -> bool:

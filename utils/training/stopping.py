@@ -1,4 +1,4 @@
-"""What ends a training run after the current step: SIGINT and SIGTERM, or a held-out loss that no longer falls."""
+"""What ends a training run after the current step: SIGINT, SIGTERM, SIGHUP, or a held-out loss that no longer falls."""
 
 import math
 import signal
@@ -6,16 +6,23 @@ from types import FrameType
 
 import torch
 
+STOPPING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]  # Windows has no SIGHUP
+
 
 class StopSignals:
-    """`with StopSignals() as signals:` remembers the first signal; a second one kills the process as usual."""
+    """`with StopSignals() as signals:` remembers the first signal.
 
-    def __init__(self) -> None:
+    A second SIGINT or SIGTERM ends the process at once; the last checkpoint is whole. A second SIGHUP does not, as a terminal
+    that closes sends several. Nor does any signal among ranks: their launcher passes on what they have received already.
+    """
+
+    def __init__(self, has_launcher: bool = False) -> None:
         self.received: signal.Signals | None = None
+        self._has_launcher = has_launcher
         self._before = {}
 
     def __enter__(self) -> "StopSignals":
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in STOPPING:
             self._before[number] = signal.signal(number, self._receive)
         return self
 
@@ -24,8 +31,10 @@ class StopSignals:
             signal.signal(number, handler)
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
-        self.received = signal.Signals(number)
-        signal.signal(number, signal.SIG_DFL)
+        if self.received is None:
+            self.received = signal.Signals(number)
+            for deadly in () if self._has_launcher else (signal.SIGINT, signal.SIGTERM):
+                signal.signal(deadly, signal.SIG_DFL)
 
     def any_rank_stops(self, world_size: int, is_over: bool) -> bool:
         """Whether any rank received a signal, or `is_over` on any, so that all stop after the same step.

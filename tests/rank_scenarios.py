@@ -1,0 +1,140 @@
+"""What may happen to the ranks of a run, as a script: `python -m tests.rank_scenarios FOLDER NAME...`.
+
+A process that has imported torch forks the ranks, which are then there at once. Each writes what it prints to <name>-<rank>.out
+and its exit code to <name>-<rank>.code.
+"""
+
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import filelock  # noqa: F401  (imported here once, not by each rank, as is what the first optimizer and DDP import)
+import torch
+import torch._dynamo
+import torch.distributed.algorithms.join
+from torch import nn
+from torch.distributed import TCPStore
+
+from tests.test_training import TinyConfig, TinySettings
+from utils import cli
+from utils.boards.board import NoBoard
+from utils.training import peers
+from utils.training import run as training
+from utils.training.run import Run, RunOptions
+
+STEPS = 6
+
+
+class Numbers(NoBoard):
+    """A board without pictures, whose libraries take seconds to import in every rank."""
+
+    def __init__(self, folder, *others):
+        self.path = folder / "metrics.jsonl"
+
+    def scalars(self, step, values, force=False):
+        with self.path.open("a") as file:
+            file.write(json.dumps({"step": step, **values}) + "\n")
+
+
+def train(folder, rank, overrides=None, data=("a",), at=lambda run: None, **options):
+    """Fit a line, each rank on numbers of its own."""
+    options = {"max_steps": STEPS, "save_every": 2, "cpu": True, **options}
+    with Run("encoder", RunOptions("tiny", models_dir=folder, **options)) as run:
+        config, settings = run.configure(overrides or {}, TinyConfig(), TinySettings())
+        model = nn.Linear(1, 1)
+        optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate, fused=True)
+        net = run.start(model, optimizer, config, settings, data=data)
+        for _ in run.steps():
+            loss = (net(torch.full((4, 1), 1.0 + rank)) - rank).square().mean()
+            print(f"own loss {loss.item():.6f}", flush=True)
+            run.log(loss=loss, grad_norm=run.optimize(loss, clip=1.0))
+            at(run)
+
+
+def end_itself(number):
+    def at(run):
+        if run.rank == 1 and run.step == 5:
+            os.kill(os.getpid(), number)
+
+    return at
+
+
+def all_signalled_twice(run):
+    if run.step == 3:
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def rather_slowly(run):
+    time.sleep(0.05)
+
+
+SCENARIOS = {
+    "alike": lambda folder, rank: train(folder, rank),
+    "three": lambda folder, rank: train(folder, rank, max_steps=STEPS + 3),
+    "other_step": lambda folder, rank: train(folder if rank == 0 else folder / "of another host", rank, max_steps=STEPS + 9),
+    "other_settings": lambda folder, rank: train(folder / "s", rank, {"learning_rate": "0.2"} if rank else None),
+    "other_data": lambda folder, rank: train(folder / "d", rank, data=("a", f"b{rank}")),
+    "dead": lambda folder, rank: train(folder / "dead", rank, at=end_itself(signal.SIGKILL)),
+    "hang": lambda folder, rank: train(folder / "hang", rank, at=end_itself(signal.SIGSTOP), rank_timeout=5),
+    "signals": lambda folder, rank: train(folder / "signals", rank, at=all_signalled_twice, save_every=0),
+    "orphans": lambda folder, rank: train(folder / "orphans", rank, at=rather_slowly, max_steps=None, save_every=0),
+}
+N_RANKS = {"three": 3}
+
+
+def fork(work, *args) -> int:
+    if process := os.fork():
+        return process
+    work(*args)
+    os._exit(0)
+
+
+def be_rank(folder, name, rank, port):
+    world = str(N_RANKS.get(name, 2))
+    os.environ |= {"RANK": str(rank), "WORLD_SIZE": world, "LOCAL_WORLD_SIZE": world, "MASTER_ADDR": "127.0.0.1"}
+    os.environ |= {"MASTER_PORT": str(port), "TORCHELASTIC_USE_AGENT_STORE": "True"}
+    output = os.open(folder / f"{name}-{rank}.out", os.O_CREAT | os.O_WRONLY)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    code = 0
+    try:
+        cli.run(lambda: SCENARIOS[name](folder, rank))
+    except SystemExit as left:
+        code = left.code
+    (folder / f"{name}-{rank}.code").write_text(str(code))
+
+
+def launch(folder, name):
+    """As torchrun does: hold the store, and end the others when one rank has ended badly, first kindly and then not."""
+    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    ranks = [fork(be_rank, folder, name, rank, store.port) for rank in range(N_RANKS.get(name, 2))]
+    (folder / f"{name}.pids").write_text(" ".join(map(str, ranks)))
+    while ranks:
+        ended, status = os.wait()
+        ranks.remove(ended)
+        if status:
+            time.sleep(5 if ranks else 0)
+            for rank in ranks:
+                os.kill(rank, signal.SIGKILL)
+
+
+def main():
+    folder = Path(sys.argv[1])
+    torch.set_num_threads(1)
+    training.Board = Numbers
+    peers.INTERVAL = 0.2
+    for name in sys.argv[2:]:
+        launcher = fork(launch, folder, name)
+        if name == "orphans":
+            while not (folder / "orphans" / "tiny" / "metrics.jsonl").exists():
+                time.sleep(0.05)
+            os.kill(launcher, signal.SIGKILL)
+        os.waitpid(launcher, 0)
+
+
+if __name__ == "__main__":
+    main()
