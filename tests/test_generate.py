@@ -12,9 +12,10 @@ from tests.vocoder_data import FORMAT, tiny_vocoder, write_vocoder
 from utils.data import audio
 from vocoder import fold, inference
 from vocoder.accelerate import accelerate
+from vocoder.config import SILENCE, margin
 from vocoder.fold import Generator
-from vocoder.model import SILENCE, WaveRNN, WaveRNNConfig, pad_mels
-from vocoder.sampling import PlainSampler, margin
+from vocoder.model import WaveRNN, WaveRNNConfig, pad_mels
+from vocoder.sampling import PlainSampler
 
 UNFILTERED = dataclasses.replace(FORMAT, preemphasis=0.0, fmin=0.0)  # for waves that are the samples themselves
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from benchmarks.faults import heard_words
-from synthesizer import inference
+from synthesizer import reader
 from synthesizer.config import ReadingSettings, TacotronConfig
 from synthesizer.dataset import Utterances
 from synthesizer.faults import missed_words, words
@@ -259,7 +259,7 @@ def voice():
 
 @pytest.fixture
 def flawless(monkeypatch):
-    monkeypatch.setattr(inference, "missed_words", lambda *_: [])
+    monkeypatch.setattr(reader, "missed_words", lambda *_: [])
     monkeypatch.setattr(Said, "n_faults", 0)
 
 
@@ -289,7 +289,7 @@ def test_what_cannot_be_read_or_is_too_fast_is_refused_at_once(synthesizer, voic
 def test_a_text_of_one_piece_gives_what_the_model_gives_for_it(synthesizer, voice, flawless):
     texts = [SENTENCE, "Another one, which is longer than it."]
     mels, alignments = synthesizer.synthesize_spectrograms(texts, voice, True, seed=5)
-    ids = [torch.tensor(text_to_ids(text, synthesizer.symbols, synthesizer.cleaner)) for text in texts]
+    ids = [text_to_ids(text, synthesizer.symbols, synthesizer.cleaner) for text in texts]
     with synthesizer._repeatable(5):
         plain = synthesizer._generate(ids, synthesizer._speakers(voice, 2))
     for row, (mel, alignment) in enumerate(zip(mels, alignments, strict=True)):
@@ -300,7 +300,7 @@ def test_a_text_of_one_piece_gives_what_the_model_gives_for_it(synthesizer, voic
 
 
 def test_a_long_text_gives_one_mel_and_tells_what_is_missing(synthesizer, voice, monkeypatch, capsys):
-    monkeypatch.setattr(inference, "missed_words", lambda alignment, said, _: [said[0].written] if len(said) > 6 else [])
+    monkeypatch.setattr(reader, "missed_words", lambda alignment, said, _: [said[0].written] if len(said) > 6 else [])
     monkeypatch.setattr(synthesizer, "reading", ReadingSettings(retries=0))
     generate = synthesizer._generate
     never = {"stopped": torch.tensor(False).expand(99)}

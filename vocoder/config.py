@@ -7,6 +7,7 @@ from utils.config import AVERAGE_DECAY, CLIP, PRECISION, check_at_least, check_a
 from utils.data.mel_format import MAX_HOP, MelFormat
 from utils.errors import UserError
 
+SILENCE = -1.0  # value of a normalised mel where there is no sound
 N_AUX = 4  # parts of the context: for the input layer, the second GRU and the two hidden layers
 TARGET = 8000  # samples of a fold
 OVERLAP = 600  # samples that neighbouring folds share
@@ -98,6 +99,11 @@ class GtaSettings:
     def __post_init__(self) -> None:
         check_choice(self, PRECISIONS, "precision")
         check_at_least(self, 1, "max_frames")
+
+
+def margin(config: WaveRNNConfig) -> int:
+    """Frames around a window that upsampling looks at. Each smoothing filter reaches less than a frame to either side."""
+    return config.pad + len(config.upsample_factors)
 
 
 def check_sizes(config: WaveRNNConfig, mel_format: MelFormat) -> None:

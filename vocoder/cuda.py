@@ -9,8 +9,8 @@ from torch import Tensor
 
 from utils.cuda_graph import record
 from utils.models.recurrent import gru_cell
-from vocoder.cpu.tables import filter_taps, prepare, split
 from vocoder.model import WaveRNN
+from vocoder.tables import filter_taps, prepare, split
 
 
 class Inputs(NamedTuple):
@@ -54,6 +54,7 @@ class GraphSampler:
         self._matrices, self._taps = split(model), filter_taps(model)
         self._recorded: dict[int, Recorded] = {}  # for each of SIZES
 
+    @torch.inference_mode()
     def start(self, n_rows: int) -> None:
         size = next(size for size in (*SIZES, n_rows) if size >= n_rows)
         if size not in self._recorded:
@@ -62,9 +63,12 @@ class GraphSampler:
         for tensor in self._now.state:
             tensor.zero_()
 
-    def load(self, windows: Tensor) -> None:
+    @torch.inference_mode()
+    def load(self, windows: np.ndarray) -> None:
+        windows = torch.as_tensor(windows, device=self._taps.device)
         self._tables = prepare(self._model, self._matrices, self._taps, windows)
 
+    @torch.inference_mode()
     def frames(self, place: int, uniform: np.ndarray) -> np.ndarray:
         parts = np.split(uniform, uniform.shape[1] // len(self._taps), axis=1)
         return np.concatenate([self._frame(place + k, part) for k, part in enumerate(parts)], axis=1)

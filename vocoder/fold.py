@@ -12,18 +12,18 @@ import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import scipy.signal
-import torch
-from torch import Tensor
-from torch.nn import functional as F
 
 from utils.data.audio import output_filter
 from utils.data.mel_format import MelFormat
-from vocoder.model import WaveRNN, pad_mels
-from vocoder.sampling import Sampler, margin
+from vocoder.config import SILENCE, margin
+
+if TYPE_CHECKING:
+    from vocoder.model import WaveRNN
+    from vocoder.sampling import Sampler
 
 Progress = Callable[[int, int, int, float], None]  # samples done, samples in all, folds side by side, speed in kHz
 
@@ -132,14 +132,14 @@ class Joiner:
 class Generator:
     """Generates speech with a model and a sampler made for it. After a change of the weights, make both anew."""
 
-    def __init__(self, model: WaveRNN, sampler: Sampler):
+    def __init__(self, model: "WaveRNN", sampler: "Sampler") -> None:
         self.model, self._sampler = model, sampler
         self._margin = margin(model.config)
         self._lock = threading.Lock()  # the sampler holds one group of folds: other streams wait
 
     def stream(
         self,
-        mel: Tensor,
+        mel: np.ndarray,
         mel_format: MelFormat,
         target: int | None,
         overlap: int,
@@ -151,12 +151,14 @@ class Generator:
         target: samples of a fold, about, or None for a single fold; overlap: samples that neighbours share; both are rounded
         up to whole frames. The random numbers of a fold depend on the seed alone.
         """
+        mel = np.asarray(mel, dtype=np.float32)
         hop, pad = self.model.config.hop_length, self.model.config.pad
         groups = [[Fold(0, len(mel), 0)]]
         if target is not None:
-            groups = plan(mel.mean(-1).cpu().numpy(), -(-target // hop), -(-overlap // hop), self._sampler.width)
+            groups = plan(mel.mean(-1), -(-target // hop), -(-overlap // hop), self._sampler.width)
         outside = self._margin - pad
-        padded = F.pad(pad_mels([mel], pad)[0], (0, 0, outside, outside + BLOCK))  # zeros, as convolutions pad in training
+        padded = np.pad(mel, ((pad, pad), (0, 0)), constant_values=SILENCE)
+        padded = np.pad(padded, ((outside, outside + BLOCK), (0, 0)))  # zeros, as convolutions pad in training
         report = _Report(progress, len(mel) * hop, sum(fold.stop - fold.start for group in groups for fold in group))
         seeds, joiner, sections = np.random.SeedSequence(seed % 2**64), Joiner(), output_filter(mel_format)
         filter_state = np.zeros((len(sections), 2))
@@ -169,17 +171,16 @@ class Generator:
             wave, filter_state = scipy.signal.sosfilt(sections, wave, zi=filter_state)
             yield wave.astype(np.float32)
 
-    @torch.inference_mode()
     def _generate(
-        self, padded: Tensor, group: list[Fold], noise: list[np.random.Generator], report: "_Report"
+        self, padded: np.ndarray, group: list[Fold], noise: list[np.random.Generator], report: "_Report"
     ) -> list[np.ndarray]:
         """Levels ((stop - start) hop,) of each fold of a group. The sampler's rows are sorted by length, the longest first, so
         that the folds still busy are its first rows."""
         hop = self.model.config.hop_length
         lengths = np.array([fold.stop - fold.start for fold in group])
         order = np.argsort(-lengths, kind="stable")
-        starts = torch.tensor([group[row].start for row in order])
-        window = torch.arange(BLOCK + 2 * self._margin)
+        starts = np.array([group[row].start for row in order])
+        window = np.arange(BLOCK + 2 * self._margin)
         self._sampler.start(len(group))
         pieces: list[list[np.ndarray]] = [[] for _ in group]
         t = 0

@@ -107,20 +107,20 @@ class Vocoder:
         waves = self._stream(self._frames(mel, normalize), target, overlap, progress_callback, seed)
         return (wave[i : i + chunk] for wave in _prefetched(waves) for i in range(0, len(wave), chunk))
 
-    def _frames(self, mel: np.ndarray, normalize: bool) -> torch.Tensor:
+    def _frames(self, mel: np.ndarray, normalize: bool) -> np.ndarray:
         """The caller's mel -> (T, n_mels) as the model reads it."""
         mel = signals.mel(mel, self.mel_format.n_mels)
-        return torch.from_numpy(mel.T / self.mel_format.max_abs if normalize else mel.T.copy()).to(self.device)
+        return mel.T / self.mel_format.max_abs if normalize else mel.T.copy()
 
     def _stream(
-        self, frames: torch.Tensor, target: int | None, overlap: int, callback: Progress | None, seed: int | None
+        self, frames: np.ndarray, target: int | None, overlap: int, callback: Progress | None, seed: int | None
     ) -> Iterator[np.ndarray]:
         if seed is None:
             seed = int(torch.randint(2**31, ()))  # follows torch.manual_seed
         with _Bar(callback) as progress:
             waves = self._generator.stream(frames, self.mel_format, target, overlap, seed, progress)
             if self.postfilter:
-                waves = PostFilter(frames.cpu().numpy(), self.mel_format, self.postfilter).stream(waves)
+                waves = PostFilter(frames, self.mel_format, self.postfilter).stream(waves)
             yield from waves
 
     @property

@@ -7,11 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vocoder.config import N_AUX, WaveRNNConfig
+from vocoder.config import N_AUX, SILENCE, WaveRNNConfig
 from vocoder.distribution import Distribution, distribution
 from vocoder.upsample import Upsample
-
-SILENCE = -1.0  # value of a normalised mel where there is no sound
 
 State = tuple[Tensor, Tensor]  # hidden states of the two GRUs, (1, B, H) each
 

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vocoder.config import WaveRNNConfig
 from vocoder.model import State, WaveRNN
 
 
@@ -21,8 +20,8 @@ class Sampler(Protocol):
     def start(self, n_rows: int) -> None:
         """New rows, all in silence."""
 
-    def load(self, windows: Tensor) -> None:
-        """The mels of the next T frames: (R, margin + T + margin, n_mels), see `margin`."""
+    def load(self, windows: np.ndarray) -> None:
+        """The mels of the next T frames: (R, margin + T + margin, n_mels), see vocoder.config.margin."""
 
     def frames(self, place: int, uniform: np.ndarray) -> np.ndarray:
         """The next k frames of the first n rows, from frame `place` of the windows on: uniform random numbers (n, k hop, 2),
@@ -31,11 +30,6 @@ class Sampler(Protocol):
     def teacher_forced(self, levels: np.ndarray, uniform: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """After `start` and `load`, levels (n, k) before each of the first k samples of a frame, uniform (n, k, 2) -> the
         outputs (n, k, C), and the levels drawn from them (n, k)."""
-
-
-def margin(config: WaveRNNConfig) -> int:
-    """Frames around a window that upsampling looks at. Each smoothing filter reaches less than a frame to either side."""
-    return config.pad + len(config.upsample_factors)
 
 
 class PlainSampler:
@@ -51,13 +45,15 @@ class PlainSampler:
         self._level = torch.zeros(n_rows, device=self._device)
         self._state: State | None = None
 
-    def load(self, windows: Tensor) -> None:
+    @torch.inference_mode()
+    def load(self, windows: np.ndarray) -> None:
         config = self._model.config
         outside = len(config.upsample_factors)  # upsample removes the rest of the margin
-        fine, aux = self._model.upsample(windows)
+        fine, aux = self._model.upsample(torch.as_tensor(windows, device=self._device))
         self._fine = fine.transpose(0, 1)[outside * config.hop_length :].contiguous()  # (samples, R, n_mels)
         self._aux = aux.transpose(0, 1)[outside:].contiguous()  # (frames, R, aux_dims)
 
+    @torch.inference_mode()
     def frames(self, place: int, uniform: np.ndarray) -> np.ndarray:
         n_rows, n_samples, _ = uniform.shape
         noise = torch.from_numpy(uniform).to(self._device).permute(1, 2, 0)  # (n_samples, 2, n)

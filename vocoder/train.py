@@ -121,8 +121,7 @@ def speak(run: Run, model: WaveRNN, watched: CropDataset, settings: VocoderTrain
     for index, row in enumerate(watched.sources.rows[: settings.eval_shown]):
         mel, true = watched.utterance(index, max_frames)
         with run.evaluating(model):
-            frames = torch.from_numpy(mel).to(run.device)
-            waves = generator.stream(frames, mel_format, settings.target, settings.overlap, seed=0)
+            waves = generator.stream(mel, mel_format, settings.target, settings.overlap, seed=0)
             if settings.postfilter:
                 waves = PostFilter(mel, mel_format, settings.postfilter).stream(waves)
             generated = np.concatenate(list(waves))

@@ -221,9 +221,23 @@ def _window(length: int, n_fft: int) -> np.ndarray:
 
 @lru_cache
 def _mel_filters(sample_rate: int, n_fft: int, n_mels: int, fmin: float, fmax: float) -> np.ndarray:
-    import librosa.filters
+    """(n_mels, 1 + n_fft // 2): triangles between neighbouring centres, of equal area (Slaney's Auditory Toolbox)."""
+    edges = _mel_frequencies(n_mels + 2, fmin, fmax)
+    distance = np.arange(1 + n_fft // 2) * (sample_rate / n_fft) - edges[:, None]  # Hz from each edge to each bin
+    rising, falling = distance[:-2] / np.diff(edges)[:-1, None], -distance[2:] / np.diff(edges)[1:, None]
+    filters = np.maximum(0, np.minimum(rising, falling)).astype(np.float32)
+    filters *= (2 / (edges[2:] - edges[:-2]))[:, None]
+    return filters
 
-    return librosa.filters.mel(sr=sample_rate, n_fft=n_fft, n_mels=n_mels, fmin=fmin, fmax=fmax)
+
+def _mel_frequencies(n: int, fmin: float, fmax: float) -> np.ndarray:
+    """n frequencies, evenly spaced on Slaney's mel scale: linear up to 1 kHz, logarithmic above."""
+
+    def to_mel(hz: float) -> float:
+        return hz * 3 / 200 if hz < 1000 else 15 + math.log(hz / 1000) * 27 / math.log(6.4)
+
+    mels = np.linspace(to_mel(fmin), to_mel(fmax), n)
+    return np.where(mels < 15, mels * 200 / 3, 1000 * np.exp((mels - 15) * math.log(6.4) / 27))
 
 
 @lru_cache
@@ -234,8 +248,6 @@ def _inverse_mel_filters(sample_rate: int, n_fft: int, n_mels: int, fmin: float,
 @lru_cache
 def _bin_weights(sample_rate: int, n_fft: int, n_mels: int, fmin: float, fmax: float) -> np.ndarray:
     """(n_mels, 1 + n_fft // 2): the weight of each band in each frequency bin."""
-    import librosa
-
-    centres = librosa.mel_frequencies(n_mels + 2, fmin=fmin, fmax=fmax)[1:-1]
-    frequencies = librosa.fft_frequencies(sr=sample_rate, n_fft=n_fft)
+    centres = _mel_frequencies(n_mels + 2, fmin, fmax)[1:-1]
+    frequencies = np.arange(1 + n_fft // 2) * (sample_rate / n_fft)
     return np.stack([np.interp(frequencies, centres, row) for row in np.eye(n_mels)]).astype(np.float32)

@@ -1,5 +1,6 @@
 """Cut pauses out of speech with the WebRTC voice activity detector."""
 
+from collections.abc import Callable
 from itertools import repeat
 
 import numpy as np
@@ -12,22 +13,24 @@ MAX_PAUSE = 6  # windows of silence that may stay between two voiced regions
 BLOCK = 512  # windows converted at a time, which saves memory and stays in the cache
 AGGRESSIVENESS = 3  # 0-3; at 3 the least audio counts as speech
 
+Detect = Callable[[np.ndarray], np.ndarray]  # float32 (n_windows * 480,) -> bool (n_windows,): which windows are voiced
 
-def trim_silences(wav: np.ndarray) -> np.ndarray:
+
+def trim_silences(wav: np.ndarray, detect: Detect | None = None) -> np.ndarray:
     """Speech only: float32 (n,) at 16 kHz -> (m,), m <= n a multiple of 480; empty if nothing is voiced.
 
     A window is kept if more than half of the 8 windows around it are voiced, or if it is within 3 windows of one that is.
-    Samples at the end that do not fill a window are dropped.
+    Samples at the end that do not fill a window are dropped. detect: by default WebRTC's detector.
     """
     n_windows = len(wav) // WINDOW
     whole = wav[: n_windows * WINDOW]
-    keep = voiced_windows(whole)
+    keep = voiced_windows(whole, detect)
     return whole.reshape(n_windows, WINDOW).compress(keep, axis=0).reshape(-1)
 
 
-def voiced_windows(wav: np.ndarray) -> np.ndarray:
+def voiced_windows(wav: np.ndarray, detect: Detect | None = None) -> np.ndarray:
     """bool (n_windows,): which 30 ms windows of float32 (n_windows * 480,) are kept."""
-    voiced = _count_around(_speech_flags(wav), (AVERAGE - 1) // 2, AVERAGE // 2) > AVERAGE // 2  # a tie is silence
+    voiced = _count_around((detect or _speech_flags)(wav), (AVERAGE - 1) // 2, AVERAGE // 2) > AVERAGE // 2  # a tie is silence
     return _count_around(voiced, MAX_PAUSE // 2, MAX_PAUSE // 2) > 0
 
 

@@ -11,8 +11,14 @@ if TYPE_CHECKING:
     import torch
 
 KEPT = ("format", "step", "model", "mel", "symbols", "training", "encoder_sha256", "init_from")  # besides the weights
-FORMATS = ("safetensors", "pt")
-PRECISIONS = ("fp16", "fp32")
+FORMATS = ("safetensors", "pt", "onnx")
+PRECISIONS = ("fp16", "fp32", "int8")
+
+GRAPHS = {
+    "encoder": ("encoder",),
+    "synthesizer": ("synthesizer_text", "synthesizer_decoder", "synthesizer_postnet"),
+    "vocoder": ("vocoder_conditioning", "vocoder_sampling"),
+}
 
 
 def export(
@@ -24,8 +30,9 @@ def export(
     replace: bool = False,
     card: Path | None = None,
 ) -> dict[str, Path]:
-    """Write `<stage>.<format>` into out_dir for each {stage: checkpoint}, with config.json and a card; returns their paths.
+    """Write the model of each {stage: checkpoint} into out_dir, with config.json and a card -> {name: file}.
 
+    A name is a stage, or for "onnx" one of its GRAPHS.
     Checkpoints published elsewhere become this project's. Raises UserError, and writes nothing, if a weight is not finite or
     too large for half precision, if synthesizer and vocoder differ in their mel format, if the files would take more than
     `limit` MB (10^6 bytes) together, or, without `replace`, if one of them exists.
@@ -35,21 +42,25 @@ def export(
     from utils.models.checkpoint import SUFFIXES, model_file
 
     paths = {stage: model_file(Path(path), stage) for stage, path in paths.items()}
+    if precision == "int8" and format != "onnx":
+        raise UserError("--precision int8: is for --format onnx alone", exit_code=2)
     contents = {stage: load(path, stage) for stage, path in paths.items()}
-    written = {stage: Path(out_dir) / f"{stage}.{format}" for stage in paths}
-    others = (Path(out_dir) / f"{stage}{suffix}" for stage in paths for suffix in SUFFIXES)
+    names = GRAPHS if format == "onnx" else {stage: (stage,) for stage in paths}
+    written = {name: Path(out_dir) / f"{name}.{format}" for stage in paths for name in names[stage]}
+    others = (Path(out_dir) / f"{stage}{suffix}" for stage in paths for suffix in SUFFIXES if format != "onnx")
     _check_free({*written.values(), *others}, paths.values(), replace)
     _check_pair(paths, contents)
-    halve = precision == "fp16"
-    files = {f"{stage}.{format}": _serialized(exported(contents[stage], paths[stage], halve), format) for stage in paths}
+    files: dict[str, bytes] = {}
+    for stage, path in paths.items():
+        files |= _files(stage, contents[stage], path, format, precision)
     if limit is not None and (megabytes := sum(map(len, files.values())) / 1e6) > limit:
         raise UserError(
             f"{', '.join(map(str, paths.values()))}: {megabytes:.1f} MB in {precision}, over the limit of {limit:g} MB; "
             "train smaller models, or raise --limit"
         )
-    for name, data in files.items():
-        with write_atomically(Path(out_dir) / name) as temporary:
-            temporary.write_bytes(data)
+    for name, path in written.items():
+        with write_atomically(path) as temporary:
+            temporary.write_bytes(files[name])
     write_card(written, contents, card, precision)
     return written
 
@@ -112,13 +123,22 @@ def _check_pair(paths: dict[str, Path], contents: dict[str, dict[str, Any]]) -> 
         )
 
 
-def _serialized(content: dict[str, Any], format: str) -> bytes:
+def _files(stage: str, content: dict[str, Any], path: Path, format: str, precision: str) -> dict[str, bytes]:
+    """What the files of a model will hold."""
+    content = exported(content, path, halve=precision != "fp32")
+    if format == "onnx":
+        from utils.export.graphs import serialized_graphs
+
+        try:
+            return serialized_graphs(stage, content, path, precision)
+        except ImportError as error:
+            raise UserError(f"--format onnx needs {error.name}: pip install -r requirements-onnx.txt") from error
     if format == "safetensors":
         from utils.models import tensors_file
 
-        return tensors_file.serialized(content)
+        return {stage: tensors_file.serialized(content)}
     import torch
 
     buffer = io.BytesIO()
     torch.save(content, buffer)
-    return buffer.getvalue()
+    return {stage: buffer.getvalue()}

@@ -31,9 +31,9 @@ def parse_arguments() -> argparse.Namespace:
         "--format",
         choices=FORMATS,
         default="safetensors",
-        help="safetensors, or pt, which torch alone reads",
+        help="safetensors; pt, which torch alone reads; onnx, to run without torch",
     )
-    precision_help = "how matrices are stored; models calculate in fp32"
+    precision_help = "how matrices are stored; all calculate in fp32, but int8, for onnx alone, in int8 where that does no harm"
     add("--precision", choices=PRECISIONS, default="fp16", help=precision_help)
     add("--replace", action="store_true", help="replace files that are in OUT already")
     limit_help = "largest size of all files together, in millions of bytes; if exceeded, nothing is written"
@@ -57,8 +57,9 @@ def main() -> None:
         raise UserError(f"{args.models}: holds no model; encoder, synthesizer and vocoder are .safetensors or .pt files")
     card = args.models / "README.md" if args.models else None
     written = export(paths, args.out_dir, args.limit, args.format, args.precision, args.replace, card)
-    for stage, path in written.items():
-        print(f"{path}: {path.stat().st_size / 1e6:.1f} MB, from {paths[stage]} ({paths[stage].stat().st_size / 1e6:.1f} MB)")
+    for name, path in written.items():
+        source = paths[name.partition("_")[0]]
+        print(f"{path}: {path.stat().st_size / 1e6:.1f} MB, from {source} ({source.stat().st_size / 1e6:.1f} MB)")
     print(f"{args.out_dir / 'README.md'}: the card; say in it what the models were trained on, and their licence")
 
 

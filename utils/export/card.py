@@ -25,17 +25,17 @@ Speaks any text in the voice of a few seconds of speech. Made with SV2TTS, whose
 Before you publish this: say what the models were trained on, how good they are, and under which licence they may be used.
 Do not clone a voice without its owner's consent.
 """
-ROW = "| {file} | {stage}, {step:,} steps | {megabytes:.1f} MB | `{sha256}` |\n"
+ROW = "| {file} | {name}, {step:,} steps | {megabytes:.1f} MB | `{sha256}` |\n"
 
 
 def write_card(written: dict[str, Path], contents: dict[str, dict[str, Any]], card: Path | None, precision: str) -> None:
     """Write config.json, and README.md unless it is there: a copy of `card`, or one to be completed.
 
-    written: the files of each stage's model. contents: the settings of each, as in its checkpoint.
+    written: files by their names. contents: of each stage, that of its checkpoint.
     """
     folder, format = next(iter(written.values())).parent, next(iter(written.values())).suffix[1:]
-    stages = {stage: _described(path, contents[stage]) for stage, path in written.items()}
-    settings = {"format": format, "precision": precision, "models": stages}
+    described = {name: _described(path, contents[name.partition("_")[0]]) for name, path in written.items()}
+    settings = {"format": format, "precision": precision, "models": described}
     save_text(folder / "config.json", json.dumps(settings, indent=2, ensure_ascii=False) + "\n")
     readme = folder / "README.md"
     if readme.exists():
@@ -45,7 +45,7 @@ def write_card(written: dict[str, Path], contents: dict[str, dict[str, Any]], ca
         text = card.read_text(encoding="utf-8")
         save_text(readme, text if text.startswith("---") else f"{front}\n{text}")
         return
-    rows = [ROW.format(stage=stage, megabytes=written[stage].stat().st_size / 1e6, **stages[stage]) for stage in written]
+    rows = [ROW.format(name=name, megabytes=path.stat().st_size / 1e6, **described[name]) for name, path in written.items()]
     table = "| file | model | size | SHA-256 |\n|---|---|---|---|\n" + "".join(rows)
     save_text(readme, front + CARD.format(table=table.rstrip()))
 

@@ -3,13 +3,15 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from utils.data.paths import sha256
 
+if TYPE_CHECKING:
+    from torch import Tensor
 
-def digests(state: Mapping[str, Tensor], path: Path) -> list[str]:
+
+def digests(state: "Mapping[str, Tensor]", path: Path) -> list[str]:
     """What identifies an encoder: the SHA-256 of its weights, and that of its file, by which older data knows it.
 
     The weights count in half precision, so an export of an encoder is the same encoder.

@@ -18,8 +18,8 @@ from torch import Tensor
 
 from utils.cpu import vectors
 from utils.cpu.vectors import HAS_BF16, exp, keep, multiply, put, sigmoid, tanh, text_of
-from vocoder.cpu.tables import Matrices, filter_taps, prepare, split
 from vocoder.model import WaveRNN
+from vocoder.tables import Matrices, filter_taps, prepare, split
 
 __all__ = ["HAS_BF16", "CompiledSampler"]
 
@@ -44,7 +44,7 @@ class Weights(NamedTuple):
 
 
 class Tables(NamedTuple):
-    """As vocoder.cpu.tables.Tables, all windows below each other: (R S, .)"""
+    """As vocoder.tables.Tables, all windows below each other: (R S, .)"""
 
     mel: np.ndarray
     first: np.ndarray
@@ -92,8 +92,9 @@ class CompiledSampler:
         self._threads = [slice(i, n_rows, self._n_threads) for i in range(min(n_rows, self._n_threads))]
         self._buffers = [_buffers(self._weights, len(range(n_rows)[rows])) for rows in self._threads]
 
-    def load(self, windows: Tensor) -> None:
-        *tables, taps = prepare(self._model, self._matrices, self._taps, windows)
+    @torch.inference_mode()
+    def load(self, windows: np.ndarray) -> None:
+        *tables, taps = prepare(self._model, self._matrices, self._taps, torch.as_tensor(windows))
         self._stride = tables[0].size(1)
         self._tables = Tables(*(_array(table.flatten(0, 1)) for table in tables), _array(taps))
 

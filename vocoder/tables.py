@@ -9,9 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vocoder.config import N_AUX
+from vocoder.config import N_AUX, margin
 from vocoder.model import WaveRNN
-from vocoder.sampling import margin
 
 
 class Matrices(NamedTuple):
