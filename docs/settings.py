@@ -34,6 +34,7 @@ SCRIPTS = {
     "vocoder_preprocess.py": (vocoder.config.GtaSettings,),
     "vocoder_train.py": (vocoder.config.VocoderTraining, vocoder.config.WaveRNNConfig),
     "demo_cli.py": (demo.config.CloningSettings, synthesizer.config.ReadingSettings),
+    "demo_toolbox.py": (demo.config.CloningSettings, synthesizer.config.ReadingSettings),
 }
 
 

@@ -30,6 +30,9 @@ ACROSS = {  # the only arrows between packages
     "demo.config": {"vocoder.config"},
     "demo.spoken": {"synthesizer.speech"},
     "demo.voice_file": {"encoder.inference"},
+    "demo.toolbox.models": {"encoder.inference", "synthesizer.inference", "synthesizer.config", "vocoder.inference"},
+    "demo.toolbox.page": {"synthesizer.config"},
+    "demo.toolbox.speaking": {"encoder.inference", "synthesizer.config"},
     "demo.evaluate": {"synthesizer.config"},
     "demo.onnx_runner": {
         *("encoder.config", "encoder.partials", "synthesizer.config", "synthesizer.reader", "synthesizer.speech"),
@@ -42,7 +45,8 @@ MAY_ACCELERATE = ("train", "inference", "evaluate", "evaluation")
 MAY_USE_INFERENCE = ("preprocess", "evaluate")
 SCRIPT_MAY_CALL = {f"{package}.{module}" for package in STAGES for module in ("preprocess", "train")}
 SCRIPT_MAY_CALL |= {f"{package}.config" for package in PACKAGES}
-SCRIPT_MAY_CALL |= {f"demo.{module}" for module in ("cloner", "conversation", "delivery", "playing", "voice_file")}
+SPEAKING = ("cloner", "conversation", "delivery", "playing", "voice_file", "toolbox.page")
+SCRIPT_MAY_CALL |= {f"demo.{module}" for module in SPEAKING}
 UTILS = {  # the rooms that each room of utils may import, besides itself
     "errors": set(),
     "config": {"errors"},
@@ -192,7 +196,7 @@ def test_training_and_speaking_start_without_them_and_importing_sets_no_environm
         print(sorted(set(sys.modules) & {LAZY!r}), dict(os.environ) == before)
         import numba, threadpoolctl
         before = dict(os.environ)
-        import {", ".join(ALL)}
+        import {", ".join(name for name, path in ALL.items() if "gradio" not in imports(path))}
         print(dict(os.environ) == before)
     """
     assert run_python(code) == "[] True\nTrue\n"
@@ -238,7 +242,7 @@ def test_scripts_parse_arguments_and_call_once(script):
 def test_there_are_seven_scripts_and_the_demo_in_alphabetical_order():
     steps = ["encoder_preprocess", "encoder_train", "synthesizer_preprocess_audio", "synthesizer_preprocess_embeds"]
     steps += ["synthesizer_train", "vocoder_preprocess", "vocoder_train"]
-    assert ["demo_cli.py", *(f"{step}.py" for step in steps)] == SCRIPTS
+    assert ["demo_cli.py", "demo_toolbox.py", *(f"{step}.py" for step in steps)] == SCRIPTS
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
@@ -258,7 +262,7 @@ def test_help_answers_at_once_and_documents_every_option(script):
     assert not [action for action in parser_of(script)._actions if not action.help]
 
 
-@pytest.mark.parametrize("script", [name for name in SCRIPTS if name != "demo_cli.py"])
+@pytest.mark.parametrize("script", [name for name in SCRIPTS if not name.startswith("demo_")])
 def test_a_missing_argument_is_an_error_of_usage(script):
     done = subprocess.run([sys.executable, script], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 2 and "usage:" in done.stderr and "Traceback" not in done.stderr

@@ -14,13 +14,11 @@ import synthesizer.config
 import utils.data.mel_format
 import vocoder.config
 from demo.cloner import Cloner
-from encoder.config import MEL_FORMAT, EncoderConfig
 from encoder.inference import SpeakerEmbedder
-from encoder.model import EncoderWithLoss
 from synthesizer.config import Stage, parse_schedule
 from synthesizer.schedule import remaining
 from synthesizer.train import train as train_synthesizer
-from tests.vocoder_data import TINY, write_speech, write_synthesizer, write_vocoder
+from tests.vocoder_data import TINY, write_encoder, write_speech, write_synthesizer, write_vocoder
 from utils.config import marked
 from utils.data.paths import SynthesizerData, save_text, sha256
 from utils.errors import UserError
@@ -32,14 +30,6 @@ from vocoder.train import train as train_vocoder
 
 ROOT = Path(__file__).parent.parent
 DEFAULT = ROOT / "saved_models" / "default"
-
-
-def write_encoder(path: Path, seed: int = 0, **sizes) -> Path:
-    torch.manual_seed(seed)
-    config = EncoderConfig(hidden_size=8, n_layers=1, **sizes)
-    content = {"format": checkpoint.stage_format("encoder"), "step": 1, "model": dataclasses.asdict(config), "mel": MEL_FORMAT}
-    checkpoint.save(path, content | {"model_state": EncoderWithLoss(config).state_dict()})
-    return path
 
 
 def digests(path: Path) -> list[str]:

@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from encoder.config import MEL_FORMAT, EncoderConfig
+from encoder.model import EncoderWithLoss
 from synthesizer.model import Tacotron, TacotronConfig
 from synthesizer.text import SYMBOLS
 from utils.data import audio
@@ -43,6 +45,15 @@ def write_speech(samples: Path, root: Path, n_utterances: int = 8) -> Synthesize
     write_rows(data.manifest, rows)
     save_text(data.parameters, json.dumps({"mel": dataclasses.asdict(FORMAT)}))
     return data
+
+
+def write_encoder(path: Path, seed: int = 0, **sizes) -> Path:
+    """A small encoder with random weights, as a checkpoint."""
+    torch.manual_seed(seed)
+    config = EncoderConfig(hidden_size=8, n_layers=1, **sizes)
+    content = {"format": checkpoint.stage_format("encoder"), "step": 1, "model": dataclasses.asdict(config), "mel": MEL_FORMAT}
+    checkpoint.save(path, content | {"model_state": EncoderWithLoss(config).state_dict()})
+    return path
 
 
 def write_synthesizer(path: Path, mel_format: MelFormat = FORMAT) -> Path:

@@ -29,6 +29,7 @@ from utils.corpora.manifest import MANIFEST, in_folder
 from utils.corpora.vctk import VCTK
 from utils.corpora.voxceleb import VOXCELEB1, VOXCELEB2
 from utils.data.names import same_file
+from utils.data.paths import SV2TTS
 from utils.errors import UserError
 
 NAMED = {
@@ -89,6 +90,18 @@ def split_present(datasets_root: Path, names: list[str]) -> tuple[list[str], lis
     _check_root(root)
     present = [name for name in written_out(names) if _is_present(root, name)]
     return present, [name for name in written_out(names) if name not in present]
+
+
+def datasets_in(datasets_root: Path) -> list[str]:
+    """Corpora and subsets below datasets_root that hold speakers, by the names that `find_speakers` takes."""
+    names = []
+    for folder in folders_in(Path(datasets_root)):
+        if folder.name != SV2TTS and (place := _find(Path(datasets_root), folder.name)):
+            corpus = CORPORA[place.layout]
+            subsets = corpus.subsets(place.source)
+            found = [subset for subset in subsets or [""] if corpus.speakers(place.source, subset)]
+            names += [f"{folder.name}/{subset}".rstrip("/") for subset in found]
+    return names
 
 
 def written_out(names: list[str]) -> list[str]:

@@ -1,0 +1,174 @@
+// What the page does by itself: pictures answer to the pointer, sounds play. The server is asked for nothing here but sounds.
+(() => {
+  const toolbox = (window.toolbox = { pieces: 0, context: null });
+  const shared = new Audio(); // plays what has no player of its own
+
+  // ---- pictures
+
+  const seconds = (view, event) => {
+    const box = view.querySelector(".tb-pictures").getBoundingClientRect();
+    const share = Math.min(1, Math.max(0, (event.clientX - box.left) / box.width));
+    return share * view.dataset.seconds;
+  };
+
+  const parsed = (view) => (view.parsed ??= {
+    labels: JSON.parse(view.dataset.labels ?? "[]"),
+    heard: JSON.parse(view.dataset.heard ?? "[]"),
+  });
+
+  const named = (label) => ({ " ": "space", end: "end of the text" })[label] ?? `“${label}”`;
+
+  function mark(view, time) {
+    const { heard } = parsed(view);
+    const share = time / view.dataset.seconds;
+    const cursor = view.querySelector(".tb-cursor");
+    cursor.style.display = "block";
+    cursor.style.left = `${100 * share}%`;
+    const index = heard[Math.min(heard.length - 1, Math.floor(share * heard.length))] ?? -1;
+    view.querySelector(".tb-on")?.classList.remove("tb-on");
+    view.querySelectorAll(".tb-text span")[index]?.classList.add("tb-on");
+    return index;
+  }
+
+  function point(view, event) {
+    const { labels } = parsed(view);
+    const time = seconds(view, event);
+    const spoken = mark(view, time);
+    let text = `${time.toFixed(2)} s`;
+    if (labels.length && spoken >= 0) text += ` · being spoken: ${named(labels[spoken])}`;
+    const alignment = event.target.closest(".tb-alignment");
+    if (alignment) {
+      const box = alignment.getBoundingClientRect();
+      const row = Math.floor((1 - (event.clientY - box.top) / box.height) * labels.length);
+      const under = Math.min(labels.length - 1, Math.max(0, row));
+      text += ` · symbol under the pointer: ${named(labels[under])} (${under + 1} of ${labels.length})`;
+    }
+    view.querySelector(".tb-readout").textContent = text;
+  }
+
+  document.addEventListener("pointermove", (event) => {
+    const view = event.target.closest?.(".tb-pictures")?.parentElement;
+    if (view) point(view, event);
+  });
+
+  document.addEventListener("click", (event) => {
+    const view = event.target.closest?.(".tb-pictures")?.parentElement;
+    const audio = view?.closest(".tb-card")?.querySelector("audio");
+    if (audio) {
+      audio.currentTime = seconds(view, event);
+      audio.play();
+    }
+  });
+
+  function follow(audio) {
+    const view = audio.closest(".tb-card")?.querySelector(".tb-speech");
+    if (!view) return;
+    mark(view, Math.min(audio.currentTime, view.dataset.seconds));
+    if (!audio.paused) requestAnimationFrame(() => follow(audio));
+  }
+
+  // ---- sounds
+
+  function playing(element) {
+    document.querySelectorAll(".tb-playing").forEach((each) => each.classList.remove("tb-playing"));
+    element?.classList.add("tb-playing");
+  }
+
+  document.addEventListener("play", (event) => {
+    silence(event.target);
+    follow(event.target);
+  }, true); // media events do not bubble
+
+  function silence(except) {
+    stopStream();
+    for (const audio of [shared, ...document.querySelectorAll("audio")]) if (audio !== except) audio.pause();
+  }
+
+  function play(element) {
+    const url = element.dataset.play;
+    if (!url) return;
+    const again = shared.dataset.url === url && !shared.paused;
+    silence();
+    playing(null);
+    if (again) return;
+    shared.src = shared.dataset.url = url;
+    shared.play();
+    playing(element);
+  }
+
+  shared.addEventListener("ended", () => playing(null));
+  document.addEventListener("click", (event) => {
+    const element = event.target.closest?.("[data-play]");
+    if (element) play(element);
+  });
+  document.addEventListener("keydown", (event) => {
+    const element = event.target.closest?.("svg [data-play]");
+    if (element && (event.key === "Enter" || event.key === " ")) {
+      event.preventDefault();
+      play(element);
+    }
+  });
+
+  // ---- the microphone: Gradio does not say that it is refused
+
+  const devices = navigator.mediaDevices;
+  const heard = (text) => {
+    const line = document.getElementById("microphone");
+    line.hidden = !text;
+    line.textContent = text;
+  };
+  const reasons = {
+    NotAllowedError: "The browser does not allow this page to use the microphone. Allow it beside the address, or upload a recording.",
+    NotFoundError: "There is no microphone. Connect one, or upload a recording.",
+  };
+  if (devices) {
+    const open = devices.getUserMedia.bind(devices);
+    devices.getUserMedia = (wanted) => open(wanted).then((stream) => (heard(""), stream), (error) => {
+      heard(reasons[error.name] ?? `The microphone cannot be used (${error.message}). Upload a recording instead.`);
+      throw error;
+    });
+  } else {
+    window.addEventListener("load", () => setTimeout(() => heard("Browsers record only on pages of this computer or over https. Upload a recording instead."), 3000));
+  }
+  window.addEventListener("unhandledrejection", (event) => /microphone/.test(event.reason) && event.preventDefault()); // is said
+
+  // ---- what is being made: its pieces, one after another without a gap
+
+  function stopStream() {
+    toolbox.context?.close();
+    toolbox.context = null;
+  }
+
+  toolbox.stream = async ({ run, pieces, stopped }) => {
+    if (stopped) return stopStream();
+    if (toolbox.run !== run) {
+      silence();
+      Object.assign(toolbox, { run, pieces: 0, heardAfter: null, end: 0, last: Promise.resolve(), context: new AudioContext() });
+    }
+    const context = toolbox.context;
+    for (const url of pieces.slice(toolbox.pieces)) {
+      toolbox.pieces += 1;
+      const loaded = fetch(url).then((answer) => answer.arrayBuffer()).then((data) => context?.decodeAudioData(data));
+      toolbox.last = toolbox.last.then(() => loaded).then((buffer) => {
+        if (!context || context.state === "closed") return;
+        const source = context.createBufferSource();
+        source.buffer = buffer;
+        source.connect(context.destination);
+        const start = Math.max(context.currentTime + 0.05, toolbox.end);
+        source.start(start);
+        toolbox.end = start + buffer.duration;
+        toolbox.heardAfter ??= toolbox.pieces; // pieces that were there when the first was heard
+      }).catch(() => {}); // the sound was stopped meanwhile
+    }
+  };
+
+  toolbox.download = ({ url, name }) => {
+    if (!url) return;
+    const link = Object.assign(document.createElement("a"), { href: url, download: name });
+    document.body.append(link);
+    link.click();
+    link.remove();
+  };
+
+  window.addEventListener("pagehide", () => silence());
+})();

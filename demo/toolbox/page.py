@@ -1,0 +1,224 @@
+"""The page: what lies where, and which button calls which answer."""
+
+import contextlib
+import hmac
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from demo.config import CloningSettings
+from demo.toolbox.answers import Answers
+from demo.toolbox.models import Models
+from demo.toolbox.session import Sessions
+from demo.toolbox.speaking import PAUSES
+from demo.toolbox.voices import Browser
+from synthesizer.config import SPEEDS, ReadingSettings
+from utils.config import override, parse_overrides
+from utils.errors import UserError
+
+HERE = Path(__file__).parent
+TEXT = "A few seconds of your speech are enough, and I say whatever you like."
+LARGEST_UPLOAD = "1gb"  # an hour of stereo sound in 16 bit
+CLICKED = """element.addEventListener('click', (event) => {
+  const button = event.target.closest('[data-do]');
+  if (button) trigger(button.dataset.do === 'again' ? 'retry' : 'select', {number: Number(button.dataset.number)});
+});"""
+
+
+def build(answers: Answers) -> gr.Blocks:
+    """The page, with all its answers."""
+    with gr.Blocks(title="SV2TTS toolbox", analytics_enabled=False, fill_width=True) as page:
+        gr.HTML(
+            "<h1>Toolbox</h1><p>A few seconds of speech and any text: hear it in that voice, and look at how it was made.</p>",
+            elem_classes="tb-head",
+        )
+        stream = gr.HTML(
+            {}, html_template="", js_on_load="watch('value', () => toolbox.stream(props.value))", elem_classes="tb-unseen"
+        )
+        download = gr.HTML(
+            {}, html_template="", js_on_load="watch('value', () => toolbox.download(props.value))", elem_classes="tb-unseen"
+        )
+        with gr.Tab("Speak"), gr.Row():
+            with gr.Column(scale=2, min_width=320):
+                voice = _voice_column(page, answers, download)
+            with gr.Column(scale=3, min_width=320):
+                _speech_column(answers, voice, stream)
+        with gr.Tab("Compare", elem_id="compare-tab") as compare_tab:
+            _compare(answers, compare_tab, download)
+        with gr.Tab("Map") as map_tab:
+            drawing = gr.HTML(elem_id="map")
+            _quietly(map_tab.select, answers.map, None, drawing, show_progress="full")
+        with gr.Tab("Models") as models_tab:
+            _models(answers, models_tab)
+        page.unload(answers.close)
+    return page
+
+
+def _quietly(listen: Callable, answer: Callable, inputs: Any, outputs: Any, **options: Any) -> Any:
+    """Connect an event of the page with its answer; no other program is to call it."""
+    settings = {"show_progress": "hidden", "api_visibility": "private"} | options
+    return listen(answer, inputs, outputs, **settings)
+
+
+def _voice_column(page: gr.Blocks, answers: Answers, download: gr.HTML) -> gr.Dropdown:
+    gr.Markdown("### Voice")
+    with gr.Tab("Record"):
+        recording = gr.Audio(sources=["microphone"], type="filepath", show_label=False, elem_id="record")
+        gr.HTML('<p class="tb-warning" id="microphone" role="alert" hidden></p>')
+    with gr.Tab("Upload"):
+        files = gr.File(file_count="multiple", show_label=False, height=130, elem_id="upload")
+        gr.HTML('<p class="tb-hint">Recordings of one person in any format, or a .voice file.</p>')
+    with gr.Tab("Browse"):
+        dataset = gr.Dropdown([], label="Dataset", elem_id="dataset")
+        speaker = gr.Dropdown([], label="Speaker", elem_id="speaker")
+        utterance = gr.Dropdown([], label="Utterance", elem_id="utterance")
+        with gr.Row():
+            use = gr.Button("Use", elem_id="use-utterance", min_width=80)
+            some = gr.Button("Random", elem_id="random", min_width=80)
+    voice = gr.Dropdown([], label="Voices of this session", elem_id="voice")
+    with gr.Row():
+        name = gr.Textbox(label="Name", max_length=60, elem_id="voice-name", scale=3, min_width=140)
+        save = gr.Button("Save .voice", elem_id="save-voice", scale=1, min_width=110)
+    view = gr.HTML(
+        '<p class="tb-hint">Record a voice, upload recordings, or browse. 5 to 15 s of clean speech work best.</p>',
+        elem_id="voice-view",
+    )
+    added = [voice, name, view]
+    _quietly(files.upload, answers.upload, files, [*added, files], show_progress_on=view, show_progress="full")
+    _quietly(
+        recording.stop_recording, answers.record, recording, [*added, recording], show_progress_on=view, show_progress="full"
+    )
+    _quietly(use.click, answers.browse, [dataset, speaker, utterance], added, show_progress_on=view, show_progress="full")
+    _quietly(some.click, answers.random, dataset, added, show_progress_on=view, show_progress="full")
+    _quietly(voice.input, answers.choose, voice, [name, view])
+    for event in (name.submit, name.blur):
+        _quietly(event, answers.rename, [voice, name], added)
+    _quietly(save.click, answers.save_voice, voice, download)
+    _quietly(page.load, answers.datasets, None, dataset)
+    _quietly(dataset.change, answers.speakers, dataset, speaker)
+    _quietly(speaker.change, answers.utterances, [dataset, speaker], utterance)
+    return voice
+
+
+def _speech_column(answers: Answers, voice: gr.Dropdown, stream: gr.HTML) -> None:
+    gr.Markdown("### Text")
+    text = gr.Textbox(
+        TEXT,
+        lines=3,
+        max_lines=12,
+        show_label=False,
+        placeholder="What to say, each line by itself. Shift-Enter speaks.",
+        elem_id="text",
+    )
+    with gr.Row():
+        speak = gr.Button("Speak", variant="primary", elem_id="speak", min_width=100)
+        stop = gr.Button("Stop", variant="stop", elem_id="stop", min_width=100)
+        read = gr.Button("How it is read", elem_id="read", min_width=130)
+    with gr.Accordion("Options", open=False, elem_id="options"), gr.Row():
+        seed = gr.Number(None, label="Seed (empty: another each time)", precision=0, elem_id="seed", min_width=150)
+        speed = gr.Slider(*SPEEDS, 1.0, step=0.05, label="Speed", elem_id="speed", min_width=150)
+        pauses = gr.Slider(*PAUSES, 1.0, step=0.1, label="Pauses", elem_id="pauses", min_width=150)
+        sound = gr.Radio(["Vocoder", "Griffin-Lim"], value="Vocoder", label="Sound", elem_id="sound", min_width=150)
+    status = gr.HTML(elem_id="status", elem_classes="tb-fits")
+    reading = gr.HTML(elem_id="reading", elem_classes="tb-fits")
+    history = gr.HTML('<p class="tb-hint">What is said will be listed here.</p>', js_on_load=CLICKED, elem_id="history")
+    look = gr.HTML(elem_id="look", elem_classes="tb-fits")
+    how, said = [voice, seed, speed, pauses, sound], [stream, status, history, look]
+    # Each page may say one text at a time, and pages take turns piece by piece: nothing waits in a queue.
+    for event in (speak.click, text.submit):
+        _quietly(event, answers.speak, [text, *how], said, concurrency_limit=None, trigger_mode="multiple")
+    _quietly(history.retry, answers.again, how, said, concurrency_limit=None, trigger_mode="multiple")
+    _quietly(history.select, answers.show, None, [history, look])
+    stopping = {"queue": False, "js": "() => toolbox.stream({stopped: true})"}
+    _quietly(stop.click, answers.stop, None, None, **stopping)
+    _quietly(read.click, answers.as_read, text, reading)
+
+
+def _compare(answers: Answers, tab: gr.Tab, download: gr.HTML) -> None:
+    with gr.Row():
+        first = gr.Dropdown([], label="This", elem_id="first", min_width=260)
+        second = gr.Dropdown([], label="beside this", elem_id="second", min_width=260)
+        everything = gr.Button("Download all", elem_id="zip", scale=0, min_width=160)
+    with gr.Row():
+        with gr.Column(min_width=320):
+            left = gr.HTML(elem_id="left")
+        with gr.Column(min_width=320):
+            right = gr.HTML(elem_id="right")
+    _quietly(tab.select, answers.entries, [first, second], [first, second])
+    for dropdown in (first, second):
+        _quietly(dropdown.change, answers.compare, [first, second], [left, right])
+    _quietly(everything.click, answers.archive, None, download)
+
+
+def _models(answers: Answers, tab: gr.Tab) -> None:
+    gr.HTML('<p class="tb-hint">Runs in the folder of models. Only what changes is loaded.</p>')
+    with gr.Row():
+        chosen = [
+            gr.Dropdown([], label=stage.capitalize(), elem_id=stage, min_width=260)
+            for stage in ("encoder", "synthesizer", "vocoder")
+        ]
+    use = gr.Button("Use these", elem_id="use-models")
+    result = gr.HTML(elem_id="models-result")
+    _quietly(tab.select, answers.models, None, chosen)
+    _quietly(use.click, answers.use, chosen, result, show_progress="full")
+
+
+def serve(
+    datasets_root: Path, folder: Path, host: str, port: int, password: str | None, cpu: bool, hparams: str, show: bool
+) -> None:
+    """Load the first models and serve the page until Ctrl-C. Everything that was made is removed then."""
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder of models")
+    if not datasets_root.is_dir():
+        raise UserError(f"{datasets_root}: no such folder; datasets_root is the folder that holds LibriSpeech, VoxCeleb1, ...")
+    settings, reading = override(parse_overrides(hparams), CloningSettings(), ReadingSettings())
+    models = Models(folder, cpu, settings, reading)
+    choice = models.first()
+    models.cloner(choice)
+    sessions = Sessions(choice)
+    os.environ["GRADIO_TEMP_DIR"] = str(sessions.folder / "uploads")  # so that uploads go when the rest goes
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    try:
+        page = build(Answers(models, Browser(datasets_root), sessions))
+        _launch(page, sessions.folder, host, port, password, show)
+        with contextlib.suppress(KeyboardInterrupt):
+            page.block_thread()
+    finally:
+        sessions.close_all()
+
+
+def _launch(page: gr.Blocks, files: Path, host: str, port: int, password: str | None, show: bool) -> None:
+    plain = gr.themes.Soft(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
+    auth = None
+    if password:
+        auth = lambda user, given: hmac.compare_digest(given.encode(), password.encode())  # noqa: E731
+    try:
+        page.queue(api_open=False).launch(
+            server_name=host,
+            server_port=port,
+            auth=auth,
+            auth_message="Any name, and the password that the toolbox was started with.",
+            allowed_paths=[str(files)],
+            max_file_size=LARGEST_UPLOAD,
+            share=False,
+            ssr_mode=False,
+            pwa=False,
+            mcp_server=False,
+            run_history=False,
+            enable_monitoring=False,
+            footer_links=[],
+            inbrowser=show,
+            quiet=True,
+            prevent_thread_lock=True,
+            theme=plain,
+            css_paths=HERE / "page.css",
+            head=f"<script>{(HERE / 'page.js').read_text(encoding='utf-8')}</script>",
+        )
+    except OSError as error:
+        raise UserError(f"port {port} of {host} cannot be used ({error}); name another one with --port") from error
+    print(f"The toolbox is at http://{host}:{port}. Ctrl-C ends it.", flush=True)

@@ -1,0 +1,97 @@
+"""Voices, entries and their comparison as HTML. Whatever a user wrote is escaped here."""
+
+import html
+from collections.abc import Sequence
+from pathlib import Path
+
+from demo.toolbox import pictures
+from demo.toolbox.models import DEFAULT
+from demo.toolbox.session import Entry, Recorded, Session
+from demo.toolbox.voices import how_much
+from utils.data import audio
+from utils.data.mel_format import MelFormat
+
+USUAL = 0.84  # same speakers are above it, with the default encoder (saved_models/default/README.md)
+PICTURED = 30  # s of a recording
+
+
+def url(path: Path | None) -> str:
+    """Where the browser finds a session's file."""
+    return f"gradio_api/file={path}" if path else ""
+
+
+def voice(recorded: Recorded) -> str:
+    """What is known of a voice, with its pictures."""
+    about = recorded.voice
+    pictured = recorded.speech[: PICTURED * audio.SAMPLE_RATE]
+    view = ""
+    if len(pictured):
+        mel = audio.mel_spectrogram(audio.rescale(pictured, 0.9), MelFormat()).T
+        view = pictures.recording(pictured, mel, audio.SAMPLE_RATE)
+    itself = "" if recorded.itself is None else f"<p>Cosine of its two halves: <b>{recorded.itself:.2f}</b></p>"
+    return (
+        f'<article class="tb-card tb-voice"><h3>{html.escape(recorded.name)}</h3>'
+        f"<p>{html.escape(how_much(about))} {html.escape(f'From {about.source}.' if about.source else '')}</p>"
+        f"{notes(recorded.notes)}{_player(recorded.wav)}{view}{itself}"
+        f"{pictures.heat_map(about.embedding, 'embedding')}</article>"
+    )
+
+
+def entry(each: Entry) -> str:
+    """All that is known of something that was said."""
+    heat = pictures.heat_map(each.voice.embedding, "embedding of the voice")
+    usual = USUAL if each.models.encoder == DEFAULT else None
+    likeness = ""
+    if each.embedding is not None:
+        heat += pictures.heat_map(each.embedding, "of what was said")
+        likeness = pictures.likeness(each.cosine, each.itself, usual)
+    facts = "".join(f"<tr><th>{name}</th><td>{html.escape(value)}</td></tr>" for name, value in each.facts.items())
+    return (
+        f'<article class="tb-card tb-entry tb-some"><h3>{each.number} · {html.escape(each.voice_name)}</h3>'
+        f'<p class="tb-quote">{html.escape(each.text)}</p>{_player(each.wav)}'
+        f'<p><a class="tb-link" href="{url(each.wav)}" download="said {each.number}.wav">Download</a></p>'
+        f"{notes(each.notes)}{pictures.said(each.spoken)}{likeness}"
+        f'<div class="tb-beside"><table class="tb-facts">{facts}</table><div class="tb-heats">{heat}</div></div></article>'
+    )
+
+
+def history(session: Session, shown: int | None) -> str:
+    """A row for each entry, the newest first."""
+    if not session.entries:
+        return '<p class="tb-hint">What is said will be listed here.</p>'
+    rows = []
+    for each in reversed(session.entries.values()):
+        text, cosine = html.escape(each.text), "" if each.cosine is None else f" · cosine {each.cosine:.2f}"
+        rows.append(
+            f'<li class="{"tb-shown" if each.number == shown else ""}">'
+            f'<button class="tb-button" data-play="{url(each.wav)}" aria-label="play {each.number}">▶</button>'
+            f'<button class="tb-what" data-do="show" data-number="{each.number}"><b>{each.number}</b> {text}'
+            f"<small>{html.escape(each.voice_name)} · {each.seconds:.1f} s · seed {each.seed}{cosine}</small></button>"
+            f'<button class="tb-button" data-do="again" data-number="{each.number}">Again</button></li>'
+        )
+    return f'<ol class="tb-history">{"".join(rows)}</ol>'
+
+
+def status(text: str, share: float | None = None, is_busy: bool = False) -> str:
+    """A line, and a bar if a share from 0 to 1 is given."""
+    bar = "" if share is None else f'<div class="tb-bar {"tb-busy" if is_busy else ""}"><i style="width:{share:.0%}"></i></div>'
+    return f'<div class="tb-status tb-some" role="status">{html.escape(text)}{bar}</div>' if text else ""
+
+
+def as_read(lines: Sequence[tuple[str, list[str]]]) -> str:
+    """The text as the models read it."""
+    rows = "".join(f"<li>{html.escape(text)}</li>" for text, _ in lines)
+    unread = [f"Not read, as the model has no symbol and no words for it: {each}" for _, found in lines for each in found]
+    return f'<div class="tb-read tb-some"><ol>{rows}</ol>{notes(unread)}</div>'
+
+
+def notes(lines: Sequence[str]) -> str:
+    return "".join(f'<p class="tb-note">{html.escape(line)}</p>' for line in lines)
+
+
+def warning(text: str) -> str:
+    return f'<p class="tb-warning" role="alert">{html.escape(text)}</p>' if text else ""
+
+
+def _player(wav: Path | None) -> str:
+    return f'<audio controls preload="metadata" src="{url(wav)}"></audio>' if wav else ""

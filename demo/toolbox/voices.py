@@ -1,0 +1,129 @@
+"""Voices of a session: from recordings, .voice files and corpora."""
+
+import random
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from demo import voice_file
+from demo.cloner import Cloner, reference
+from demo.toolbox.session import Recorded, Session
+from utils.corpora import registry
+from utils.corpora.layout import Speaker
+from utils.data import audio
+from utils.errors import UserError
+
+ENOUGH = (5.0, 60.0)  # seconds of speech
+HALF = 1.6  # seconds: a partial of the encoder, the least that is compared
+
+
+def add_recordings(session: Session, cloner: Cloner, files: Sequence[tuple[str, Path]], name: str = "") -> Recorded:
+    """A voice from files of one person, each with the name that the user knows. A .voice file is a voice already.
+
+    Raises UserError that names the file.
+    """
+    if not files:
+        raise UserError("no file was given")
+    if len(files) == 1 and files[0][0].lower().endswith(voice_file.SUFFIX):
+        return _add_saved(session, cloner, *files[0])
+    speech, notes = [], []
+    for label, path in files:
+        found, about = _named(label, path, lambda path=path: reference(path))
+        speech.append(found)
+        notes += [f"{label}: {line}" for line in about] if len(files) > 1 else about
+    whole = np.concatenate(speech)
+    voice = cloner.voice(speech, ", ".join(label for label, _ in files))
+    wav = session.new_file(".wav")
+    audio.write_wav(wav, whole)
+    stem = Path(files[0][0]).stem
+    recorded = Recorded(session.free_name(name or stem), voice, whole, notes, wav, cosine_of_halves(cloner, whole))
+    session.voices[recorded.name] = recorded
+    return recorded
+
+
+def _add_saved(session: Session, cloner: Cloner, label: str, path: Path) -> Recorded:
+    voice = _named(label, path, lambda: voice_file.load(path, cloner.embedder))
+    name = session.free_name(Path(label).stem)
+    session.voices[name] = Recorded(
+        name, voice, np.zeros(0, np.float32), ["Loaded from a file: there is no sound of it."], None, None
+    )
+    return session.voices[name]
+
+
+def _named(label: str, path: Path, read: Callable) -> Any:
+    """What `read` gives; its errors name the file as the user does."""
+    try:
+        return read()
+    except UserError as error:
+        raise UserError(str(error).replace(str(path), label)) from error
+
+
+def cosine_of_halves(cloner: Cloner, speech: np.ndarray) -> float | None:
+    """How alike the voice in the two halves of a recording is; None if it is too short to tell."""
+    middle = len(speech) // 2
+    if middle < HALF * audio.SAMPLE_RATE:
+        return None
+    first, second = cloner.embedder.embed_batch([speech[:middle], speech[middle:]])
+    return float(first @ second)
+
+
+def of_encoder(recorded: Recorded, cloner: Cloner) -> Recorded:
+    """The voice for this encoder: embedded again if another one made it. UserError if that cannot be done."""
+    if recorded.voice.encoder != cloner.embedder.digests[0]:
+        if not len(recorded.speech):
+            recorded.voice.check_encoder(cloner.embedder)
+            return recorded
+        recorded.voice = cloner.voice([recorded.speech], recorded.voice.source)
+        recorded.itself = cosine_of_halves(cloner, recorded.speech)
+    return recorded
+
+
+def how_much(voice: voice_file.Voice) -> str:
+    """Whether there is enough speech, in words."""
+    if voice.seconds < ENOUGH[0]:
+        return f"{voice.seconds:.1f} s of speech: short. {ENOUGH[0]:.0f} to 15 s of clean speech work best."
+    return f"{voice.seconds:.1f} s of speech: enough."
+
+
+class Browser:
+    """Corpora below datasets_root. Whatever the page names is looked up among what was found."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._speakers = lru_cache(maxsize=16)(self._find_speakers)
+
+    def datasets(self) -> list[str]:
+        return registry.datasets_in(self._root)
+
+    def speakers(self, dataset: str) -> list[str]:
+        """UserError if there are none."""
+        return list(self._speakers(dataset))
+
+    def _find_speakers(self, dataset: str) -> dict[str, Speaker]:
+        if dataset not in self.datasets():
+            raise UserError("choose a dataset first")
+        return {speaker.name: speaker for speaker in registry.find_speakers(self._root, [dataset])}
+
+    def utterances(self, dataset: str, speaker: str) -> dict[str, Path]:
+        """name -> file"""
+        found = self._speakers(dataset)
+        if speaker not in found:
+            raise UserError("choose a speaker first")
+        return {each.name: each.path for each in registry.list_utterances(found[speaker]).utterances}
+
+    def file(self, dataset: str, speaker: str, utterance: str) -> Path:
+        found = self.utterances(dataset, speaker)
+        if utterance not in found:
+            raise UserError("choose an utterance first")
+        return found[utterance]
+
+    def random(self, dataset: str) -> tuple[str, str]:
+        """A speaker and one of its utterances. UserError if a few that are tried have none."""
+        for _ in range(20):
+            speaker = random.choice(self.speakers(dataset))
+            if found := list(self.utterances(dataset, speaker)):
+                return speaker, random.choice(found)
+        raise UserError(f"{dataset}: no utterances found")

@@ -1,0 +1,320 @@
+"""What the toolbox's page is made of: models, sessions, voices, speech and pictures. The models are small or fakes."""
+
+import csv
+import io
+import json
+import re
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from demo import voice_file
+from demo.config import CloningSettings
+from demo.toolbox import models as models_module
+from demo.toolbox import pictures, views
+from demo.toolbox.models import Choice, Models
+from demo.toolbox.session import Sessions
+from demo.toolbox.speaking import MOST_WORDS, Options, as_read, lines_of, speak
+from demo.toolbox.voices import Browser, add_recordings, of_encoder
+from synthesizer.config import ReadingSettings
+from tests.toolbox_server import DEFAULT, FakeModels, write_models
+from utils.data import audio
+from utils.errors import UserError
+from utils.models.checkpoint import load, save
+
+TWO = "This is one sentence. This is another one."
+THREE = f"{TWO} This is the third."
+OPTIONS = Options(7, 1.0, 1.0, False)
+NASTY = ("../../etc/passwd", "/etc/passwd", "a/b", "..", "", "\0", "~", "x" * 5000)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    folder = write_models(tmp_path_factory.mktemp("models"))
+    content = load(folder / "default" / "synthesizer.pt", "synthesizer")
+    save(folder / "foreign" / "synthesizer.pt", content | {"encoder_sha256": ["f" * 64]})
+    return folder
+
+
+@pytest.fixture
+def models(folder) -> FakeModels:
+    return FakeModels(folder, True, CloningSettings(), ReadingSettings())
+
+
+@pytest.fixture
+def sessions():
+    sessions = Sessions(DEFAULT)
+    yield sessions
+    sessions.close_all()
+
+
+@pytest.fixture
+def session(sessions):
+    return sessions.of("a tab")
+
+
+@pytest.fixture
+def recordings(samples) -> list[Path]:
+    return sorted(samples.rglob("*.flac"))[:3]
+
+
+def voice(session, models, *paths, name=""):
+    return add_recordings(session, models.cloner(session.models), [(path.name, path) for path in paths], name)
+
+
+def said(session, models, recorded, text="Some words.", options=OPTIONS):
+    return [each.entry for each in speak(session, models, recorded, lines_of(text), options) if each.entry]
+
+
+# ---- models
+
+
+def test_models_are_listed_with_run_step_and_size(models):
+    labels = models.labels("encoder")
+    assert list(labels) == ["default", "damaged", "other"]
+    assert re.fullmatch(r"default · step 1 · 0\.\d MB", labels["default"]) and "cannot be read" in labels["damaged"]
+    assert models.first() == DEFAULT
+
+
+def test_only_the_model_that_changes_is_loaded(folder, monkeypatch):
+    loaded = []
+    for name in ("SpeakerEmbedder", "Synthesizer", "Vocoder"):
+        original = getattr(models_module, name)
+        monkeypatch.setattr(
+            models_module, name, lambda path, *a, o=original, **k: loaded.append(path.parent.name) or o(path, *a, **k)
+        )
+    models = Models(folder, True, CloningSettings(), ReadingSettings())
+    first = models.cloner(DEFAULT)
+    assert loaded == ["default"] * 3 and models.cloner(DEFAULT) is first
+    other = models.cloner(Choice("other", "default", "default"))
+    assert loaded[3:] == ["other"] and other.synthesizer is first.synthesizer and other.embedder is not first.embedder
+    assert models.cloner(DEFAULT) is first and len(loaded) == 4
+    content = load(folder / "other" / "encoder.pt", "encoder")
+    save(folder / "other" / "encoder.pt", content)  # training has gone on
+    assert models.cloner(Choice("other", "default", "default")) is not other
+
+
+@pytest.mark.parametrize("stage", Choice._fields)
+@pytest.mark.parametrize("name", NASTY)
+def test_a_name_from_outside_is_no_path(models, stage, name):
+    with pytest.raises(UserError, match=rf"no run called .* has a {stage}\.pt"):
+        models.cloner(DEFAULT._replace(**{stage: name}))
+
+
+def test_models_that_do_not_belong_together_are_refused_or_warned_of(models):
+    with pytest.raises(UserError, match=r"reads other mels than the synthesizer makes.* fmin 0.* fmin 55"):
+        models.cloner(DEFAULT._replace(vocoder="foreign"))
+    with pytest.raises(UserError, match="cannot be read as a checkpoint"):
+        models.cloner(DEFAULT._replace(encoder="damaged"))
+    warning = models.warning(DEFAULT._replace(synthesizer="foreign"))
+    assert "was trained with encoder ffffffff" in warning and "\n" not in warning
+    assert not models.warning(DEFAULT)
+
+
+# ---- sessions
+
+
+@pytest.mark.parametrize("name", [*NASTY, "a\nb", "<b>", "Zoë", "CON"])
+def test_names_from_outside_never_become_paths(sessions, session, models, recordings, name):
+    """Neither a voice's name nor a tab's leads anywhere but into the session's folder."""
+    strange = sessions.of(name)
+    recorded = voice(strange, models, recordings[0], name=name)
+    assert "\n" not in recorded.name and 0 < len(recorded.name) <= 60
+    path = strange.save_voice(recorded.name)
+    assert path.parent == strange.folder and strange.folder.parent == sessions.folder
+    with zipfile.ZipFile(strange.archive()) as archive:
+        names = archive.namelist()
+    assert all(re.fullmatch(r"said\.csv|voices/[^/]+\.(wav|voice)", each) for each in names) and len(names) == 3
+
+
+def test_files_are_removed_with_their_session_and_the_rest_with_the_server(sessions, models, recordings):
+    first, second = sessions.of("1"), sessions.of("2")
+    for session in (first, second):
+        said(session, models, voice(session, models, *recordings))
+    assert sessions.of("1") is first and any(first.folder.iterdir())
+    sessions.close("1")
+    sessions.close("never seen")
+    assert not first.folder.exists() and any(second.folder.iterdir())
+    with pytest.raises(UserError, match="reload"):
+        first.new_file(".wav")
+    sessions.close_all()
+    assert not sessions.folder.exists()
+
+
+def test_a_tab_that_is_closed_while_it_speaks_leaves_nothing(sessions, models, recordings):
+    session = sessions.of("1")
+    speech = speak(session, models, voice(session, models, recordings[0]), [THREE], OPTIONS)
+    next(speech)
+    session.closed = True
+    with pytest.raises(UserError, match="reload"):
+        list(speech)
+    sessions.close("1")
+    assert not session.folder.exists()
+
+
+def test_everything_is_downloaded_with_a_table_of_what_made_it(session, models, recordings):
+    recorded = voice(session, models, recordings[0], name="Anna")
+    said(session, models, recorded, "First line, and so on.\nSecond line / with a slash.")
+    with zipfile.ZipFile(session.archive()) as archive:
+        rows = list(csv.DictReader(io.StringIO(archive.read("said.csv").decode())))
+        assert [row["text"] for row in rows] == ["First line, and so on.", "Second line / with a slash."]
+        assert rows[0]["seed"] == "7" and rows[0]["voice"] == "Anna" and rows[0]["encoder"] == "default"
+        assert {row["file"] for row in rows} <= set(archive.namelist())
+        assert archive.read("voices/Anna.wav")[:4] == b"RIFF" and len(archive.namelist()) == 7
+    left = {path.suffix for path in session.folder.iterdir()}
+    assert left == {".wav", ".zip"}
+
+
+# ---- voices
+
+
+def test_a_voice_tells_its_speech_what_is_wrong_and_how_alike_its_halves_are(session, models, recordings, tmp_path):
+    recorded = voice(session, models, *recordings)
+    assert recorded.voice.seconds == pytest.approx(len(recorded.speech) / 16000) and -1 <= recorded.itself <= 1
+    assert recorded.name == recordings[0].stem and voice(session, models, *recordings).name == f"{recordings[0].stem} 2"
+    audio.write_wav(tmp_path / "loud.wav", np.clip(30 * audio.load(recordings[0]), -1, 1))
+    loud = voice(session, models, tmp_path / "loud.wav", recordings[1])
+    assert any(note.startswith("loud.wav: distorted") for note in loud.notes)
+    view = views.voice(loud)
+    assert "tb-mel" in view and "tb-wave" in view and "distorted" in view
+
+
+def test_an_error_names_the_file_as_its_owner_does(session, models, tmp_path):
+    (tmp_path / "secret").mkdir()
+    (path := tmp_path / "secret" / "me.wav").write_bytes(b"no sound")
+    for suffix in (".wav", ".voice"):
+        with pytest.raises(UserError) as caught:
+            add_recordings(session, models.cloner(DEFAULT), [(f"mine{suffix}", path)])
+        assert f"mine{suffix}" in str(caught.value) and "secret" not in str(caught.value)
+    with pytest.raises(UserError, match="no file was given"):
+        add_recordings(session, models.cloner(DEFAULT), [])
+    assert not session.voices
+
+
+def test_with_another_encoder_a_voice_is_embedded_again_if_its_recording_is_there(session, models, recordings):
+    recorded = voice(session, models, recordings[0], name="Anna")
+    before, file = recorded.voice, session.save_voice("Anna")
+    session.models = DEFAULT._replace(encoder="other")
+    cloner = models.cloner(session.models)
+    after = of_encoder(recorded, cloner).voice
+    assert after.encoder == cloner.embedder.digests[0] != before.encoder and not np.allclose(after.embedding, before.embedding)
+    saved = voice_file.load(file, models.cloner(DEFAULT).embedder)
+    session.voices["saved"] = recorded.__class__("saved", saved, np.zeros(0, np.float32), [], None, None)
+    with pytest.raises(UserError, match="use the same encoder"):
+        of_encoder(session.voices["saved"], cloner)
+
+
+def test_corpora_are_browsed_by_names_that_were_found(samples):
+    browser = Browser(samples)
+    assert "LibriSpeech/test-clean" in browser.datasets()
+    assert browser.speakers("LibriSpeech/test-clean") == ["90005", "90012"]
+    speaker, utterance = browser.random("LibriSpeech/train-clean-100")
+    assert browser.file("LibriSpeech/train-clean-100", speaker, utterance).is_relative_to(samples)
+    for name in NASTY:
+        for names in (
+            (name, speaker, utterance),
+            ("LibriSpeech/test-clean", name, utterance),
+            ("LibriSpeech/test-clean", "90005", name),
+        ):
+            with pytest.raises(UserError, match="choose a"):
+                browser.file(*names)
+
+
+# ---- speaking
+
+
+def test_each_line_is_an_entry_that_its_seed_repeats(session, models, recordings):
+    recorded = voice(session, models, recordings[0])
+    steps = list(speak(session, models, recorded, lines_of(f"{TWO}\n\n Three."), OPTIONS))
+    assert [step.n_done for step in steps] == [1, 2, 2, 3, 3] and {step.n_pieces for step in steps} == {3}
+    first, second = (step.entry for step in steps if step.entry)
+    assert first.text == TWO and second.text == "Three." and first.seed == second.seed == 7
+    assert [Path(step.piece).is_file() for step in steps if step.piece] == [True] * 3
+    wav = audio.load(first.wav)
+    assert len(wav) / 16000 == pytest.approx(first.seconds + CloningSettings().tail, abs=0.01)
+    (again,) = said(session, models, recorded, TWO)
+    assert np.array_equal(wav, audio.load(again.wav)) and again.number == 3
+    assert -1 <= first.cosine <= 1 and first.facts["seed"] == "7"
+
+
+def test_pauses_speed_and_sound_are_those_of_the_page_and_change_nothing_else(session, models, recordings):
+    recorded, text = voice(session, models, recordings[0]), TWO
+    (usual,), (none,) = (
+        said(session, models, recorded, text),
+        said(session, models, recorded, text, OPTIONS._replace(pauses=0.0)),
+    )
+    pause = models.cloner(DEFAULT).synthesizer.reading.sentence_pause
+    assert usual.seconds - none.seconds == pytest.approx(pause, abs=0.01) and pause == ReadingSettings().sentence_pause
+    assert said(session, models, recorded, text, OPTIONS._replace(seed=None))[0].seed != 7
+    for wrong in (OPTIONS._replace(speed=9.0), OPTIONS._replace(pauses=-1.0), OPTIONS._replace(seed=-1)):
+        with pytest.raises(UserError, match="must be from"):
+            wrong.checked()
+
+
+def test_a_stop_keeps_what_was_said_and_a_second_text_is_refused(session, models, recordings):
+    recorded = voice(session, models, recordings[0])
+    speech = speak(session, models, recorded, [THREE, "Four."], OPTIONS)
+    next(speech)
+    with pytest.raises(UserError, match="still speaking"):
+        next(speak(session, models, recorded, ["Five."], OPTIONS))
+    session.stop.set()
+    (last,) = speech
+    assert last.entry.notes[-1] == "Stopped before its end." and len(session.entries) == 1
+    assert len(said(session, models, recorded)) == 1
+
+
+def test_what_is_not_said_or_not_read_is_told(session, models, recordings, monkeypatch):
+    monkeypatch.setattr(models.cloner(DEFAULT).synthesizer, "missed", ("slither",))
+    (entry,) = said(session, models, voice(session, models, recordings[0]), "They slither ☃.")
+    assert any("slither" in note for note in entry.notes) and any("Not read: ☃" in note for note in entry.notes)
+    assert "slither" in views.entry(entry)
+    assert as_read(models.cloner(DEFAULT), ["a ☃"])[0][1] == ["☃ in 'a ☃'"]
+
+
+@pytest.mark.parametrize("text", ["", " \n\t\n", "word " * (MOST_WORDS + 1), "a\n" * 101, "x" * 30000])
+def test_a_text_that_is_empty_or_too_long_is_refused(text):
+    with pytest.raises(UserError, match=r"write a text first|at most 2,000 words in 100 lines"):
+        lines_of(text)
+
+
+# ---- pictures
+
+
+def test_the_symbol_that_is_spoken_is_the_one_that_the_alignment_says(session, models, recordings):
+    text = "This is the first. This is the second."
+    (entry,) = said(session, models, voice(session, models, recordings[0]), text)
+    html = pictures.said(entry.spoken)
+    labels = json.loads(re.search(r"data-labels='(.*?)'", html)[1].replace("&quot;", '"'))
+    heard = json.loads(re.search(r"data-heard='(.*?)'", html)[1])
+    assert labels == [*"This is the first.", "end", *"This is the second.", "end"]
+    columns_per_second = 16000 / entry.spoken.hop_length
+    assert len(heard) == pytest.approx(len(entry.spoken.wav) / 16000 * columns_per_second, abs=1)
+    second = round(entry.spoken.starts[1] * columns_per_second)
+    assert heard[0] == 0 and heard[second] == 19 and max(heard[:second]) < 19
+
+
+def test_what_a_user_writes_is_text_in_the_page(session, models, recordings):
+    nasty = "<script>alert(1)</script>'\""
+    recorded = voice(session, models, recordings[0], name=nasty)
+    (entry,) = said(session, models, recorded, f"Say {nasty}.")
+    point = pictures.Point(nasty, 0, True, "")
+    for html in (
+        views.voice(recorded),
+        views.entry(entry),
+        views.history(session, 1),
+        views.warning(nasty),
+        views.as_read([(nasty, [nasty])]),
+        pictures.voice_map(np.eye(2), [point, point], "PCA"),
+    ):
+        assert "<script>" not in html and "&lt;script&gt;" in html
+
+
+def test_the_likeness_shows_three_values(session, models, recordings):
+    (entry,) = said(session, models, voice(session, models, *recordings))
+    assert 'class="tb-mark tb-cosine"' in views.entry(entry) and "same speakers are above 0.84" in views.entry(entry)
+    entry.models = DEFAULT._replace(encoder="other")  # of which it is not known
+    assert "0.84" not in views.entry(entry)
+    entry.embedding = None
+    assert "no speech found" in views.entry(entry)
