@@ -31,7 +31,7 @@ from synthesizer.config import SPEEDS, ReadingSettings, TacotronConfig
 from synthesizer.reader import Reader, Spoken
 from synthesizer.speech import Said
 from utils import cli
-from utils.config import override, parse_overrides
+from utils.config import override, parse_overrides, rebuilt
 from utils.data import audio, vad
 from utils.data.mel_format import MelFormat
 from utils.errors import UserError
@@ -45,7 +45,6 @@ LARGEST = 500_000_000  # bytes of a file
 # However it is encoded, a tensor whose data is in another file names that file after this key.
 EXTERNAL = re.compile(rb"(\x0a|\x8a\x80*\x00)(\x08|\x88\x80*\x00)location")
 LOUDEST_SPEECH, SOFTEST_SPEECH = 95, 25.0  # percentile of the level of speech; dB under it, at which pauses begin
-WIDTH = 12  # folds side by side
 
 
 class Model:
@@ -70,6 +69,8 @@ class Model:
             self.settings = json.loads(self.session.get_modelmeta().custom_metadata_map[KEY])
             if (self.settings["format"], self.settings["graph"]) != (FORMAT, name):
                 raise ValueError(f"it is {self.settings['graph']!r} in the format {self.settings['format']!r}")
+            sizes = self.settings["model"].items()
+            self.settings["model"] = {name: tuple(each) if isinstance(each, list) else each for name, each in sizes}
         except Exception as error:  # onnxruntime has many kinds, and nothing was loaded
             reason = " ".join(str(error).split())[:150]
             raise UserError(f"{path}: is no {name} of this project, or is damaged ({reason}); export it again") from error
@@ -138,7 +139,7 @@ def make_reader(folder: Path, n_threads: int, reading: ReadingSettings) -> Any:
     settings = decoder.settings
 
     class OnnxReader(Reader):
-        config, r = TacotronConfig(**tuples(settings["model"])), settings["r"]
+        config, r = rebuilt(TacotronConfig, settings["model"]), settings["r"]
         encoder_digests, path = settings.get("encoder_sha256", []), folder / "synthesizer_decoder.onnx"
         random = np.random.default_rng()
 
@@ -161,18 +162,14 @@ def make_reader(folder: Path, n_threads: int, reading: ReadingSettings) -> Any:
             return Spoken(mels, attention, mel_lengths, stopped)
 
     return OnnxReader(
-        OnnxReader.config, MelFormat(**settings["mel"]), settings["symbols"], settings["training"]["cleaner"], reading
+        OnnxReader.config, rebuilt(MelFormat, settings["mel"]), settings["symbols"], settings["training"]["cleaner"], reading
     )
-
-
-def tuples(settings: dict[str, Any]) -> dict[str, Any]:
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()}
 
 
 class Sampler:
     """See vocoder.sampling.Sampler; here `frames` gives the wave. Threads share out the rows."""
 
-    width = WIDTH
+    width = 12
 
     def __init__(self, conditioning: Model, sampling: Model, hop: int, n_threads: int) -> None:
         self._conditioning, self._sampling, self._hop = conditioning, sampling, hop
@@ -211,8 +208,8 @@ class Speaker:
     def __init__(self, folder: Path, n_threads: int, reading: ReadingSettings, settings: CloningSettings) -> None:
         self.embedder, self.reader = Embedder(folder, n_threads), make_reader(folder, n_threads, reading)
         conditioning, sampling = Model(folder, "vocoder_conditioning", n_threads), Model(folder, "vocoder_sampling", 1)
-        config, self.mel_format = WaveRNNConfig(**tuples(sampling.settings["model"])), self.reader.mel_format
-        if MelFormat(**sampling.settings["mel"]) != self.mel_format:
+        config, self.mel_format = rebuilt(WaveRNNConfig, sampling.settings["model"]), self.reader.mel_format
+        if rebuilt(MelFormat, sampling.settings["mel"]) != self.mel_format:
             raise UserError(f"{folder}: the vocoder reads other mels than the synthesizer makes; export models that fit")
         check_sizes(config, self.mel_format)
         self.settings, self._strength = settings, sampling.settings.get("training", {}).get("postfilter", 0.0)
@@ -268,7 +265,10 @@ def main() -> None:
     args = parse_arguments()
 
     settings, reading = override(parse_overrides(args.hparams), CloningSettings(), ReadingSettings())
-    speaker = Speaker(args.models, args.threads, reading, settings)
+    try:
+        speaker = Speaker(args.models, args.threads, reading, settings)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UserError(f"{args.models}: its files lack settings of this version ({error!r}); export them again") from error
     embedder, reader, rate = speaker.embedder, speaker.reader, speaker.mel_format.sample_rate
     if args.voice:
         from demo.voice_file import load_blend

@@ -12,12 +12,13 @@ from encoder.config import EncoderConfig
 from encoder.model import SpeakerEncoder
 from synthesizer.config import TacotronConfig
 from synthesizer.model import Tacotron
+from utils.config import rebuilt
 from utils.errors import UserError
 from utils.export.encoder_graph import encoder_graph
 from utils.export.graph import Graph
 from utils.export.synthesizer_graphs import synthesizer_graphs
 from utils.export.vocoder_graphs import vocoder_graphs
-from utils.models import identity
+from utils.models import checkpoint, identity, size
 from vocoder.config import WaveRNNConfig, margin
 from vocoder.model import WaveRNN
 from vocoder.sampling import PlainSampler
@@ -32,13 +33,12 @@ def serialized_graphs(stage: str, content: dict[str, Any], path: Path, precision
     Raises UserError if a graph does not calculate what the model does, because the model's code was changed.
     """
     make, build, answers = STAGES[stage]
-    model = make(content["model"]).eval()
+    state = content["model_state"]
     if stage == "encoder":
-        model.load_state_dict(
-            {name[8:]: value for name, value in content["model_state"].items() if name.startswith("encoder.")}
-        )
-    else:
-        model.load_state_dict(content["model_state"])
+        state = {name.removeprefix("encoder."): value for name, value in state.items() if name.startswith("encoder.")}
+    with checkpoint.restoring(path, stage):
+        model = size.of_state(lambda: make(content["model"]), state).eval()
+        model.load_state_dict(state)
     known = {
         name: content[name] for name in ("step", "model", "mel", "symbols", "training", "encoder_sha256") if name in content
     }
@@ -125,7 +125,7 @@ def _encoder_graphs(model: SpeakerEncoder, precision: str) -> dict[str, Graph]:
 
 # Of each stage: a configuration -> a model; the model -> its graphs; what the model and its graphs answer
 STAGES: dict[str, tuple[Callable, Callable, Callable]] = {
-    "encoder": (lambda sizes: SpeakerEncoder(EncoderConfig(**sizes)), _encoder_graphs, _encoder_answers),
-    "synthesizer": (lambda sizes: Tacotron(TacotronConfig(**sizes)), synthesizer_graphs, _synthesizer_answers),
-    "vocoder": (lambda sizes: WaveRNN(WaveRNNConfig(**sizes)), vocoder_graphs, _vocoder_answers),
+    "encoder": (lambda sizes: SpeakerEncoder(rebuilt(EncoderConfig, sizes)), _encoder_graphs, _encoder_answers),
+    "synthesizer": (lambda sizes: Tacotron(rebuilt(TacotronConfig, sizes)), synthesizer_graphs, _synthesizer_answers),
+    "vocoder": (lambda sizes: WaveRNN(rebuilt(WaveRNNConfig, sizes)), vocoder_graphs, _vocoder_answers),
 }
