@@ -1,7 +1,7 @@
 """Does the alignment tell which words were not said? `python -m benchmarks.faults JUDGE TEXTS OUT` asks Whisper.
 
-JUDGE is a folder as for benchmarks.judged. Every piece is spoken once. The thresholds of synthesizer/faults.py may be chosen on
-the first half, which is drawn at random; the figures of the second half are those to report.
+JUDGE is a folder as for benchmarks.judged. Every piece is spoken once. The thresholds of synthesizer/reading/faults.py may be
+chosen on the first half, which is drawn at random; the figures of the second half are those to report.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from benchmarks.judged import prepare
-from synthesizer.faults import Limits, Word, beside, word_faults, words
+from synthesizer.reading.faults import Limits, Word, beside, word_faults, words
 from synthesizer.text import read
 from utils import cli
 from utils.config import default_model

@@ -20,7 +20,7 @@ from demo.voice_file import Voice
 from encoder.inference import SpeakerEmbedder, preprocess_wav
 from synthesizer.config import ReadingSettings
 from synthesizer.inference import Synthesizer
-from synthesizer.speech import Said
+from synthesizer.reading.speech import Said
 from utils.config import override, parse_overrides
 from utils.data import audio, decoding, quality
 from utils.errors import UserError

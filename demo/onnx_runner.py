@@ -28,8 +28,8 @@ from demo.joining import fitted
 from encoder.config import VOLUME_DBFS
 from encoder.partials import compute_partial_slices, mean_embedding, partials_of_wave
 from synthesizer.config import SPEEDS, ReadingSettings, TacotronConfig
-from synthesizer.reader import Reader, Spoken
-from synthesizer.speech import Said
+from synthesizer.reading.reader import Reader, Spoken
+from synthesizer.reading.speech import Said
 from utils import cli
 from utils.config import override, parse_overrides, rebuilt
 from utils.data import audio, vad
@@ -134,7 +134,7 @@ def loud_windows(wav: np.ndarray) -> np.ndarray:
 
 
 def make_reader(folder: Path, n_threads: int, reading: ReadingSettings) -> Any:
-    """What reads texts aloud: a synthesizer.reader.Reader that runs the three graphs of the synthesizer."""
+    """What reads texts aloud: a synthesizer.reading.reader.Reader that runs the three graphs of the synthesizer."""
     text, decoder, postnet = (Model(folder, f"synthesizer_{part}", n_threads) for part in ("text", "decoder", "postnet"))
     settings = decoder.settings
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from demo.pace import syllables
-from synthesizer.speech import Said
+from synthesizer.reading.speech import Said
 from utils.boards.plot import symbol_ticks
 from utils.data.paths import write_atomically
 

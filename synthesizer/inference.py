@@ -17,7 +17,7 @@ from synthesizer.generation import Loop
 from synthesizer.hparams import hparams, hparams_of
 from synthesizer.model import Tacotron
 from synthesizer.published import own_content
-from synthesizer.reader import Reader, Spoken
+from synthesizer.reading.reader import Reader, Spoken
 from synthesizer.text import text_to_ids
 from utils.config import rebuilt
 from utils.data import audio, signals

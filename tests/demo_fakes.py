@@ -20,7 +20,7 @@ if __name__ == "__main__":
 from demo.cloner import Cloner  # noqa: E402
 from demo.config import CloningSettings  # noqa: E402
 from synthesizer.config import ReadingSettings  # noqa: E402
-from synthesizer.speech import Said  # noqa: E402
+from synthesizer.reading.speech import Said  # noqa: E402
 from synthesizer.text import Reading, TextError  # noqa: E402
 from synthesizer.text.sentences import split  # noqa: E402
 from utils.data.mel_format import MelFormat  # noqa: E402

@@ -24,18 +24,19 @@ ACROSS = {  # the only arrows between packages
     "vocoder.preprocess": {"synthesizer.inference"},
     "demo.cloner": {
         "encoder.inference",
-        *(f"synthesizer.{name}" for name in ("inference", "config", "speech")),
+        *(f"synthesizer.{name}" for name in ("inference", "config", "reading.speech")),
         "vocoder.inference",
     },
     "demo.config": {"vocoder.config"},
-    "demo.spoken": {"synthesizer.speech"},
+    "demo.spoken": {"synthesizer.reading.speech"},
     "demo.voice_file": {"encoder.inference"},
     "demo.toolbox.models": {"encoder.inference", "synthesizer.inference", "synthesizer.config", "vocoder.inference"},
     "demo.toolbox.page": {"synthesizer.config"},
     "demo.toolbox.speaking": {"encoder.inference", "synthesizer.config"},
     "demo.evaluate": {"synthesizer.config"},
     "demo.onnx_runner": {
-        *("encoder.config", "encoder.partials", "synthesizer.config", "synthesizer.reader", "synthesizer.speech"),
+        *("encoder.config", "encoder.partials"),
+        *("synthesizer.config", "synthesizer.reading.reader", "synthesizer.reading.speech"),
         *("vocoder.config", "vocoder.fold", "vocoder.postfilter"),
     },
     "demo.judging.judges": {"encoder.inference"},
@@ -65,7 +66,7 @@ UTILS = {  # the rooms that each room of utils may import, besides itself
     "fetch": {"cli", "data", "errors"},
 }
 MAY_BE_EXPORTED = {*MODELS, "config", "published", "sampling", "tables"}  # of the stages, by the command utils.export
-MOST_FILES = 21  # in one folder
+MOST_FILES = 20  # in one folder
 HEAVY = {"torch", "numpy", "scipy", "librosa", "umap", "matplotlib", "tqdm", "soundfile"}
 LAZY = {"librosa", "webrtcvad", "umap", "visdom", "av", "soundfile", "soxr", "sounddevice", "matplotlib", "joblib", "unidecode"}
 LAZY |= {"inflect", "tensorboard", "safetensors", "dask", "distributed", "numba", "llvmlite", "onnxruntime"}

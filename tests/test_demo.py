@@ -19,7 +19,7 @@ from demo.pace import syllables
 from demo.playing import Player
 from demo.spoken import Record, SpokenPiece
 from synthesizer.inference import Synthesizer
-from synthesizer.speech import Said
+from synthesizer.reading.speech import Said
 from synthesizer.text.sentences import Pause
 from tests.demo_fakes import FakeSynthesizer, fake_cloner, tones
 from tests.vocoder_data import TINY, write_synthesizer, write_vocoder

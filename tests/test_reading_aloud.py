@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from benchmarks.faults import heard_words
-from synthesizer import reader
 from synthesizer.config import ReadingSettings, TacotronConfig
 from synthesizer.dataset import Utterances
-from synthesizer.faults import missed_words, words
 from synthesizer.inference import Synthesizer
-from synthesizer.speech import Said, at_speed, batches_in_order, halves, joined, longest_piece, pieces_of, say_well
+from synthesizer.reading import reader
+from synthesizer.reading.faults import missed_words, words
+from synthesizer.reading.speech import Said, at_speed, batches_in_order, halves, joined, longest_piece, pieces_of, say_well
 from synthesizer.text import SYMBOL_SETS, SYMBOLS, TextError, read, text_to_ids
 from synthesizer.text.sentences import Pause, Piece, split
 from synthesizer.train import with_longest

@@ -50,11 +50,12 @@ def symbol_ticks(axis: "Axes", symbols: Sequence[str]) -> None:
     if len(symbols) > MOST_TICKS:
         is_first = [k for k, symbol in enumerate(symbols) if symbol != " " and (not k or symbols[k - 1] in (" ", "end"))]
         words = "".join(symbol if len(symbol) == 1 else " " for symbol in symbols)
-        labels = {k: words[k:].split(" ", 1)[0] for k in is_first} | {len(symbols) - 1: "end"}
+        labels = {k: words[k:].split(" ", 1)[0][:20] for k in is_first} | {len(symbols) - 1: "end"}
     places: list[int] = []
     for place in sorted(labels, reverse=True):  # the end is always named
         if not places or places[-1] - place >= len(symbols) / MOST_TICKS:
             places.append(place)
+    places.reverse()
     axis.set_yticks(places, [labels[place] for place in places], fontsize=8)
 
 

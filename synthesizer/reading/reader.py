@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 
 from synthesizer.config import SPEEDS, ReadingSettings, TacotronConfig
-from synthesizer.faults import missed_words, words
-from synthesizer.speech import Said, batches_in_order, halves, joined, longest_piece, pieces_of, said_at_speed, say_well
+from synthesizer.reading.faults import missed_words, words
+from synthesizer.reading.speech import Said, batches_in_order, halves, joined, longest_piece, pieces_of, said_at_speed, say_well
 from synthesizer.text import END, Reading, read, shown, spoken_length
 from synthesizer.text.sentences import Piece
 from utils.data.mel_format import MelFormat
