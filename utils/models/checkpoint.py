@@ -31,13 +31,17 @@ def save(path: Path, content: dict[str, Any]) -> None:
     make_durable(path.parent)
 
 
-def tensors(content: Any, name: str = "") -> Iterator[tuple[str, torch.Tensor]]:
-    """All tensors in plain containers, with their dotted names."""
-    if isinstance(content, torch.Tensor):
-        yield name, content
-    elif isinstance(content, dict | list | tuple):
-        for key, value in content.items() if isinstance(content, dict) else enumerate(content):
-            yield from tensors(value, f"{name}.{key}".lstrip("."))
+def tensors(content: Any) -> Iterator[tuple[str, torch.Tensor]]:
+    """All tensors in plain containers, with their dotted names. A container is looked into once, however often it is held."""
+    waiting, seen = [("", content)], set()
+    while waiting:
+        name, each = waiting.pop()
+        if isinstance(each, torch.Tensor):
+            yield name, each
+        elif isinstance(each, dict | list | tuple) and id(each) not in seen:
+            seen.add(id(each))
+            inside = each.items() if isinstance(each, dict) else enumerate(each)
+            waiting += [(f"{name}.{key}".lstrip("."), value) for key, value in inside]
 
 
 def not_finite(content: Any) -> str:
