@@ -151,19 +151,19 @@ def speaking_rows(device: Any, sizes: Sizes) -> Iterator[tuple[str, str]]:
     import torch
 
     from benchmarks.plain_wavernn import PlainLoop
-    from synthesizer.accelerate import speaking_loop
+    from synthesizer.accelerate import accelerate as loop_of
     from synthesizer.config import NEW_MODEL
     from synthesizer.model import Tacotron
     from utils.data.mel_format import MelFormat
-    from vocoder import accelerate
+    from vocoder.accelerate import accelerate as sampler_of
     from vocoder.fold import Generator
     from vocoder.model import WaveRNN, WaveRNNConfig
 
     vocoder = WaveRNN(WaveRNNConfig()).to(device).eval()
-    generator, mel = Generator(vocoder, accelerate.sampler(vocoder)), torch.rand(sizes.speech, 80, device=device) * 2 - 1
+    generator, mel = Generator(vocoder, sampler_of(vocoder)), torch.rand(sizes.speech, 80) * 2 - 1
     length = sizes.speech / 80
-    stream = partial(generator.stream, mel, MelFormat(), 8000, 600, seed=0)
-    plain = PlainLoop(vocoder, mel)
+    stream = partial(generator.stream, mel.numpy(), MelFormat(), 8000, 600, seed=0)
+    plain = PlainLoop(vocoder, mel.to(device))
     n_steps = plain.n_steps // 50
     took = seconds(lambda: plain.run(n_steps)) / n_steps * plain.n_steps
     yield f"WaveRNN speaks {length:g} s, plain", f"real-time factor {took / length:.3f}"
@@ -174,7 +174,7 @@ def speaking_rows(device: Any, sizes: Sizes) -> Iterator[tuple[str, str]]:
     for n in (1, 16):
         text = torch.randint(2, 60, (n, 80), device=device)
         inputs = text, text.new_full((n,), 80), torch.rand(n, 256, device=device), text.new_full((n,), sizes.sentence)
-        loop = speaking_loop(synthesizer)
+        loop = loop_of(synthesizer)
         took = seconds(lambda inputs=inputs, loop=loop: synthesizer.generate(*inputs, loop=loop))
         yield f"Tacotron speaks {sizes.sentence} frames, {n} sentences", f"{took:.3f} s"
 

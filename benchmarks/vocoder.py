@@ -45,10 +45,12 @@ def random_generator(precision: str = "auto"):
 def speak(precision: str = "auto", times: int = 5) -> str:
     """Real-time factor of 10 s of speech, and how much slower a plain loop is. The loop runs a fiftieth of its steps, as all
     take the same time, and alternates with ours, so that other work on the machine slows both."""
+    import torch
+
     from benchmarks.plain_wavernn import PlainLoop
 
     generator, mel = random_generator(precision)
-    plain = PlainLoop(generator.model, mel)
+    plain = PlainLoop(generator.model, torch.from_numpy(mel).to(device()))
     n_steps = plain.n_steps // 50
     pairs = [
         (

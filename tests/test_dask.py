@@ -168,7 +168,7 @@ def test_a_speaker_without_audio_is_not_finished(samples, tmp_path):
 
     made(preprocess, "encoder")
     (table,) = (tmp_path / "encoder").rglob("utterances.tsv")
-    assert len(table.read_text().splitlines()) == 2 + n_files
+    assert table.read_text().count(".flac") == n_files
     made(preprocess_audio, "synthesizer")
     assert (tmp_path / "synthesizer" / "train.txt").read_text()
 

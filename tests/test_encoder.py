@@ -325,7 +325,7 @@ def test_nothing_usable_is_an_error_in_one_line(hostile, samples, tmp_path):
         with pytest.raises(UserError, match=message):
             preprocess(root, out, datasets, n_processes=1)
     for arguments, message, code in [
-        (("-d", SUBSET, "-o", taken, "-n", 1), "Not a directory", 1),
+        (("-d", SUBSET, "-o", taken, "-n", 1), "(Not a directory|File exists)", 1),
         (("--hparams", "min_frame=3"), "nearest: min_frames", 2),
     ]:
         got, output = run("encoder_preprocess.py", samples, *arguments)

@@ -284,12 +284,17 @@ def test_checkpoint_that_cannot_be_continued(data, tmp_path, stage):
         run(data, tmp_path, 1)
 
 
-def test_a_mel_that_is_not_a_number_skips_its_steps(own_data, tmp_path):
+def test_a_mel_that_is_not_a_number_is_refused_by_name(own_data, tmp_path):
     for row in read_rows(own_data.manifest):
         save_npy(own_data.mels_dir / row.mel, np.full((row.n_frames, 80), np.nan, np.float16))
-    with pytest.raises(UserError, match=f"not finite .*{TO_GIVE_UP} .*in a row"):
+    with pytest.raises(UserError, match=r"mel-.*\.npy: holds what is not a finite number"):
         run(own_data, tmp_path, 100)
     assert not (tmp_path / "r" / "synthesizer.pt").exists()
+
+
+def test_steps_that_are_not_finite_end_the_run(data, tmp_path):
+    with pytest.raises(UserError, match=f"not finite .*{TO_GIVE_UP} .*in a row"):
+        run(data, tmp_path, 100, f"{UNSEEN},stop_weight=3.4e38")
 
 
 # ---- several processes

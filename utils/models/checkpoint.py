@@ -101,7 +101,7 @@ def model_file(path: Path, stage: str) -> Path:
     """The path of a file; of a folder, that of the stage's file in it. UserError for an address, and for two such files."""
     if re.match(r"\w{2,}:/", str(path)):  # Path makes one slash of two
         raise UserError(f"{path}: is an address, and nothing is fetched by itself; `python -m utils.fetch` does it")
-    if not path.is_dir():
+    if path.is_file() or (path.suffix and not path.is_dir()):
         return path
     found = [file for suffix in SUFFIXES if (file := path / f"{stage}{suffix}").is_file()]
     if len(found) > 1:
