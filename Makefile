@@ -89,7 +89,7 @@ pipeline: $(INSTALLED)
 	@echo "Everything ran. So few steps of small models make noise, not a voice. For speech, run make demo, or train as README.md says."
 
 # Each test keeps to one thread, so there can be as many at a time as there are cores.
-PARALLEL := -n logical --maxprocesses 8
+PARALLEL := -n logical --maxprocesses 8 --dist loadgroup
 
 test: install
 	$(PY) -m pytest $(PARALLEL) -m "not slow"
