@@ -302,10 +302,10 @@ def test_bf16_speaks_nearly_the_same_and_texts_cut_at_the_cap_are_listed(synthes
 
 def test_trailing_silence_is_cut_but_never_everything(synthesizer):
     spoken = synthesizer._generate([np.array([4, 5, 1])], np.zeros((1, 8), np.float32))
-    quiet = spoken._replace(after=np.full_like(spoken.after, -3.9))
+    quiet = spoken._replace(mels=np.full_like(spoken.mels, -3.9))
     n_frames = int(spoken.lengths[0])
     assert synthesizer._cut(quiet, 0, 3)[0].shape == (80, n_frames)
-    quiet.after[0, 20, 3] = -1.0
+    quiet.mels[0, 20, 3] = -1.0
     assert synthesizer._cut(quiet, 0, 3)[0].shape == (80, 21)
 
 
