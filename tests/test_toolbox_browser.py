@@ -1,11 +1,11 @@
 """The toolbox in a real browser, as a person uses it. The models are fakes that answer at once."""
 
 import json
+import os
 import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -44,7 +44,10 @@ def server(tmp_path_factory):
     """(address, folder of the models and of `connections`)"""
     folder, port = tmp_path_factory.mktemp("toolbox"), free_port()
     command = [sys.executable, "-u", str(ROOT / "tests/toolbox_server.py"), str(folder), str(port)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=folder)
+    environment = {**os.environ, "TMPDIR": str(folder)}  # another toolbox may be open on this machine
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=folder, env=environment
+    )
     printed: list[str] = []
     for line in process.stdout:
         printed.append(line)
@@ -56,12 +59,12 @@ def server(tmp_path_factory):
     rest = process.communicate(timeout=LONGEST)[0]
     assert "Traceback" not in rest, rest
     assert process.returncode == 0
-    assert not sessions(), "files are left"
+    assert not sessions(folder), "files are left"
 
 
-def sessions() -> list[Path]:
-    """The folders of the servers' sessions that are open."""
-    return [path for path in Path(tempfile.gettempdir()).glob("sv2tts-toolbox-*/*") if path.name != "uploads"]
+def sessions(folder: Path) -> list[Path]:
+    """The folders of the server's sessions that are open."""
+    return [path for path in folder.glob("sv2tts-toolbox-*/*") if path.name != "uploads"]
 
 
 class Page:
@@ -174,11 +177,11 @@ def page(server, tmp_path_factory):
     page = Page(server[0], tmp_path_factory.mktemp("downloads"))
     yield page
     page.driver.quit()
-    if sessions():
+    if sessions(server[1]):
         end = time.monotonic() + LONGEST
-        while sessions() and time.monotonic() < end:  # the server notices that the tab is gone
+        while sessions(server[1]) and time.monotonic() < end:  # the server notices that the tab is gone
             time.sleep(0.2)
-    assert not sessions(), "a closed tab leaves files"
+    assert not sessions(server[1]), "a closed tab leaves files"
 
 
 def test_a_newcomer_uploads_a_voice_speaks_looks_compares_and_downloads(page, tmp_path):
@@ -319,7 +322,7 @@ def test_a_second_click_is_told_and_a_stop_keeps_what_was_said(page):
     page.say("It goes on.")
 
 
-def test_two_tabs_speak_at_the_same_time_and_know_nothing_of_each_other(page):
+def test_two_tabs_speak_at_the_same_time_and_know_nothing_of_each_other(page, server):
     page.open().voice(VOICE)
     first = page.driver.current_window_handle
     page.driver.switch_to.new_window("tab")
@@ -333,11 +336,11 @@ def test_two_tabs_speak_at_the_same_time_and_know_nothing_of_each_other(page):
     page.driver.switch_to.window(first)
     page.say("The first tab.")
     assert "second" not in page.text("#history")
-    n_open = len(sessions())
+    n_open = len(sessions(server[1]))
     page.driver.switch_to.window(second)
     page.driver.close()  # while it speaks
     page.driver.switch_to.window(first)
-    page.until(lambda: len(sessions()) == n_open - 1)
+    page.until(lambda: len(sessions(server[1])) == n_open - 1)
 
 
 def test_models_are_chosen_and_those_that_do_not_fit_are_refused(page):
