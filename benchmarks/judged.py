@@ -36,12 +36,12 @@ def _speech(*lengths: str, real: bool | None = None) -> Callable:
 
 
 TARGETS = (
-    Target("word error rate, medium and long", "wer", 0.08, 0.03, _speech("medium", "long")),
-    Target("word error rate, short", "wer", 0.15, 0.05, _speech("short")),
-    Target("word error rate, very long", "wer", 0.15, 0.05, _speech("very long")),
-    Target("sim2, synthetic voices", "sim2", 0.70, 0.85, _speech(real=False)),
-    Target("sim2, real voices", "sim2", 0.55, 0.70, _speech(real=True)),
-    Target("Distill-MOS, whole system", "distill_mos", 3.3, 4.2, _speech()),
+    Target("word error rate, medium and long", "wer", 0.05, 0.03, _speech("medium", "long")),
+    Target("word error rate, short", "wer", 0.08, 0.05, _speech("short")),
+    Target("word error rate, very long and a page", "wer", 0.08, 0.05, _speech("very long")),
+    Target("sim2, synthetic voices", "sim2", 0.78, 0.85, _speech(real=False)),
+    Target("sim2, real voices", "sim2", 0.68, 0.72, _speech(real=True)),
+    Target("Distill-MOS, whole system", "distill_mos", 3.9, 4.2, _speech()),
     Target("Distill-MOS, copy-synthesis", "distill_mos", 3.6, 4.3, lambda u, is_real: u.kind == "copy"),
     Target("with a stop miss, a repeat or a gap over 1.2 s", "faults", 0.05, 0.0, _speech()),
     Target("real-time factor, long sentences", "real_time_factor", 1.0, 0.4, _speech("long")),
