@@ -219,6 +219,7 @@ def test_a_newcomer_uploads_a_voice_speaks_looks_compares_and_downloads(page, tm
     page.find("#left h3", "2 · ")
     assert page.find("#right h3", "3 · ") and "seed" in page.text("#right .tb-facts")
     page.click("#zip")
+    assert page.downloaded(".zip").name == "toolbox.zip"
     with zipfile.ZipFile(page.downloaded(".zip")) as archive:
         names = archive.namelist()
     assert len([name for name in names if name.endswith(".wav")]) == 4 and "said.csv" in names

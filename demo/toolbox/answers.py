@@ -170,6 +170,13 @@ class Answers:
         yield from self.speak(text, voice, seed, speed, pauses, sound, request)
 
     def _speak(self, session: Session, voice: str, lines: list[str], options: Options) -> Iterator[tuple]:
+        try:
+            yield from self._said(session, voice, lines, options)
+        except (UserError, OSError):
+            yield gr.skip(), views.status("Not all of it was said."), gr.skip(), gr.skip()
+            raise
+
+    def _said(self, session: Session, voice: str, lines: list[str], options: Options) -> Iterator[tuple]:
         recorded = session.voice(voice)
         stream = {"run": uuid.uuid4().hex, "pieces": [], "stopped": False}
         nothing = (gr.skip(), gr.skip())
@@ -261,7 +268,7 @@ class Answers:
         try:
             warning = self._models.warning(choice)
         except UserError as error:
-            return views.warning(f"{error} Still in use: {', '.join(session.models)}.")
+            return views.warning(f"{error}. Still in use: {', '.join(session.models)}.")
         session.models = choice
         names = ", ".join(f"{stage} {run}" for stage, run in choice._asdict().items())
         return views.warning(warning) + views.notes([f"In use: {names}."])

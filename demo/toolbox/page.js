@@ -162,13 +162,23 @@
     }
   };
 
-  toolbox.download = ({ url, name }) => {
+  // Through a blob, as the name that the server sends would win over ours.
+  toolbox.download = async ({ url, name }) => {
     if (!url) return;
-    const link = Object.assign(document.createElement("a"), { href: url, download: name });
+    const href = URL.createObjectURL(await (await fetch(url)).blob());
+    const link = Object.assign(document.createElement("a"), { href, download: name });
     document.body.append(link);
     link.click();
     link.remove();
+    setTimeout(() => URL.revokeObjectURL(href), 60000);
   };
+
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest?.("a.tb-link[download]");
+    if (!link) return;
+    event.preventDefault();
+    toolbox.download({ url: link.href, name: link.download });
+  });
 
   window.addEventListener("pagehide", () => silence());
 })();
