@@ -100,6 +100,8 @@ def nested(depth: int) -> list:
         {"model": asdict(TINY) | {"hidden_size": "2"}},
         {"model": asdict(TINY) | {"hidden_size": True}},
         {"model": asdict(TINY) | {"hidden_size": 2.5}},
+        {"symbols": 5},
+        {"encoder_sha256": 5},
     ],
 )
 def test_sizes_that_the_file_does_not_hold_are_refused(tmp_path, changes):

@@ -36,7 +36,7 @@ def fetch(address: str, path: Path, sha256: str) -> None:
                 while block := answer.read(BLOCK):
                     digest.update(block)
                     file.write(block)
-        except (URLError, HTTPException, TimeoutError) as error:
+        except (URLError, HTTPException, TimeoutError, ValueError) as error:  # ValueError: no address
             raise UserError(f"{address}: was not fetched ({error}); check the address and the connection") from error
         if digest.hexdigest() != sha256:
             raise UserError(f"{address}: has the SHA-256 {digest.hexdigest()}, not {sha256}; nothing was kept")

@@ -78,6 +78,9 @@ def load(path: Path, stage: str, device: str | torch.device = "cpu", published: 
         state = content.get("model_state", content)
         if not isinstance(state, dict):
             raise UserError(f"{path}: is damaged, its model_state is a {type(state).__name__}")
+        for name, kind in (("symbols", str), ("encoder_sha256", list)):
+            if not isinstance(content.get(name) or kind(), kind):
+                raise UserError(f"{path}: is damaged, its {name} is a {type(content[name]).__name__}")
         if name := not_finite(content):
             raise UserError(f"{path}: {name} holds numbers that are not finite; its training went wrong, use a backup")
         return content
