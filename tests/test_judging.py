@@ -435,7 +435,7 @@ def test_the_card_gets_the_tables(place, monkeypatch, capsys):
     text = (place / "out" / "results.md").read_text()
     assert (place / "card.md").read_text() == f"# Card\n\n<!-- judged: begin -->\n{text}<!-- judged: end -->\n\n## Limits\n"
     assert re.search(r"\| encoder +\| 1.42 M +\| – +\| 5.7 MB, SHA-256 ", text) and "| speech, bob " in text
-    assert re.search(r"\| word error rate, medium and long +\| 8.0 % +\| 3.0 % +\| 50.0 % +\| short by 42.0 % ", text)
+    assert re.search(r"\| word error rate, medium and long +\| 5.0 % +\| 3.0 % +\| 50.0 % +\| short by 45.0 % ", text)
     assert text in capsys.readouterr().out
     run_judged(place, "--voices", "bob", "--sentences", "short")
     assert {(u.kind, u.voice) for u in results.read_csv(place / "out")} == {(k, "bob") for k in ("speech", "copy", "recording")}
@@ -450,7 +450,7 @@ def test_targets_are_compared_in_their_direction():
     rows = {
         row[0]: row[1:] for row in judged.targets([*UTTERANCES, utterance("d", sim2=0.75), utterance("e", sim2=0.5)], ["b"])
     }
-    assert rows["sim2, synthetic voices"] == ["0.70", "0.85", "0.62", "short by 0.07"]
-    assert rows["Distill-MOS, whole system"] == ["3.30", "4.20", "3.70", "reached"]
-    assert rows["word error rate, short"] == ["15.0 %", "5.0 %", "12.5 %", "reached"]
+    assert rows["sim2, synthetic voices"] == ["0.78", "0.85", "0.62", "short by 0.16"]
+    assert rows["Distill-MOS, whole system"] == ["3.90", "4.20", "3.70", "short by 0.20"]
+    assert rows["word error rate, short"] == ["8.0 %", "5.0 %", "12.5 %", "short by 4.5 %"]
     assert rows["real-time factor, long sentences"][3] == "not measured"

@@ -1,7 +1,9 @@
 """Splitting, denoising and the two preprocessing scripts, run as a user runs them."""
 
+import contextlib
 import itertools
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -213,16 +215,27 @@ def test_unaligned_speech_is_cut_by_voice_activity(samples, tmp_path):
     assert len(rows) >= 14 and not [*read_marked(data.alignments, "")]
 
 
+def wait_for_the_group(leader: int) -> None:
+    """Until none of its processes is left, or for 20 s."""
+    end = time.monotonic() + 20
+    with contextlib.suppress(ProcessLookupError):
+        while time.monotonic() < end:
+            os.killpg(leader, 0)
+            time.sleep(0.05)
+
+
 def test_killed_and_continued_is_as_uninterrupted(samples, tmp_path):
     root, whole, out = some_speakers(samples, tmp_path / "in", 4), tmp_path / "whole", tmp_path / "out"
     preprocess_audio(root, whole, n_processes=1)
     arguments = [sys.executable, ROOT / "synthesizer_preprocess_audio.py", root, "-s", "-o", out, "-n"]
     for n_processes, n_files in ((1, 10), (2, 30)):
-        process = subprocess.Popen([*map(str, arguments), str(n_processes)], cwd=ROOT, stderr=subprocess.DEVNULL)
+        command = [*map(str, arguments), str(n_processes)]
+        process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL, start_new_session=True)
         while process.poll() is None and len(list(out.rglob("*.npy"))) < n_files:
             time.sleep(0.002)
-        process.kill()  # only this process: its workers may live on for a moment
+        process.kill()  # only this process: its workers notice it
         assert process.wait() == -signal.SIGKILL and not (out / "train.txt").exists()
+        wait_for_the_group(process.pid)
     preprocess_audio(root, out, skip_existing=True, n_processes=1)
     assert contents(out) == contents(whole)
 
