@@ -79,7 +79,7 @@ def parse_overrides(text: str) -> dict[str, str]:
     for part in filter(None, (part.strip() for part in text.split(","))):
         name, equals, value = part.partition("=")
         if not equals or not name.strip():
-            raise UserError(f"--hparams: {part!r} is not name=value (write --hparams a=1,b=2)", exit_code=2)
+            raise UserError(f"--hparams: {part[:80]!r} is not name=value (write --hparams a=1,b=2)", exit_code=2)
         overrides[name.strip()] = value.strip()
     return overrides
 
@@ -139,7 +139,7 @@ def override(overrides: dict[str, str], *configs: Any) -> tuple[Any, ...]:
     for name in overrides:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=3, cutoff=0.4) or sorted(known)
-            raise UserError(f"--hparams: no setting is called {name!r}; nearest: {', '.join(near)}", exit_code=2)
+            raise UserError(f"--hparams: no setting is called {name[:80]!r}; nearest: {', '.join(near)}", exit_code=2)
     return tuple(_replaced(config, overrides) for config in configs)
 
 
@@ -150,7 +150,7 @@ def _replaced(config: Any, overrides: dict[str, str]) -> Any:
     try:
         return dataclasses.replace(config, **values)
     except ValueError as error:  # a dataclass may check its values in __post_init__
-        raise UserError(f"--hparams: {error}", exit_code=2) from error
+        raise UserError(f"--hparams: {str(error)[:300]}", exit_code=2) from error
 
 
 def _converted(name: str, text: str, kind: Any) -> Any:
@@ -168,7 +168,7 @@ def _converted(name: str, text: str, kind: Any) -> Any:
         return value
     except (KeyError, ValueError) as error:
         label = _label(kind)
-        raise UserError(f"--hparams: {name}={text!r} is not of type {label}", exit_code=2) from error
+        raise UserError(f"--hparams: {name}={text[:80]!r} is not of type {label}", exit_code=2) from error
 
 
 def _label(kind: Any) -> str:

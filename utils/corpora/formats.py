@@ -101,7 +101,10 @@ def recognise(path: Path, columns: Sequence[str] = ()) -> Format:
     lines = sample(path)
     first = lines[0] if lines else ""
     if first.startswith("{"):
-        return _of_names(path, "", list(_json(first)), None)
+        try:
+            return _of_names(path, "", list(_json(first)), None)
+        except (ValueError, RecursionError) as error:
+            raise UserError(f"{path}: its first line begins like JSON but is none; mend or delete it") from error
     separator = next((s for s in SEPARATORS if lines and all(s in line for line in lines)), "|")
     rows = [split(line, separator) for line in lines]
     names = [cell.casefold() for cell in rows[0]] if rows else []

@@ -1,5 +1,6 @@
 """Where the audio is that a list names: lists move, come from other machines, and leave out folders and suffixes."""
 
+import os
 from collections.abc import Sequence
 from itertools import product
 from pathlib import Path, PurePosixPath
@@ -41,7 +42,7 @@ def find_place(names: Sequence[str], folder: Path) -> Place | None:
     best, most = None, 0
     for dropped, base, inner, suffix in product(counts, bases, FOLDERS, SUFFIXES):
         place = Place(base, inner, dropped, suffix)
-        found = sum(place.path(name).is_file() for name in tried)
+        found = sum(os.path.isfile(place.path(name)) for name in tried)  # False too for a name that no disk takes
         if found > most:
             best, most = place, found
         if found == len(tried):

@@ -47,7 +47,7 @@ def read_marked(path: Path, remedy: str) -> Iterator[tuple[int, str]]:
 
 
 def damaged(path: Path, number: int, remedy: str, problem: str = "is damaged") -> UserError:
-    return UserError(f"{path}, line {number}: {problem}; {remedy}")
+    return UserError(f"{path}, line {number}: {problem[:200]}; {remedy}")
 
 
 def _text(raw: bytes, path: Path, number: int, remedy: str) -> str:
