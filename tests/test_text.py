@@ -466,3 +466,8 @@ def test_a_text_with_nothing_to_read_is_refused(text):
         text_to_ids(text)
     with pytest.raises(ValueError):
         text_to_ids(text)
+
+
+@pytest.mark.parametrize("text", ["${}", "Rs{}", "3/{}", "6 {}'5\"", "{}/2", "1,{}", "{} km", "{}th", "{}-7"])
+def test_a_number_without_end_is_read_digit_by_digit(text):
+    assert "one one one" in clean(text.format("1" * 5000), "english")

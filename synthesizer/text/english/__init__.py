@@ -18,6 +18,7 @@ _WORD_RULES: tuple[Rule, ...] = (
     clock.expand_names,
 )
 _NUMBER_RULES: tuple[Rule, ...] = (
+    numerals.expand_endless,
     numerals.expand_european,
     signs.expand_beside_numbers,
     numerals.expand_serials,

@@ -42,6 +42,7 @@ _EUROPEAN = re.compile(
 )
 _IP_ADDRESS = re.compile(r"[12]?\d?\d(?:\.[12]?\d\d){3}")
 
+_ENDLESS = re.compile(r"\d(?:,?\d){100,}")
 _PRICE = re.compile(r"(?<![\d,.])([12]),([1-9])(00|[1-9]\d)(?= dollars\b)")
 _LETTER_BEFORE_GROUPS = re.compile(r"(?<=[^\W\d_])(?=\d{1,3}(?:,\d{3})+(?!\d))")
 _GROUPED = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d])(\.\d+)?(st\b|nd\b|rd\b|th\b)?", re.I)
@@ -100,6 +101,11 @@ def year(number: int) -> str:
 def digit_by_digit(text: str) -> str:
     """ "007" -> "zero zero seven"."""
     return " ".join(cardinal(int(digit)) for digit in text if digit.isdigit())
+
+
+def expand_endless(text: str) -> str:
+    """Numbers of over a hundred digits, which no other rule can take, are read digit by digit."""
+    return _ENDLESS.sub(lambda match: digit_by_digit(match[0]), text)
 
 
 def number(digits: str) -> str:
