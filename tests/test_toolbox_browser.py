@@ -136,9 +136,9 @@ class Page:
 
     def voice(self, *files: Path) -> None:
         """Upload a voice and wait for it."""
-        before = self.text("#voice-view")
+        before = self.text("#voice-view .tb-card")  # without what Gradio shows around it while it works
         self.upload(*files)
-        self.until(lambda: self.all("#voice-view .tb-card") and self.text("#voice-view") != before)
+        self.until(lambda: self.text("#voice-view .tb-card") not in ("", before))
 
     def write(self, text: str) -> None:
         from selenium.webdriver.common.keys import Keys

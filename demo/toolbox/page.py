@@ -80,7 +80,7 @@ def _voice_column(page: gr.Blocks, answers: Answers, download: gr.HTML) -> gr.Dr
         with gr.Row():
             use = gr.Button("Use", elem_id="use-utterance", min_width=80)
             some = gr.Button("Random", elem_id="random", min_width=80)
-    voice = gr.Dropdown([], label="Voices of this session", elem_id="voice")
+    voice = gr.Dropdown([], label="Voices", elem_id="voice")
     with gr.Row():
         name = gr.Textbox(label="Name", max_length=60, elem_id="voice-name", scale=3, min_width=140)
         save = gr.Button("Save .voice", elem_id="save-voice", scale=1, min_width=110)
