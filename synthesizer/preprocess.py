@@ -48,7 +48,7 @@ from utils.data.paths import (
     write_atomically,
 )
 from utils.data.report_lines import indented
-from utils.data.rows import Row, format_row, read_rows
+from utils.data.rows import Row, read_rows, write_rows
 from utils.data.tables import marked
 from utils.errors import UserError
 
@@ -146,8 +146,7 @@ def _assemble(data: SynthesizerData, parts: list[Part]) -> None:
     with write_atomically(data.alignments) as path, path.open("w", encoding="utf-8", newline="\n") as file:
         file.writelines(marked(line for part in parts for line in part.alignments))
     make_durable(data.root)
-    with write_atomically(data.manifest) as path, path.open("w", encoding="utf-8", newline="\n") as file:
-        file.writelines(f"{format_row(row)}\n" for part in parts for row in part.rows)
+    write_rows(data.manifest, (row for part in parts for row in part.rows))
     make_durable(data.root)
 
 

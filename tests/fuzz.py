@@ -70,6 +70,7 @@ def readers(folder: Path) -> dict[str, Reader]:
 def tables(folder: Path) -> dict[str, Reader]:
     part = Part(ROWS, TIMES, [("too long", "x")], [("odd", "y")], ["z"], ["t"], [("ß", 2, 1)], "in/s", 12.5, 9, 1)
     table = Table("# min_frames=1", [Placed(f"u{i}", 7 * i, 7, f"in/{i}.wav") for i in range(3)])
+    rows = written(lambda path: write_rows(path, ROWS), folder)
     metrics = "".join(json.dumps({"stage": "encoder", "step": i, "loss": 0.5, "eer": None}) + "\n" for i in range(3))
 
     def parameters(path: Path) -> SynthesizerData:
@@ -83,7 +84,7 @@ def tables(folder: Path) -> dict[str, Reader]:
         write_parameters(parameters(path), {"mel": asdict(MelFormat()), "preprocess": {"cleaner": "english"}})
 
     return {
-        "train.txt": Reader(read_rows, [written(lambda path: write_rows(path, ROWS), folder)]),
+        "train.txt": Reader(read_rows, [rows, six_columns(rows)]),
         "part": Reader(read_part, with_and_without_marks(written(part.save, folder))),
         "utterances": Reader(read_table, with_and_without_marks(written(lambda path: write_table(path, table), folder))),
         "word times": Reader(times, with_and_without_marks("".join(marked(TIMES)).encode())),
@@ -96,6 +97,10 @@ def tables(folder: Path) -> dict[str, Reader]:
 def with_and_without_marks(content: bytes) -> list[bytes]:
     lines = [line.rpartition(b"\t#")[0] for line in content.splitlines()]
     return [content, b"".join(line + b"\n" for line in lines[:-1])]
+
+
+def six_columns(content: bytes) -> bytes:
+    return b"".join(b"|".join(line.split(b"|")[:6]) + b"\n" for line in content.splitlines())
 
 
 def arrays(folder: Path) -> dict[str, Reader]:

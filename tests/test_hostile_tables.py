@@ -41,6 +41,7 @@ TABLES = {
         lambda path: save_text(path, "".join(marked(TIMES))),
         lambda path: read_word_times(path, {row.mel for row in ROWS}),
     ),
+    "rows": (lambda path: write_rows(path, ROWS), read_rows),
     "parameters": (
         lambda path: write_parameters(at(path), {"mel": asdict(MelFormat()), "preprocess": {"cleaner": "english"}}),
         lambda path: read_parameters(at(path)),
@@ -59,7 +60,7 @@ def test_every_changed_or_missing_byte_is_found_and_its_line_named(kind, tmp_pat
     write(path)
     content, before = path.read_bytes(), read(path)
     changed = [content[:i] + bytes([content[i] ^ (1, 128)[i % 2]]) + content[i + 1 :] for i in range(len(content))]
-    cut = [content[:i] for i in range(kind == "alignments", len(content) - (kind == "parameters"), 3)]
+    cut = [content[:i] for i in range(kind in ("alignments", "rows"), len(content) - (kind == "parameters"), 3)]
     for damaged in changed + cut:
         path.write_bytes(damaged)
         try:
@@ -81,12 +82,19 @@ def test_tables_from_before_there_were_marks_are_read(kind, tmp_path):
     assert read(path) == with_marks
 
 
-def test_a_list_cut_within_a_line_or_with_a_bad_byte_is_refused(tmp_path):
+def test_a_list_of_others_or_edited_by_hand_is_read_by_its_six_columns(tmp_path):
     path = tmp_path / "train.txt"
     write_rows(path, ROWS)
+    columns = [line.split("|") for line in path.read_text(encoding="utf-8").splitlines()]
+    assert [tuple(line[:6]) for line in columns] == [tuple(map(str, row)) for row in ROWS]  # as other programs read it
+    save_text(path, "".join("|".join(line) + "\n" for line in columns[1:]))
+    with pytest.raises(UserError, match=r"line 1: is damaged; .* \(cut -d'\|' -f1-6\)"):
+        read_rows(path)
+    edited = [*ROWS[1:], ROWS[0]._replace(text="01234567")]  # which looks like a checksum
+    save_text(path, "".join("|".join(map(str, row)) + "\n" for row in reversed(edited)))
+    assert read_rows(path) == edited[::-1]
     content = path.read_bytes()
-    assert read_rows(path) == ROWS
-    for damaged, line in ((content[:-5], 5), (content.replace(b"Text 2", b"Text \xff"), 3), (content[:70] + b"\0", 2)):
+    for damaged, line in ((content[:-5], 5), (content.replace(b"Text 3", b"Text \xff"), 3), (content[:70] + b"\0", 2)):
         path.write_bytes(damaged)
         with pytest.raises(UserError, match=f"train.txt, line {line}: "):
             read_rows(path)

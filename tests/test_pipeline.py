@@ -181,14 +181,14 @@ def test_every_stage_leaves_a_checkpoint_curves_pictures_and_sounds(trained):
 def test_manifests_and_files_agree(trained):
     root = trained / "data" / "SV2TTS"
     rows = [line.split("|") for line in (root / "synthesizer" / "train.txt").read_text().splitlines()]
-    assert len(rows) > 20 and all(len(row) == 6 for row in rows)
-    for wav, mel, _, n_samples, n_frames, _ in rows:
+    assert len(rows) > 20 and all(len(row) == 7 for row in rows[:-1]) and rows[-1][7:] == ["end"]
+    for wav, mel, _, n_samples, n_frames, *_ in rows:
         assert np.load(root / "synthesizer" / "audio" / wav).shape == (int(n_samples),)
         assert np.load(root / "synthesizer" / "mels" / mel).shape == (int(n_frames), 80)
     aligned = [row for row in rows if (root / "vocoder" / "mels_gta" / row[1]).exists()]
     listed = (root / "vocoder" / "synthesized.txt").read_text().splitlines()
     assert len(aligned) == len(listed) > 20
-    for _, mel, embed, _, n_frames, _ in aligned:
+    for _, mel, embed, _, n_frames, *_ in aligned:
         assert np.load(root / "vocoder" / "mels_gta" / mel).shape == (int(n_frames), 80)
         assert np.linalg.norm(np.load(root / "synthesizer" / "embeds" / embed)) == pytest.approx(1, abs=1e-3)
 

@@ -2,17 +2,18 @@
 
 import json
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from utils.config import rebuilt
 from utils.data.mel_format import MelFormat
 from utils.data.names import fault, within
-from utils.data.paths import SynthesizerData, save_text
-from utils.data.tables import read_marked
+from utils.data.paths import SynthesizerData, save_text, write_atomically
+from utils.data.tables import ROW_MARK, marked_rows, read_marked
 from utils.errors import UserError
 
+REMEDY = "preprocess again; if you have edited the file, keep its first six columns alone (cut -d'|' -f1-6)"
 MAX_LENGTH = 2**40  # samples: two years
 
 
@@ -55,20 +56,21 @@ def read_rows(path: Path) -> list[Row]:
     if not path.is_file():
         raise UserError(f"{path}: not found; run the script before this one first (its -h says what it writes)")
     rows = []
-    for number, line in read_marked(path, "preprocess again, or mend the line"):
+    for number, line in read_marked(path, REMEDY, ROW_MARK):
         try:
             rows.append(parse_row(line))
         except ValueError as error:
             problem = f"expected audio|mel|embed|n_samples|n_mel_frames|text, got {line.strip()[:80]!r} ({error})"
-            raise UserError(f"{path}, line {number}: {problem}") from error
+            raise UserError(f"{path}, line {number}: {problem}; {REMEDY}") from error
     if not rows:
         raise UserError(f"{path}: holds no utterance; run the preprocessing again and read its log for the reason")
     return rows
 
 
-def write_rows(path: Path, rows: Sequence[Row]) -> None:
-    """Write all rows, atomically."""
-    save_text(path, "".join(format_row(row) + "\n" for row in rows))
+def write_rows(path: Path, rows: Iterable[Row]) -> None:
+    """Write all rows, atomically, with what tells that they are whole (utils.data.tables.marked_rows)."""
+    with write_atomically(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
+        file.writelines(marked_rows(map(format_row, rows)))
 
 
 def write_parameters(data: SynthesizerData, parameters: dict[str, dict[str, Any]]) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from utils.errors import UserError
 
-MARK = re.compile(r"(.*)\t#([0-9a-f]{8})")
+MARK = re.compile(r"(.*)\t#([0-9a-f]{8})()")
+ROW_MARK = re.compile(r"((?:[^|]*\|){5}[^|]*)\|([0-9a-f]{8})(\|end)?")  # after six columns
 END = re.compile(r"# end after (\d{1,12}) lines")
 
 
@@ -21,20 +22,34 @@ def marked(lines: Iterable[str]) -> Iterator[str]:
     yield f"{end}\t#{zlib.crc32(end.encode(), crc):08x}\n"
 
 
-def read_marked(path: Path, remedy: str) -> Iterator[tuple[int, str]]:
-    """(number from 1, line without its mark) for each line that `marked` was given. UserError, with the line's number and the
-    remedy, for one that is damaged or missing. Tables written before there were marks have none, and are read as they are."""
+def marked_rows(lines: Iterable[str]) -> Iterator[str]:
+    """The same for lines of six columns between |, which other programs read: the CRC is a seventh column, and the last line
+    has an eighth one, "end"."""
+    crc, before = 0, ""
+    for line in lines:
+        if before:
+            yield f"{before}\n"
+        crc = zlib.crc32(line.encode(), crc)
+        before = f"{line}|{crc:08x}"
+    if before:
+        yield f"{before}|end\n"
+
+
+def read_marked(path: Path, remedy: str, form: re.Pattern[str] = MARK) -> Iterator[tuple[int, str]]:
+    """(number from 1, line without its mark) for each line that `marked` was given, or with ROW_MARK `marked_rows`. UserError,
+    with the line's number and the remedy, for one that is damaged or missing. Tables written before there were marks, or by
+    others, have none, and are read as they are."""
     crc, n, is_marked, ended = 0, 0, False, False
     with Path(path).open("rb") as file:
         for n, raw in enumerate(file, 1):
             line = _text(raw, path, n, remedy)
-            mark = MARK.fullmatch(line)
+            mark = form.fullmatch(line)
             if n == 1:
                 is_marked = mark is not None
             if is_marked != (mark is not None) or ended:
                 raise damaged(path, 1 if n == 2 and not is_marked else n, remedy)  # one mark of two is no old table
             if mark is not None:
-                line = mark[1]
+                line, ended = mark[1], bool(mark[3])
                 crc = zlib.crc32(line.encode(), crc)
                 if f"{crc:08x}" != mark[2]:
                     raise damaged(path, n, remedy)
