@@ -13,29 +13,21 @@ def main() -> None:
         "Several GPUs: torchrun --nproc_per_node N encoder_train.py ..."
     )
     cli.add_training_arguments(parser, "encoder", parts="encoder.lstm, encoder.linear, loss", save_every=500, backup_every=7500)
-    parser.add_argument("clean_data_root", type=Path, help="output of encoder_preprocess.py: <datasets_root>/SV2TTS/encoder")
-    parser.add_argument(
-        *("-v", "--vis_every"),
-        type=cli.whole_number(at_least=1),
-        default=10,
-        metavar="STEPS",
-        help="steps between two points of the curves in Visdom and TensorBoard (metrics.jsonl has every step); "
-        "-v as in Real-Time-Voice-Cloning",
+    add = parser.add_argument
+    add("clean_data_root", type=Path, help="output of encoder_preprocess.py: <datasets_root>/SV2TTS/encoder")
+    vis_help = (
+        "steps between two points of the curves in Visdom and TensorBoard (metrics.jsonl has every step); "
+        "-v as in Real-Time-Voice-Cloning"
     )
-    parser.add_argument(
-        *("-u", "--umap_every"),
-        type=cli.COUNT,
-        default=100,
-        metavar="STEPS",
-        help="steps between two pictures of the embeddings of held-out speakers; 0 draws none",
-    )
+    add("-v", "--vis_every", type=cli.whole_number(at_least=1), default=10, metavar="STEPS", help=vis_help)
+    umap_help = "steps between two pictures of the embeddings of held-out speakers; 0 draws none"
+    add("-u", "--umap_every", type=cli.COUNT, default=100, metavar="STEPS", help=umap_help)
     cli.add_hparams(parser, EncoderTraining, EncoderConfig)
-    args = parser.parse_args()
+    args = vars(parser.parse_args())
 
     from encoder.train import train
 
-    options = cli.run_options(args) | {"vis_every": args.vis_every}
-    train(args.clean_data_root, options, hparams=args.hparams, umap_every=args.umap_every)
+    train(args.pop("clean_data_root"), hparams=args.pop("hparams"), umap_every=args.pop("umap_every"), options=args)
 
 
 if __name__ == "__main__":

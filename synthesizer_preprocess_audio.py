@@ -23,51 +23,29 @@ DATASETS_HELP = (
 
 def main() -> None:
     parser = cli.parser(__doc__)
-    add, number = parser.add_argument, cli.whole_number(at_least=1)
+    add = parser.add_argument
     add("datasets_root", type=Path, help=ROOT_HELP)
     add("-o", "--out_dir", type=Path, help="folder to write to (default: <datasets_root>/SV2TTS/synthesizer)")
-    add("-n", "--n_processes", type=number, metavar="N", help="processes, a speaker at a time each (default: one per CPU core)")
     add("-s", "--skip_existing", action="store_true", help=SKIP_HELP)
     add("-d", "--datasets", type=cli.names, metavar="NAME,NAME", help=DATASETS_HELP)
     add("--datasets_name", default="LibriSpeech", metavar="CORPUS", help="instead of -d: a corpus folder in datasets_root")
     add("--subfolders", type=cli.names, metavar="A,B", help="instead of -d: subsets of that corpus, which must all exist")
-    add(
-        "--no_alignments",
-        action="store_true",
-        help="ignore word times: use whole files with the text beside them, and shorten pauses by voice activity detection",
-    )
-    add("--no_denoise", action="store_true", help="keep the background noise")
-    cli.add_list_arguments(parser)
-    cli.add_max_seconds(parser)
-    cli.add_scheduler(parser)
-    add("--ignore_space", action="store_true", help="start even if the disk seems too small for what will be written")
+    words_help = "ignore word times: use whole files with the text beside them, and shorten pauses by voice activity detection"
+    add("--no_alignments", dest="alignments", action="store_false", help=words_help)
+    add("--no_denoise", dest="denoise", action="store_false", help="keep the background noise")
+    cli.add_corpus_arguments(parser)
     cli.add_hparams(parser, PreprocessSettings, MelFormat)
-    args = parser.parse_args()
+    args = vars(parser.parse_args())
 
-    published = args.subfolders or args.datasets_name != parser.get_default("datasets_name")
-    if args.datasets and published:
-        parser.error("-d stands for --datasets_name and --subfolders; give it or them")
-    datasets = args.datasets  # None: the default subsets that exist
-    if published:
-        datasets = [f"{args.datasets_name}/{name}" for name in args.subfolders or ("",)]
+    corpus, subsets = args.pop("datasets_name"), args.pop("subfolders")
+    if subsets or corpus != parser.get_default("datasets_name"):
+        if args["datasets"]:
+            parser.error("-d stands for --datasets_name and --subfolders; give it or them")
+        args["datasets"] = [f"{corpus}/{name}" for name in subsets or ("",)]
 
     from synthesizer.preprocess import preprocess_audio
 
-    preprocess_audio(
-        args.datasets_root,
-        out_dir=args.out_dir,
-        datasets=datasets,
-        skip_existing=args.skip_existing,
-        alignments=not args.no_alignments,
-        denoise=not args.no_denoise,
-        n_processes=args.n_processes,
-        hparams=args.hparams,
-        ignore_space=args.ignore_space,
-        scheduler=args.scheduler,
-        max_seconds=args.max_seconds,
-        columns=args.columns,
-        speaker=args.speaker,
-    )
+    preprocess_audio(**args)
 
 
 if __name__ == "__main__":

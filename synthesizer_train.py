@@ -22,15 +22,14 @@ def main() -> None:
         backup_every=25000,
         fine_tune={"freeze": ["encoder"], "eval_every": 50, "patience": 4},
     )
-    parser.add_argument(
-        "syn_dir", type=Path, help="preprocessed data: <datasets_root>/SV2TTS/synthesizer unless written elsewhere"
-    )
+    data_help = "preprocessed data: <datasets_root>/SV2TTS/synthesizer unless written elsewhere"
+    parser.add_argument("syn_dir", type=Path, help=data_help)
     cli.add_hparams(parser, SynthesizerTraining, NEW_MODEL)
-    args = parser.parse_args()
+    args = vars(parser.parse_args())
 
     from synthesizer.train import train
 
-    train(args.syn_dir, cli.run_options(args), args.hparams)
+    train(args.pop("syn_dir"), hparams=args.pop("hparams"), options=args)
 
 
 if __name__ == "__main__":

@@ -13,20 +13,10 @@ def main() -> None:
         "Predict the mel spectrogram of every training utterance with the synthesizer, teacher-forced on the true one. The "
         "vocoder trains on these mels to make up for the synthesizer's flaws. Writes mels_gta/ and synthesized.txt."
     )
-    add = parser.add_argument
-    folders = "--in_dir and --out_dir"
-    add(
-        "datasets_root",
-        type=Path,
-        help=f"folder of the corpora; only its SV2TTS folder is used, unless {folders} are given",
-    )
-    add(
-        *("-s", "--syn_model_fpath"),
-        type=Path,
-        metavar="FILE",
-        default=default_model("synthesizer"),
-        help="checkpoint of the synthesizer; -s as in Real-Time-Voice-Cloning",
-    )
+    add, unless = parser.add_argument, "unless --in_dir and --out_dir are given"
+    add("datasets_root", type=Path, help=f"folder of the corpora; only its SV2TTS folder is used, {unless}")
+    model_help = "checkpoint of the synthesizer; -s as in Real-Time-Voice-Cloning"
+    add("-s", "--syn_model_fpath", type=Path, metavar="FILE", default=default_model("synthesizer"), help=model_help)
     add("-i", "--in_dir", type=Path, help="what the synthesizer trained on (default: <datasets_root>/SV2TTS/synthesizer)")
     add("-o", "--out_dir", type=Path, help="where to write (default: <datasets_root>/SV2TTS/vocoder)")
     batch_help = "utterances in a batch, at most; more is faster on a GPU and takes more memory"

@@ -22,13 +22,8 @@ def main() -> None:
         backup_every=25000,
         fine_tune={"freeze": ["upsample"], "eval_every": 100, "patience": 4},
     )
-    add = parser.add_argument
-    folders = "--syn_dir and --voc_dir"
-    add(
-        "datasets_root",
-        type=Path,
-        help=f"folder of the corpora; only its SV2TTS folder is used, unless {folders} are given",
-    )
+    add, unless = parser.add_argument, "unless --syn_dir and --voc_dir are given"
+    add("datasets_root", type=Path, help=f"folder of the corpora; only its SV2TTS folder is used, {unless}")
     add("--syn_dir", type=Path, help="audio, and true mels (default: <datasets_root>/SV2TTS/synthesizer)")
     add("--voc_dir", type=Path, help="ground-truth-aligned mels (default: <datasets_root>/SV2TTS/vocoder)")
     true_help = "train on true mels: needs no synthesizer, but the vocoder does not learn to make up for its flaws"
@@ -36,18 +31,15 @@ def main() -> None:
     generate_help = "steps between generating held-out audio, which takes seconds on a GPU and a minute on a CPU; 0 is never"
     add("--generate_every", type=cli.COUNT, default=5000, metavar="STEPS", help=generate_help)
     cli.add_hparams(parser, VocoderTraining, WaveRNNConfig)
-    args = parser.parse_args()
+    args = vars(parser.parse_args())
     from utils.data.paths import default_out_dir
     from vocoder.train import train
 
-    train(
-        args.syn_dir or default_out_dir(args.datasets_root, "synthesizer"),
-        args.voc_dir or default_out_dir(args.datasets_root, "vocoder"),
-        args.ground_truth,
-        args.generate_every,
-        cli.run_options(args),
-        args.hparams,
-    )
+    root = args.pop("datasets_root")
+    synthesizer_dir = args.pop("syn_dir") or default_out_dir(root, "synthesizer")
+    vocoder_dir = args.pop("voc_dir") or default_out_dir(root, "vocoder")
+    own = {name: args.pop(name) for name in ("ground_truth", "generate_every", "hparams")}
+    train(synthesizer_dir, vocoder_dir, **own, options=args)
 
 
 if __name__ == "__main__":

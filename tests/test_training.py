@@ -101,8 +101,8 @@ def test_a_run_whose_held_out_loss_turns_ends_with_the_best_checkpoint(tmp_path,
 def test_fine_tuning_takes_gentle_settings_unless_others_are_given():
     parser = cli.parser("")
     cli.add_training_arguments(parser, "vocoder", "", 1000, 0, {"freeze": ["upsample"], "eval_every": 100, "patience": 4})
-    plain = cli.run_options(parser.parse_args(["a"]))
-    tuned = cli.run_options(parser.parse_args("a --patience 2 --fine_tune f.pt --freeze gru1,gru2".split()))
+    plain = vars(parser.parse_args(["a"]))
+    tuned = vars(parser.parse_args("a --patience 2 --fine_tune f.pt --freeze gru1,gru2".split()))
     changed = {name: value for name, value in tuned.items() if value != plain[name]}
     given = {"init_from": Path("f.pt"), "fine_tune": True, "patience": 2, "freeze": ["gru1", "gru2"]}
     assert changed == given | {"eval_every": 100}

@@ -29,7 +29,7 @@ class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
     """Shows the default of every option that has one."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
-        if not action.option_strings or action.default in (None, "", argparse.SUPPRESS) or action.default is False:
+        if not action.option_strings or action.default in (None, "", argparse.SUPPRESS) or isinstance(action.default, bool):
             return action.help
         return super()._get_help_string(action)
 
@@ -161,41 +161,22 @@ def _explained(each: Described) -> str:
     return f"{each.meaning} ({each.unit})" if each.unit else each.meaning
 
 
-def add_max_seconds(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--max_seconds",
-        type=whole_number(at_least=1),
-        default=3600,
-        metavar="N",
-        help="skip and list longer audio files; memory grows with it, by 64 KB a second in each process",
+def add_corpus_arguments(to: argparse.ArgumentParser) -> None:
+    """Add the arguments that the scripts share which read corpora."""
+    add, number = to.add_argument, whole_number(at_least=1)
+    add("-n", "--n_processes", type=number, metavar="N", help="processes, a speaker at a time each (default: one per CPU core)")
+    columns_help = "columns of a manifest in their order, where it does not show them: audio, speaker, text, and - for others"
+    add("--columns", type=names, default=[], metavar="A,B", help=columns_help)
+    speaker_help = "one speaker of a manifest that names none (default: its folder's name), or 'folder': that of each recording"
+    add("--speaker", default="", metavar="NAME", help=speaker_help)
+    seconds_help = "skip and list longer audio files; memory grows with it, by 64 KB a second in each process"
+    add("--max_seconds", type=number, default=3600, metavar="N", help=seconds_help)
+    scheduler_help = (
+        "Dask scheduler whose workers do the work, instead of processes on this machine; all hosts must see the same disk "
+        "under the same path, and --n_processes has no effect (docs/performance.md says how to start one)"
     )
-
-
-def add_list_arguments(to: argparse.ArgumentParser) -> None:
-    """Add --columns and --speaker, for scripts that take lists of recordings (manifests)."""
-    to.add_argument(
-        "--columns",
-        type=names,
-        default=[],
-        metavar="A,B",
-        help="the columns of a manifest in their order, where it does not show them: audio, speaker, text, and - for others",
-    )
-    to.add_argument(
-        "--speaker",
-        default="",
-        metavar="NAME",
-        help="the one speaker of a manifest that names none (default: its folder's name), or 'folder': that of each recording",
-    )
-
-
-def add_scheduler(to: argparse.ArgumentParser) -> None:
-    """Add --scheduler, for scripts whose work several hosts can share."""
-    to.add_argument(
-        "--scheduler",
-        metavar="tcp://HOST:PORT",
-        help="Dask scheduler whose workers do the work, instead of processes on this machine; all hosts must see the same disk "
-        "under the same path, and --n_processes has no effect (docs/performance.md says how to start one)",
-    )
+    add("--scheduler", metavar="tcp://HOST:PORT", help=scheduler_help)
+    add("--ignore_space", action="store_true", help="start even if the disk seems too small for what will be written")
 
 
 class _FineTune(argparse.Action):
@@ -215,114 +196,64 @@ def add_training_arguments(
     backup_every: int,
     fine_tune: dict[str, Any] | None = None,
 ) -> None:
-    """Add the arguments that the trainers share; `run_options` collects them. parts: names for --freeze, for the help.
+    """Add the arguments that the trainers share, by the names of utils.training.options.RunOptions.
 
-    fine_tune: what --fine_tune gives in place of the defaults of these arguments; None leaves it out.
+    parts: names for --freeze, for the help. fine_tune: what --fine_tune gives in place of the defaults of these arguments;
+    None leaves it out.
     """
-    add = to.add_argument
-    add(
-        "run_id",
-        help="name of the run; its files go to <models_dir>/<run_id>. An existing run resumes exactly where it stopped",
-    )
+    add, at_least_one = to.add_argument, whole_number(at_least=1)
+    run_help = "name of the run; its files go to <models_dir>/<run_id>. An existing run resumes exactly where it stopped"
+    add("run_id", help=run_help)
     add("-m", "--models_dir", type=Path, default=Path("saved_models"), help="folder of all runs")
     _add_cadence(to, stage, save_every, backup_every)
     add("-f", "--force_restart", action="store_true", help=f"start from step 0; the previous {stage}.pt is renamed and kept")
-    add(
-        "--init_from",
-        type=Path,
-        metavar="FILE",
-        help=f"{stage}.pt to start a new run from, of this project or published before it. Its model settings are kept; "
-        "optimizer and step are new. Ignored when a run resumes",
+    init_help = (
+        f"{stage}.pt to start a new run from, of this project or published before it. Its model settings are kept; optimizer "
+        "and step are new. Ignored when a run resumes"
     )
-    add(
-        "--freeze",
-        type=names,
-        metavar="PART,PART",
-        help=f"parts of the model that are not trained: {parts}, or any module inside them by its dotted name. Use it with "
-        "--init_from when there is little data (docs/fine-tuning.md). A resumed run keeps its choice; 'nothing' trains all",
+    add("--init_from", type=Path, metavar="FILE", help=init_help)
+    freeze_help = (
+        f"parts of the model that are not trained: {parts}, or any module inside them by its dotted name. Use it with "
+        "--init_from when there is little data (docs/fine-tuning.md). A resumed run keeps its choice; 'nothing' trains all"
     )
+    add("--freeze", type=names, metavar="PART,PART", help=freeze_help)
     to.set_defaults(fine_tune=False)
     if fine_tune:
         instead = ", ".join(f"--{name} {','.join(v) if isinstance(v, list) else v}" for name, v in fine_tune.items())
-        add(
-            "--fine_tune",
-            type=Path,
-            action=_FineTune,
-            const=fine_tune,
-            default=False,
-            metavar="FILE",
-            help=f"learn one voice from minutes of its speech: as --init_from, with a lower learning rate, and {instead} "
-            "unless given (docs/fine-tuning.md)",
+        tune_help = (
+            f"learn one voice from minutes of its speech: as --init_from, with a lower learning rate, and {instead} unless "
+            "given (docs/fine-tuning.md)"
         )
+        add("--fine_tune", type=Path, action=_FineTune, const=fine_tune, default=False, metavar="FILE", help=tune_help)
     add("--seed", type=SEED, default=0, help="seed of weights, batches and dropout; the same seed repeats a run")
-    add(
-        "--precision",
-        choices=["auto", "fp32", "bf16", "fp16"],
-        default="auto",
-        help="precision of the forward and backward pass; auto is bf16 where the hardware computes it, else fp16 on GPUs and "
-        "fp32 on CPUs; for the vocoder it is fp16 on every GPU",
+    precision_help = (
+        "precision of the forward and backward pass; auto is bf16 where the hardware computes it, else fp16 on GPUs and fp32 "
+        "on CPUs; for the vocoder it is fp16 on every GPU"
     )
+    add("--precision", choices=["auto", "fp32", "bf16", "fp16"], default="auto", help=precision_help)
     add("--cpu", action="store_true", help="train on the CPU even if there is a GPU")
-    add(
-        "--n_workers",
-        type=COUNT,
-        metavar="N",
-        help="processes that load batches; 0 loads them in the training process (default: 4 on a GPU, 0 on a CPU)",
+    workers_help = "processes that load batches; 0 loads them in the training process (default: 4 on a GPU, 0 on a CPU)"
+    add("--n_workers", type=COUNT, metavar="N", help=workers_help)
+    timeout_help = (
+        "with several GPUs or hosts: how long one may keep the others waiting before all end; evaluation must be faster"
     )
-    add(
-        "--rank_timeout",
-        type=whole_number(at_least=1),
-        default=1800,
-        metavar="SECONDS",
-        help="with several GPUs or hosts: how long one may keep the others waiting before all end; evaluation must be faster",
-    )
-    add("--no_visdom", action="store_true", help="do not look for a Visdom server")
+    add("--rank_timeout", type=at_least_one, default=1800, metavar="SECONDS", help=timeout_help)
+    add("--no_visdom", dest="visdom", action="store_false", help="do not look for a Visdom server")
     add("--visdom_server", default="http://localhost", metavar="URL", help="Visdom server, with :port unless it is 8097")
 
 
 def _add_cadence(to: argparse.ArgumentParser, stage: str, save_every: int, backup_every: int) -> None:
     """The arguments that count steps."""
-    steps = {"metavar": "STEPS"}
-    every = steps | {"type": COUNT}
-    to.add_argument(
-        "-s",
-        "--save_every",
-        default=save_every,
-        **every,
-        help=f"save {stage}.pt every so many steps; 0: only at the end. -s as in Real-Time-Voice-Cloning",
+    add, every, at_least_one = to.add_argument, {"type": COUNT, "metavar": "STEPS"}, whole_number(at_least=1)
+    save_help = f"save {stage}.pt every so many steps; 0: only at the end. -s as in Real-Time-Voice-Cloning"
+    add("-s", "--save_every", default=save_every, **every, help=save_help)
+    add("-b", "--backup_every", default=backup_every, **every, help="copy it into backups/ every so many steps; 0: never")
+    add("--keep_backups", type=at_least_one, metavar="N", help="keep only the last N files in backups/ (default: all)")
+    add("--eval_every", default=500, **every, help="evaluate on held-out data every so many steps; 0: never")
+    patience_help = (
+        "end when the held-out loss (an encoder's EER) has not fallen for so many evaluations, with the checkpoint of the "
+        "lowest; 0: never"
     )
-    to.add_argument(
-        "-b", "--backup_every", default=backup_every, **every, help="copy it into backups/ every so many steps; 0: never"
-    )
-    to.add_argument(
-        "--keep_backups",
-        type=whole_number(at_least=1),
-        metavar="N",
-        help="keep only the last N files in backups/ (default: all)",
-    )
-    to.add_argument("--eval_every", default=500, **every, help="evaluate on held-out data every so many steps; 0: never")
-    to.add_argument(
-        "--patience",
-        default=0,
-        type=COUNT,
-        metavar="N",
-        help="end when the held-out loss (an encoder's EER) has not fallen for so many evaluations, with the checkpoint of the "
-        "lowest; 0: never",
-    )
-    to.add_argument(
-        "--max_steps",
-        type=whole_number(at_least=1),
-        **steps,
-        help="last step, counted from the start of the run (default: train until interrupted)",
-    )
-
-
-RUN_ARGUMENTS = (
-    *("run_id", "models_dir", "save_every", "backup_every", "keep_backups", "eval_every", "max_steps", "force_restart"),
-    *("init_from", "freeze", "fine_tune", "patience", "seed", "precision", "cpu", "n_workers", "rank_timeout", "visdom_server"),
-)
-
-
-def run_options(args: argparse.Namespace) -> dict[str, Any]:
-    """The parsed training arguments as keyword arguments of utils.training.run.RunOptions."""
-    return {name: getattr(args, name) for name in RUN_ARGUMENTS} | {"visdom": not args.no_visdom}
+    add("--patience", default=0, type=COUNT, metavar="N", help=patience_help)
+    last_help = "last step, counted from the start of the run (default: train until interrupted)"
+    add("--max_steps", type=at_least_one, metavar="STEPS", help=last_help)
