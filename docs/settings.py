@@ -27,10 +27,7 @@ SCRIPTS = {
     "encoder_train.py": (encoder.config.EncoderTraining, encoder.config.EncoderConfig),
     "synthesizer_preprocess_audio.py": (synthesizer.config.PreprocessSettings, MelFormat),
     "synthesizer_preprocess_embeds.py": (synthesizer.config.EmbedSettings,),
-    "synthesizer_train.py": (
-        synthesizer.config.SynthesizerTraining,
-        synthesizer.config.NEW_MODEL,
-    ),
+    "synthesizer_train.py": (synthesizer.config.SynthesizerTraining, synthesizer.config.NEW_MODEL),
     "vocoder_preprocess.py": (vocoder.config.GtaSettings,),
     "vocoder_train.py": (vocoder.config.VocoderTraining, vocoder.config.WaveRNNConfig),
     "demo_cli.py": (demo.config.CloningSettings, synthesizer.config.ReadingSettings),

@@ -16,10 +16,7 @@ trim_long_silences = vad.trim_silences
 
 
 def preprocess_wav(
-    path_or_wav: str | Path | np.ndarray,
-    source_sr: int | None = None,
-    normalize: bool = True,
-    trim_silence: bool = True,
+    path_or_wav: str | Path | np.ndarray, source_sr: int | None = None, normalize: bool = True, trim_silence: bool = True
 ) -> np.ndarray:
     """An audio file, or a wave at source_sr Hz -> float32 (n,) at 16 kHz, ready for the encoder.
 

@@ -67,7 +67,7 @@ def read_index(root: Path, min_frames: int) -> SpeakerIndex:
 
     Unfinished speakers are left out, and their number is printed. UserError if no speaker is left or a file is damaged.
     """
-    data = EncoderData(Path(root))
+    data = EncoderData(root)
     if not data.root.is_dir():
         raise UserError(f"{root}: no such folder; encoder_preprocess.py makes it (<datasets_root>/SV2TTS/encoder)")
     names, n_each, starts, lengths, n_unfinished = [], [0], [], [], 0

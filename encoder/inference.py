@@ -26,22 +26,6 @@ from utils.models.holder import Holder
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = [
-    "SpeakerEmbedder",
-    "assess_reference",
-    "audio",
-    "compute_partial_slices",
-    "embed_batch",
-    "embed_frames_batch",
-    "embed_speaker",
-    "embed_utterance",
-    "is_loaded",
-    "load_model",
-    "plot_embedding_as_heatmap",
-    "preprocess_wav",
-    "sampling_rate",
-]
-
 
 class SpeakerEmbedder:
     """An encoder from a checkpoint: of this project, of Real-Time-Voice-Cloning, or Resemblyzer's."""

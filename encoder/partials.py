@@ -23,10 +23,7 @@ class Slices(NamedTuple):
 
 
 def compute_partial_slices(
-    n_samples: int,
-    partial_utterance_n_frames: int = PARTIAL_FRAMES,
-    min_pad_coverage: float = 0.75,
-    overlap: float = 0.5,
+    n_samples: int, partial_utterance_n_frames: int = PARTIAL_FRAMES, min_pad_coverage: float = 0.75, overlap: float = 0.5
 ) -> Slices:
     """Cut a wave of n_samples at 16 kHz into partials of partial_utterance_n_frames (of 10 ms).
 

@@ -159,12 +159,7 @@ class _Speech(NamedTuple):
 
 
 def preprocess_embeds(
-    root: Path,
-    encoder_path: Path,
-    n_threads: int = 4,
-    skip_existing: bool = False,
-    cpu: bool = False,
-    hparams: str = "",
+    root: Path, encoder_path: Path, n_threads: int = 4, skip_existing: bool = False, cpu: bool = False, hparams: str = ""
 ) -> None:
     """Write the embedding of each utterance of train.txt, on the GPU if there is one, unless `cpu`.
 
@@ -174,7 +169,7 @@ def preprocess_embeds(
     from encoder.inference import SpeakerEmbedder  # here, because audio preprocessing does without torch
 
     (settings,) = override(parse_overrides(hparams), EmbedSettings())
-    data = SynthesizerData(Path(root))
+    data = SynthesizerData(root)
     rows = read_rows(data.manifest)
     embedder = SpeakerEmbedder(encoder_path, "cpu" if cpu else None, settings.precision)
     with only_writer(data.root, "preprocess"):

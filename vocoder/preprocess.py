@@ -19,15 +19,7 @@ from utils.config import override, parse_overrides
 from utils.data.arrays import ArrayError, check_finite, load_npy
 from utils.data.lock import changed_settings, only_writer, save_settings
 from utils.data.names import within
-from utils.data.paths import (
-    SynthesizerData,
-    VocoderData,
-    make_durable,
-    own_folders,
-    remove_leftovers,
-    save_npy,
-    sha256,
-)
+from utils.data.paths import SynthesizerData, VocoderData, make_durable, own_folders, remove_leftovers, save_npy, sha256
 from utils.data.rows import Row, format_row, read_mel_format, read_rows, rows_with_content, rows_with_files, write_rows
 from utils.errors import UserError
 from utils.models.identity import warn_if_different

@@ -157,14 +157,7 @@ class Answers:
 
     @answer_bit_by_bit
     def again(
-        self,
-        voice: str,
-        seed: float | None,
-        speed: float,
-        pauses: float,
-        sound: str,
-        request: gr.Request,
-        event: gr.EventData,
+        self, voice: str, seed: float | None, speed: float, pauses: float, sound: str, request: gr.Request, event: gr.EventData
     ) -> Iterator[tuple]:
         text = self._session(request).entry(event._data.get("number")).text
         yield from self.speak(text, voice, seed, speed, pauses, sound, request)

@@ -86,12 +86,7 @@ class Reader:
         return len(self.pieces(text))
 
     def read_aloud(
-        self,
-        text: str,
-        embedding: np.ndarray,
-        seed: int | None = None,
-        speed: float = 1.0,
-        batch_size: int = MAX_BATCH,
+        self, text: str, embedding: np.ndarray, seed: int | None = None, speed: float = 1.0, batch_size: int = MAX_BATCH
     ) -> Iterator[Said]:
         """Say a text of any length in the voice of the embedding (speaker_size,), piece after piece as they are made.
 

@@ -8,19 +8,3 @@ from utils.corpora.alignments import alignment_files
 from utils.corpora.layout import Asked, Speaker, Utterance, disk_name
 from utils.corpora.preflight import Need, preflight
 from utils.corpora.registry import find_speakers, is_passages, list_utterances, relative, split_present, stem
-
-__all__ = [
-    "Asked",
-    "Need",
-    "Speaker",
-    "Utterance",
-    "alignment_files",
-    "disk_name",
-    "find_speakers",
-    "is_passages",
-    "list_utterances",
-    "preflight",
-    "relative",
-    "split_present",
-    "stem",
-]

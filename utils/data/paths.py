@@ -10,7 +10,6 @@ import uuid
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -28,15 +27,16 @@ def default_out_dir(datasets_root: Path, stage: str) -> Path:
     return Path(datasets_root) / SV2TTS / stage
 
 
-@dataclass(frozen=True)
 class EncoderData:
     """One folder per speaker, with its mels end to end and an index of its utterances."""
 
-    root: Path
     MELS = "mels.npy"  # float32 (N, 40)
     UTTERANCES = "utterances.tsv"  # name, start, n_frames, source; written last, so a speaker that has it is done
     SKIPPED = "skipped.txt"  # a line per skipped file, if any
     NOTES = "notes.txt"  # what is odd about the speaker's recordings, if anything
+
+    def __init__(self, root: Path) -> None:
+        self.root = Path(root)
 
     def speaker_dir(self, speaker: str) -> Path:
         return within(self.root, speaker)
@@ -45,33 +45,23 @@ class EncoderData:
         return within(self.root, f"Log_{corpus}.txt")
 
 
-@dataclass(frozen=True)
 class SynthesizerData:
     """Waves, mels and speaker embeddings of utterances, one file each, and the manifest that lists them."""
 
-    root: Path
+    def __init__(self, root: Path) -> None:
+        self.root = root = Path(root)
+        self.manifest, self.alignments, self.log = (root / name for name in ("train.txt", "alignments.txt", "Log.txt"))
+        self.parameters = root / "parameters.json"  # {"mel": fields of MelFormat, "preprocess": settings}
+        self.parts_dir = root / "parts"  # a file per finished speaker, from which interrupted preprocessing continues
+        self.audio_dir, self.mels_dir, self.embeds_dir = (root / name for name in ("audio", "mels", "embeds"))
+        # SHA-256 of the weights and, on the last line, of the file of the encoder that made the embeddings
+        self.embeds_encoder = self.embeds_dir / "encoder.sha256"
 
     @property
-    def manifest(self) -> Path:
-        return Path(self.root) / "train.txt"
-
-    @property
-    def alignments(self) -> Path:
-        return Path(self.root) / "alignments.txt"
-
-    @property
-    def parameters(self) -> Path:
-        """JSON: {"mel": fields of MelFormat, "preprocess": settings}."""
-        return Path(self.root) / "parameters.json"
-
-    @property
-    def log(self) -> Path:
-        return Path(self.root) / "Log.txt"
-
-    @property
-    def parts_dir(self) -> Path:
-        """One file per finished speaker, from which interrupted preprocessing continues."""
-        return Path(self.root) / "parts"
+    def encoder_digests(self) -> list[str]:
+        """What is in embeds_encoder; empty if there is no such file."""
+        path = self.embeds_encoder
+        return path.read_text(encoding="utf-8", errors="replace").split() if path.is_file() else []
 
     def part(self, speaker: str) -> Path:
         return within(self.parts_dir, f"{speaker}.tsv")
@@ -79,29 +69,6 @@ class SynthesizerData:
     def old_part(self, speaker: str) -> Path:
         """The part of a speaker whose files are being deleted."""
         return within(self.parts_dir, f"{speaker}.old")
-
-    @property
-    def audio_dir(self) -> Path:
-        return Path(self.root) / "audio"
-
-    @property
-    def mels_dir(self) -> Path:
-        return Path(self.root) / "mels"
-
-    @property
-    def embeds_dir(self) -> Path:
-        return Path(self.root) / "embeds"
-
-    @property
-    def embeds_encoder(self) -> Path:
-        """SHA-256 of the weights and, on the last line, of the file of the encoder that made the embeddings."""
-        return self.embeds_dir / "encoder.sha256"
-
-    @property
-    def encoder_digests(self) -> list[str]:
-        """What is in it; empty if there is no such file."""
-        path = self.embeds_encoder
-        return path.read_text(encoding="utf-8", errors="replace").split() if path.is_file() else []
 
     def audio(self, utterance: str) -> Path:
         return within(self.audio_dir, f"audio-{utterance}.npy")  # int16 (n_samples,)
@@ -113,19 +80,12 @@ class SynthesizerData:
         return within(self.embeds_dir, f"embed-{utterance}.npy")  # float32 (256,)
 
 
-@dataclass(frozen=True)
 class VocoderData:
     """Ground-truth-aligned mels, named like the true mels in SynthesizerData."""
 
-    root: Path
-
-    @property
-    def manifest(self) -> Path:
-        return Path(self.root) / "synthesized.txt"
-
-    @property
-    def mels_gta_dir(self) -> Path:
-        return Path(self.root) / "mels_gta"
+    def __init__(self, root: Path) -> None:
+        self.root = Path(root)
+        self.manifest, self.mels_gta_dir = self.root / "synthesized.txt", self.root / "mels_gta"
 
 
 def own_folders(root: Path, *names: str) -> None:

@@ -142,11 +142,7 @@ def stopping(
     allowed = g.op("And", g.op("Not", "stopped"), g.op("LessOrEqual", n_frames, max_frames))
     allowed = g.op("And", allowed, g.op("Greater", n_frames, g.constant(MIN_FRAMES + r, np.int64)))
     now = g.op("And", stops, allowed)
-    return {
-        "at_end": at_end,
-        "mel_lengths": g.op("Where", now, n_frames, "mel_lengths"),
-        "stopped": g.op("Or", "stopped", now),
-    }
+    return {"at_end": at_end, "mel_lengths": g.op("Where", now, n_frames, "mel_lengths"), "stopped": g.op("Or", "stopped", now)}
 
 
 def attend(

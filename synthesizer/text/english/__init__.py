@@ -10,13 +10,7 @@ from collections.abc import Callable
 from synthesizer.text.english import abbreviations, acronyms, addresses, clock, money, numerals, places, roman, signs, units
 
 Rule = Callable[[str], str]
-_WORD_RULES: tuple[Rule, ...] = (
-    addresses.expand,
-    roman.expand,
-    places.expand,
-    abbreviations.expand,
-    clock.expand_names,
-)
+_WORD_RULES: tuple[Rule, ...] = (addresses.expand, roman.expand, places.expand, abbreviations.expand, clock.expand_names)
 _NUMBER_RULES: tuple[Rule, ...] = (
     numerals.expand_endless,
     numerals.expand_european,
