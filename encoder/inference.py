@@ -68,9 +68,9 @@ class SpeakerEmbedder:
         embeddings = [mean_embedding(each) for each in self._embed_partials(map(_wave_partials, wavs))]
         return np.stack(embeddings) if embeddings else np.zeros((0, self.embedding_size), dtype=np.float32)
 
-    def embed_frames(self, frames: np.ndarray) -> np.ndarray:
-        """Mels of one length (B, T, 40), as encoder.audio makes them -> (B, E)."""
-        (embeddings,) = self._embed_partials([np.asarray(frames, dtype=np.float32)])
+    def embed_frames(self, frames_batch: np.ndarray) -> np.ndarray:
+        """Mels of one length (B, T, 40), as encoder.audio makes them, such as the partials of an utterance -> (B, E)."""
+        (embeddings,) = self._embed_partials([np.asarray(frames_batch, dtype=np.float32)])
         return embeddings
 
     def _embed_partials(self, utterances: Iterable[np.ndarray]) -> list[np.ndarray]:
@@ -146,24 +146,10 @@ def embed_utterance(
     return (embedding, partials, slices.wave) if return_partials else embedding
 
 
-def embed_batch(wavs: Iterable[np.ndarray]) -> np.ndarray:
-    """Waves from preprocess_wav -> (number of waves, E), the same as one by one but faster."""
-    return _holder.model.embed_batch(wavs)
-
-
-def embed_speaker(wavs: Sequence[np.ndarray]) -> np.ndarray:
-    """Utterances of one speaker, from preprocess_wav -> (E,) of length 1."""
-    return _holder.model.embed_speaker(wavs)
-
-
-def assess_reference(path_or_wav: str | Path | np.ndarray, source_sr: int | None = None) -> Quality:
-    """How good a recording is as a reference; see SpeakerEmbedder.assess."""
-    return _holder.model.assess(path_or_wav, source_sr)
-
-
-def embed_frames_batch(frames_batch: np.ndarray) -> np.ndarray:
-    """Mels (B, T, 40), such as the partials of an utterance -> (B, E)."""
-    return _holder.model.embed_frames(frames_batch)
+embed_batch = _holder.shared(SpeakerEmbedder.embed_batch)
+embed_speaker = _holder.shared(SpeakerEmbedder.embed_speaker)
+embed_frames_batch = _holder.shared(SpeakerEmbedder.embed_frames)
+assess_reference = _holder.shared(SpeakerEmbedder.assess)
 
 
 def plot_embedding_as_heatmap(

@@ -1,5 +1,6 @@
 """Speech from mel spectrograms: `load_model(path)` once, then `infer_waveform(mel)`."""
 
+import contextlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -117,7 +118,8 @@ class Vocoder:
     ) -> Iterator[np.ndarray]:
         if seed is None:
             seed = int(torch.randint(2**31, ()))  # follows torch.manual_seed
-        with _Bar(callback) as progress:
+        n_samples = len(frames) * self.mel_format.hop_length
+        with contextlib.nullcontext(callback) if callback else _bar(n_samples) as progress:
             waves = self._generator.stream(frames, self.mel_format, target, overlap, seed, progress)
             if self.postfilter:
                 waves = PostFilter(frames, self.mel_format, self.postfilter).stream(waves)
@@ -149,25 +151,17 @@ def _prefetched(items: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
             yield item
 
 
-class _Bar:
-    """The caller's progress callback, or a bar of our own."""
+@contextlib.contextmanager
+def _bar(n_samples: int) -> Iterator[Progress]:
+    """A progress callback that draws a bar."""
+    options = {"unit": "sample", "unit_scale": True, "disable": None, "leave": False}
+    with tqdm(desc="vocoder", total=n_samples, **options) as bar:
 
-    def __init__(self, callback: Progress | None) -> None:
-        self._callback = callback
-        self._bar: tqdm | None = None
+        def draw(done: int, total: int, n_folds: int, khz: float) -> None:
+            bar.set_postfix_str(f"{khz:.1f} kHz, {n_folds} folds", refresh=False)
+            bar.update(done - bar.n)
 
-    def __enter__(self) -> Progress:
-        return self._callback or self._draw
-
-    def __exit__(self, *error: object) -> None:
-        if self._bar is not None:
-            self._bar.close()
-
-    def _draw(self, done: int, total: int, n_folds: int, khz: float) -> None:
-        if self._bar is None:
-            self._bar = tqdm(desc="vocoder", total=total, unit="sample", unit_scale=True, disable=None, leave=False)
-        self._bar.set_postfix_str(f"{khz:.1f} kHz, {n_folds} folds", refresh=False)
-        self._bar.update(done - self._bar.n)
+        yield draw
 
 
 # ---- as notebooks use it: functions that share one vocoder
@@ -189,32 +183,6 @@ def is_loaded() -> bool:
     return _holder.is_loaded
 
 
-def infer_waveform(
-    mel: np.ndarray,
-    normalize: bool = True,
-    batched: bool = True,
-    target: int = TARGET,
-    overlap: int = OVERLAP,
-    progress_callback: Progress | None = None,
-    seed: int | None = None,
-) -> np.ndarray:
-    """Vocoder.infer_waveform of the loaded model: (n_mels, T) -> float32 wave at 16 kHz."""
-    return _holder.model.infer_waveform(mel, normalize, batched, target, overlap, progress_callback, seed)
-
-
-def stream_waveform(
-    mel: np.ndarray,
-    chunk: int = 4000,
-    normalize: bool = True,
-    target: int = TARGET,
-    overlap: int = OVERLAP,
-    progress_callback: Progress | None = None,
-    seed: int | None = None,
-) -> Iterator[np.ndarray]:
-    """Vocoder.stream_waveform of the loaded model: (n_mels, T) -> pieces of the wave as they are made."""
-    return _holder.model.stream_waveform(mel, chunk, normalize, target, overlap, progress_callback, seed)
-
-
-def check_mel_format(mel_format: MelFormat) -> None:
-    """Vocoder.check_mel_format of the loaded model."""
-    _holder.model.check_mel_format(mel_format)
+infer_waveform = _holder.shared(Vocoder.infer_waveform)
+stream_waveform = _holder.shared(Vocoder.stream_waveform)
+check_mel_format = _holder.shared(Vocoder.check_mel_format)

@@ -1,10 +1,13 @@
 """The model that a module's functions share: notebooks call load_model once, then the functions."""
 
-from typing import Generic, TypeVar
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Concatenate, Generic, ParamSpec, TypeVar
 
 from utils.errors import UserError
 
-Model = TypeVar("Model")
+Model, Result, P = TypeVar("Model"), TypeVar("Result"), ParamSpec("P")
 
 
 class Holder(Generic[Model]):
@@ -27,3 +30,14 @@ class Holder(Generic[Model]):
     @model.setter
     def model(self, model: Model) -> None:
         self._model = model
+
+    def shared(self, method: Callable[Concatenate[Model, P], Result]) -> Callable[P, Result]:
+        """A method of the model as a function, which calls it on the model that is loaded by then."""
+
+        @functools.wraps(method)
+        def function(*args: P.args, **options: P.kwargs) -> Result:
+            return method(self.model, *args, **options)
+
+        signature = inspect.signature(method)
+        function.__signature__ = signature.replace(parameters=[*signature.parameters.values()][1:])  # without self
+        return function
