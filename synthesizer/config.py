@@ -190,11 +190,14 @@ class PreprocessSettings:
     max_mel_frames: int = setting(900, "longer utterances are skipped", "frames of 12.5 ms")
     min_chars_per_second: float = setting(4.0, "utterances with less text, as it is read aloud, are skipped")
     max_chars_per_second: float = setting(28.0, "utterances with more text, as it is read aloud, are skipped")
+    speaker_augmentation: int = setting(
+        0, "copies of each utterance as other speakers: resampled to 0.88 to 1.14 of its speed, pitch and formants"
+    )
     cleaner: str = setting("english", CLEANER)
 
     def __post_init__(self) -> None:
         check_at_least(self, 1, "min_mel_frames", "max_mel_frames")
-        check_at_least(self, 0, "utterance_min_duration", "min_chars_per_second")
+        check_at_least(self, 0, "utterance_min_duration", "min_chars_per_second", "speaker_augmentation")
         check_positive(self, "silence_min_duration_split")
         if self.min_mel_frames > self.max_mel_frames or self.min_chars_per_second >= self.max_chars_per_second:
             raise ValueError("min_mel_frames and min_chars_per_second must not be over their max_ counterparts")

@@ -20,11 +20,8 @@ from utils.data.names import within
 from utils.data.paths import SynthesizerData
 from utils.data.rows import Row, read_rows, rows_with_content, rows_with_files
 from utils.errors import UserError
-from utils.training.batching import held_out
 from utils.training.buckets import Buckets, choose_buckets
 
-HELD_OUT_FRACTION = 0.01
-HELD_OUT_AT_LEAST = 4  # utterances
 N_READ = 1000  # texts whose length in symbols is looked at
 
 
@@ -144,12 +141,6 @@ def usable_rows(data: SynthesizerData) -> list[Row]:
     """The rows of train.txt that have files, text and frames; says how many do not. UserError if none has."""
     rows = rows_with_files(read_rows(data.manifest), mel=data.mels_dir, embed=data.embeds_dir)
     return rows_with_content(rows, data.manifest)
-
-
-def split_rows(rows: list[Row]) -> tuple[list[Row], list[Row]]:
-    """(training, held out). The choice depends only on the utterances' names."""
-    chosen = held_out([row.name for row in rows], HELD_OUT_FRACTION, HELD_OUT_AT_LEAST)
-    return [row for row in rows if row.name not in chosen], [row for row in rows if row.name in chosen]
 
 
 def _load(path: Path, shape: tuple[int, ...]) -> np.ndarray:

@@ -96,7 +96,7 @@ def preprocess_audio(
         todo = [s for s in speakers if not (skip_existing and is_finished(data, s, Path(datasets_root), settings))]
         if len(todo) < len(speakers):
             print(f"{len(speakers) - len(todo)} of {len(speakers)} speakers are finished already and skipped")
-        corpora.preflight(datasets_root, todo, data.root, _need(mel_format), True, alignments, ignore_space)
+        corpora.preflight(datasets_root, todo, data.root, _need(settings, mel_format), True, alignments, ignore_space)
         own_folders(data.root, "parts", "audio", "mels", "embeds")
         remove_leftovers(data.root)
         if not skip_existing:
@@ -122,10 +122,11 @@ def _present_defaults(datasets_root: Path) -> list[str]:
     return present or absent
 
 
-def _need(f: MelFormat) -> corpora.Need:
+def _need(settings: PreprocessSettings, f: MelFormat) -> corpora.Need:
     """int16 waves and float16 mels; each utterance's three files fill whole blocks, and an embedding fits on one."""
     per_second = 2 * f.sample_rate + 2 * f.n_mels * f.sample_rate / f.hop_length
-    return corpora.Need(per_second, per_file=3 * DISK_BLOCK)
+    n_each = 1 + settings.speaker_augmentation
+    return corpora.Need(n_each * per_second, per_file=n_each * 3 * DISK_BLOCK)
 
 
 def _check_files(data: SynthesizerData, parts: dict[str, Part], speakers: set[str]) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from synthesizer.accelerate import recorded_step
 from synthesizer.config import NEW_MODEL, PUBLISHED_SCHEDULE, SynthesizerTraining, TacotronConfig, parse_schedule
-from synthesizer.dataset import Batch, Utterances, collate, split_rows, usable_rows
+from synthesizer.dataset import Batch, Utterances, collate, usable_rows
 from synthesizer.evaluation import HeldOut
 from synthesizer.loss import attention_loss, tacotron_losses
 from synthesizer.model import Tacotron
@@ -26,7 +26,7 @@ from utils.data.rows import read_mel_format
 from utils.errors import UserError
 from utils.models import size
 from utils.training.average import Average
-from utils.training.batching import batches
+from utils.training.batching import batches, split_rows
 from utils.training.buckets import PaddedSteps
 from utils.training.health import Parting
 from utils.training.ranks import share_of_mean
@@ -47,7 +47,7 @@ def train(data_dir: Path, options: dict[str, Any], hparams: str = "") -> None:
         _check(config, mel_format, max(stage.r for stage in stages))
         training, held_out = (
             Utterances(data, rows, settings.symbols, settings.cleaner, mel_format, config.speaker_size, settings.word_times)
-            for rows in split_rows(usable_rows(data))
+            for rows in split_rows(usable_rows(data), fraction=0.01, at_least=4)
         )
         config = with_longest(config, training)
         aligned_by = min(settings.attention_fade[0], stages[-1].until // 3)

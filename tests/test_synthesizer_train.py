@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from synthesizer.config import TacotronConfig, parse_schedule
-from synthesizer.dataset import split_rows, usable_rows
+from synthesizer.dataset import usable_rows
 from synthesizer.inference import Synthesizer
 from synthesizer.loss import tacotron_losses
 from synthesizer.model import Prediction, Tacotron
@@ -24,9 +24,10 @@ from synthesizer.train import jittered, train
 from tests.test_synthesizer_model import earlier_names
 from utils.data.audio import MelFormat, load, mel_spectrogram
 from utils.data.paths import SynthesizerData, save_npy, save_text
-from utils.data.rows import Row, read_rows, write_rows
+from utils.data.rows import Row, copy_name, read_rows, write_rows
 from utils.errors import UserError
 from utils.models import checkpoint
+from utils.training.batching import split_rows
 from utils.training.health import TO_GIVE_UP
 
 ROOT = Path(__file__).parent.parent
@@ -157,8 +158,16 @@ def test_batches_prepared_by_other_processes_are_the_same_and_a_signal_to_them_a
 
 def test_held_out_utterances_are_never_trained_on(data):
     rows = usable_rows(data)
-    training, watched = split_rows(rows)
+    training, watched = split_rows(rows, 0.01, 4)
     assert len(watched) == 4 and len(training) == len(rows) - 4 and not set(training) & set(watched)
+
+
+def test_copies_of_held_out_utterances_are_not_trained_on(data):
+    rows = usable_rows(data)
+    copies = [row._replace(mel=f"mel-{copy_name(row.name, 0.9)}.npy") for row in rows]
+    training, watched = split_rows([*rows, *copies], 0.01, 4)
+    assert watched == split_rows(rows, 0.01, 4)[1] and len(training) == 2 * (len(rows) - 4)
+    assert not {row.original for row in training} & {row.name for row in watched}
 
 
 # ---- word times

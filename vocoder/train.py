@@ -16,7 +16,7 @@ from utils.data.rows import read_mel_format
 from utils.errors import UserError
 from utils.models import size
 from utils.training.average import Average
-from utils.training.batching import batches, held_out
+from utils.training.batching import batches, split_rows
 from utils.training.health import Parting, Rising
 from utils.training.run import Run, RunOptions
 from vocoder.accelerate import accelerate
@@ -89,10 +89,7 @@ def gently(content: dict[str, Any]) -> tuple[str, dict[str, Any]]:
 
 def split(sources: Sources, announce: bool) -> tuple[Sources, Sources]:
     """Utterances to train on, and held-out ones to evaluate on, the same in every run."""
-    chosen = held_out([row.name for row in sources.rows], fraction=0.02, at_least=4)
-    training, watched = (
-        sources._replace(rows=[row for row in sources.rows if (row.name in chosen) == wanted]) for wanted in (False, True)
-    )
+    training, watched = (sources._replace(rows=rows) for rows in split_rows(sources.rows, fraction=0.02, at_least=4))
     if announce:
         print(f"training on {len(training.rows)} utterances; evaluating on {len(watched.rows)} held-out utterances")
     return training, watched

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from synthesizer.config import PreprocessSettings
+from synthesizer.corpus import augment
 from synthesizer.corpus.denoise import denoise
 from synthesizer.corpus.folder import Part, missing_files, read_part
 from synthesizer.corpus.segment import Segment, disagreement, noise_spans, split
@@ -21,7 +22,7 @@ from utils.data.decoding import MAX_SECONDS
 from utils.data.names import same_file, within
 from utils.data.paths import SynthesizerData, make_durable, one_field, save_npy
 from utils.data.quality import Tally
-from utils.data.rows import Row
+from utils.data.rows import Row, copy_name
 from utils.errors import UserError
 
 SILENCE_PEAK = 1e-3  # a file that never exceeds this amplitude, -60 dB of full scale, holds no speech
@@ -95,7 +96,10 @@ def preprocess_speaker(
             continue
         tally.add(str(utterance.path), recording)
         for i, piece in enumerate(pieces):
-            _add_piece(part, f"{stem}_{i:02d}", piece, data, settings, mel_format)
+            name = f"{stem}_{i:02d}"
+            if _add_piece(part, name, piece, data, settings, mel_format):
+                for factor in augment.factors(name, settings.speaker_augmentation):
+                    _add_piece(part, copy_name(name, factor), _faster(piece, factor), data, settings, mel_format)
     part.notes += tally.notes()
     prefix = f"{datasets_root}{os.sep}"
     part.skipped = [(reason, what.replace(prefix, "")) for reason, what in part.skipped]
@@ -176,12 +180,18 @@ def aligned_pieces(
     return pieces
 
 
-def _add_piece(part: Part, name: str, piece: Piece, data: SynthesizerData, settings: PreprocessSettings, f: MelFormat) -> None:
+def _faster(piece: Piece, factor: float) -> Piece:
+    segment = piece.segment and augment.faster_segment(piece.segment, factor)
+    return piece._replace(wav=augment.faster(piece.wav, factor), segment=segment)
+
+
+def _add_piece(part: Part, name: str, piece: Piece, data: SynthesizerData, settings: PreprocessSettings, f: MelFormat) -> bool:
+    """Whether the piece is good; if so, it is written."""
     n_frames, text = 1 + len(piece.wav) // f.hop_length, one_field(piece.text.replace("|", " "))
     if misfit := _misfit(piece, text, n_frames, settings, f):
         reason, what = misfit
         part.skipped.append((reason, f"{name}: {what}"))
-        return
+        return False
     if "|" in piece.text:
         part.notes.append(("a | in the text was replaced by a space", name))
     stored = np.zeros(n_frames * f.hop_length, np.int16)  # padded to whole frames, as the vocoder needs
@@ -196,6 +206,7 @@ def _add_piece(part: Part, name: str, piece: Piece, data: SynthesizerData, setti
     if piece.segment:
         words = ",".join(one_field(spoken(word).replace("|", " ")) for word in piece.segment.words)
         part.alignments.append(f"{row.mel}|{words}|{','.join(f'{end:.3f}' for end in piece.segment.ends)}")
+    return True
 
 
 def _misfit(piece: Piece, text: str, n_frames: int, settings: PreprocessSettings, f: MelFormat) -> tuple[str, str] | None:

@@ -1,6 +1,7 @@
 """The rows of train.txt and synthesized.txt, whose columns only this file knows, and the mel format of a folder."""
 
 import json
+import re
 import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -17,6 +18,14 @@ REMEDY = "preprocess again; if you have edited the file, keep its first six colu
 MAX_LENGTH = 2**40  # samples: two years
 
 
+_COPY = re.compile(r"@\d\.\d{3}$")
+
+
+def copy_name(name: str, factor: float) -> str:
+    """What an utterance's copy at `factor` of its speed is called."""
+    return f"{name}@{factor:.3f}"
+
+
 class Row(NamedTuple):
     """One utterance. Files are names inside their folders. The lengths are here so that filtering opens no audio."""
 
@@ -31,6 +40,11 @@ class Row(NamedTuple):
     def name(self) -> str:
         """The utterance's name: that of its files without prefix and suffix."""
         return self.mel.removeprefix("mel-").removesuffix(".npy")
+
+    @property
+    def original(self) -> str:
+        """The name of the utterance that this one is a copy of, at another speed; else its own name."""
+        return _COPY.sub("", self.name)
 
 
 def format_row(row: Row) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from utils.data.rows import Row
 from utils.data.worker import end_with
 from utils.errors import UserError
 from utils.training.stopping import STOPPING
@@ -35,6 +36,12 @@ def held_out(names: Sequence[str], fraction: float, at_least: int) -> set[str]:
     n_under = sum(int.from_bytes(digest[:8]) < fraction * 2**64 for digest, _ in by_hash)
     n_chosen = min(max(at_least, n_under), len(by_hash) // 2)
     return {name for _, name in by_hash[:n_chosen]}
+
+
+def split_rows(rows: Sequence[Row], fraction: float, at_least: int) -> tuple[list[Row], list[Row]]:
+    """(training, held out), by the utterances' names. Copies at other speeds are trained on or left out, never held out."""
+    chosen = held_out([row.name for row in rows if row.name == row.original], fraction, at_least)
+    return [row for row in rows if row.original not in chosen], [row for row in rows if row.name in chosen]
 
 
 class EpochPlan:
