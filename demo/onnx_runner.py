@@ -34,6 +34,7 @@ from utils import cli
 from utils.config import override, parse_overrides, rebuilt
 from utils.data import audio, vad
 from utils.data.mel_format import MelFormat
+from utils.data.paths import one_field
 from utils.errors import UserError
 from utils.models.identity import warn_if_different
 from vocoder.config import WaveRNNConfig, check_sizes
@@ -54,7 +55,7 @@ class Model:
         """UserError if the file is missing, damaged, something else, or names other files."""
         import onnxruntime
 
-        path = folder / f"{name}.onnx"
+        path = self._path = folder / f"{name}.onnx"
         if not path.is_file():
             raise UserError(f"{path}: no such file; python -m utils.export --format onnx writes it")
         options = onnxruntime.SessionOptions()
@@ -72,11 +73,14 @@ class Model:
             sizes = self.settings["model"].items()
             self.settings["model"] = {name: tuple(each) if isinstance(each, list) else each for name, each in sizes}
         except Exception as error:  # onnxruntime has many kinds, and nothing was loaded
-            reason = " ".join(str(error).split())[:150]
+            reason = one_field(str(error))[:150]
             raise UserError(f"{path}: is no {name} of this project, or is damaged ({reason}); export it again") from error
 
     def __call__(self, **inputs: np.ndarray) -> list[np.ndarray]:
-        return self.session.run(None, inputs)
+        try:
+            return self.session.run(None, inputs)
+        except Exception as error:  # the graph is not what its settings say
+            raise UserError(f"{self._path}: does not run ({one_field(str(error))[:150]}); export it again") from error
 
 
 class Embedder:
@@ -137,6 +141,8 @@ def make_reader(folder: Path, n_threads: int, reading: ReadingSettings) -> Any:
     """What reads texts aloud: a synthesizer.reading.reader.Reader that runs the three graphs of the synthesizer."""
     text, decoder, postnet = (Model(folder, f"synthesizer_{part}", n_threads) for part in ("text", "decoder", "postnet"))
     settings = decoder.settings
+    if len(str(settings["symbols"])) != settings["model"]["n_symbols"]:
+        raise ValueError("symbols")
 
     class OnnxReader(Reader):
         config, r = rebuilt(TacotronConfig, settings["model"]), settings["r"]
@@ -239,18 +245,13 @@ def parse_arguments() -> argparse.Namespace:
     add = parser.add_argument
     add("--models", type=Path, required=True, metavar="DIR", help="folder that python -m utils.export --format onnx wrote")
     voice = parser.add_mutually_exclusive_group(required=True)
-    voice.add_argument(
-        "--reference", type=Path, nargs="+", metavar="FILE", help="recordings of one voice; several are averaged"
-    )
+    reference_help = "recordings of one voice; several are averaged"
+    voice.add_argument("--reference", type=Path, nargs="+", metavar="FILE", help=reference_help)
     voice_help = "file of demo_cli.py --save_voice (needs safetensors); several are blended, each as strong as its weight"
     voice.add_argument("--voice", type=cli.weighted_file, action="append", metavar="FILE[:WEIGHT]", help=voice_help)
     add("--text", required=True, help="what to say: a word or pages; an empty line parts paragraphs")
-    add(
-        "--output",
-        required=True,
-        metavar="FILE",
-        help="WAV file to write or replace; - writes 16-bit samples to the standard output",
-    )
+    output_help = "WAV file to write or replace; - writes 16-bit samples to the standard output"
+    add("--output", required=True, metavar="FILE", help=output_help)
     add("--speed", type=float, default=1.0, metavar="X", help=f"{SPEEDS[0]} to {SPEEDS[1]} times the model's own pace")
     add("--seed", type=cli.SEED, metavar="N", help="makes the result repeatable")
     add("--threads", type=cli.whole_number(1), default=2, metavar="N", help="threads that share the work")
@@ -263,7 +264,6 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_arguments()
-
     settings, reading = override(parse_overrides(args.hparams), CloningSettings(), ReadingSettings())
     try:
         speaker = Speaker(args.models, args.threads, reading, settings)

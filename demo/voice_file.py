@@ -95,7 +95,7 @@ def _read(path: Path) -> Voice:
     if not re.fullmatch(r"([0-9a-f]{64})?", known["encoder_sha256"]):
         raise ValueError("its encoder_sha256 is no digest")
     pace = _number(known["pace"]) if "pace" in known else None
-    source = one_field(known["source"])[:LONGEST_SOURCE]
+    source = "".join(filter(str.isprintable, one_field(known["source"])))[:LONGEST_SOURCE]  # a terminal obeys the others
     return Voice(embedding.copy(), pace, _number(known["seconds"]), source, known["encoder_sha256"])
 
 

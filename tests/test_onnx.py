@@ -277,6 +277,29 @@ def test_damaged_and_hostile_files_are_one_line(exported, tmp_path, monkeypatch)
         assert kind != "too large" or "more than 1,000 bytes" in message
 
 
+@pytest.mark.parametrize("name, change, said", [
+    ("encoder", "input", "encoder.onnx: does not run"),
+    ("vocoder_sampling", "input", "vocoder_sampling.onnx: does not run"),
+    ("synthesizer_decoder", "symbols", "lack settings of this version"),
+])  # fmt: skip
+def test_a_graph_that_is_not_what_its_settings_say_is_one_line(exported, samples, tmp_path, name, change, said):
+    models = shutil.copytree(exported, tmp_path / "models")
+    graph = onnx.load(models / f"{name}.onnx")
+    if change == "input":
+        name_of_input = graph.graph.input[0].name
+        for node in graph.graph.node:
+            node.input[:] = ["renamed" if each == name_of_input else each for each in node.input]
+        graph.graph.input[0].name = "renamed"
+    else:
+        settings = json.loads(next(each.value for each in graph.metadata_props if each.key == KEY))
+        onnx.helper.set_model_props(graph, {KEY: json.dumps(settings | {"symbols": settings["symbols"][:-1]})})
+    onnx.save(graph, models / f"{name}.onnx")
+    voice = next(samples.rglob("*.flac"))
+    options = f"--models {models} --reference {voice} --text Hello. --output {tmp_path / 'a.wav'}"
+    code, _, err = run_here("demo/onnx_runner.py", options.split(), tmp_path)
+    assert code == 1 and len(err.splitlines()) == 1 and said in err, err
+
+
 # ---- the page
 
 
@@ -289,7 +312,7 @@ def test_every_command_of_the_page_runs(models, samples, tmp_path, monkeypatch):
     (tmp_path / "saved_models").mkdir()
     shutil.copytree(models, tmp_path / "saved_models" / "default")
     soundfile.write(tmp_path / "voice.wav", *soundfile.read(next(samples.rglob("*.flac"))))
-    monkeypatch.setattr("urllib.request.urlopen", lambda address, timeout: io.BytesIO(b"weights"))
+    monkeypatch.setattr("urllib.request.OpenerDirector.open", lambda self, address, timeout: io.BytesIO(b"weights"))
     monkeypatch.setattr("vocoder.inference.accelerate", lambda model, dtype: PlainSampler(model))
     monkeypatch.setattr(Synthesizer, "_loop", property(lambda self: TorchLoop(self.model.decoder, self.r)))
     commands = page_commands()

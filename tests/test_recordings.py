@@ -93,6 +93,14 @@ def test_a_decoder_that_crashes_costs_its_file_alone(name, speech, tmp_path, mon
     assert len(audio.load(tmp_path / "a.m4a")) > 30000
 
 
+def test_without_ffmpeg_it_is_said_how_to_get_it(speech, tmp_path, monkeypatch):
+    with_ffmpeg("aac", "mp4")(tmp_path / "a.m4a", speech)
+    monkeypatch.setattr(ffmpeg, "_decoder", ffmpeg._Decoder())
+    monkeypatch.setattr(ffmpeg, "START", f"import sys; sys.modules['av'] = None; {ffmpeg.START}")
+    with pytest.raises(decoding.AudioError, match=r"a.m4a: .*pip install av"):
+        audio.load(tmp_path / "a.m4a")
+
+
 def test_a_worker_that_dies_is_replaced_and_its_file_left_out(speech, tmp_path):
     for name in ("a/1.wav", "a/2 crash.wav", "a/3.wav", "b/1.wav"):
         (tmp_path / name).parent.mkdir(exist_ok=True)

@@ -38,10 +38,10 @@ def refused(path: Path, *said: str) -> None:
 @pytest.mark.parametrize("pace", [None, 4.25])
 def test_a_voice_comes_back_as_it_was_saved(tmp_path, pace):
     path = tmp_path / "me.voice"
-    voice_file.save(path, VOICE._replace(pace=pace, source="my\nvoice \udcff.wav"))
+    voice_file.save(path, VOICE._replace(pace=pace, source="my\nvoice \x1b[31m\udcff.wav"))
     voice = voice_file.load(path, EMBEDDER)
     assert np.array_equal(voice.embedding, HALF) and voice.embedding.dtype == np.float32
-    assert voice[1:] == (pace, 12.5, "my voice \\udcff.wav", OURS)
+    assert voice[1:] == (pace, 12.5, "my voice [31m\\udcff.wav", OURS)
     assert path.stat().st_size < 2000 and [*tmp_path.iterdir()] == [path]
 
 

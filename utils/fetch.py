@@ -5,8 +5,9 @@ import hashlib
 import re
 from http.client import HTTPException
 from pathlib import Path
+from typing import Any
 from urllib.error import URLError
-from urllib.request import urlopen
+from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from utils import cli
 from utils.errors import UserError
@@ -14,6 +15,13 @@ from utils.errors import UserError
 BLOCK = 1 << 20  # bytes
 SECONDS = 30  # without an answer, after which the server is given up
 HUB = "https://huggingface.co/{}/{}/resolve/main/{}"
+
+
+class _OnlyHttps(HTTPRedirectHandler):
+    def redirect_request(self, *args: Any) -> Request | None:
+        if not args[-1].startswith("https://"):
+            raise URLError(f"it leads to {args[-1]}, which is no https:// address")
+        return super().redirect_request(*args)
 
 
 def fetch(address: str, path: Path, sha256: str) -> None:
@@ -32,7 +40,7 @@ def fetch(address: str, path: Path, sha256: str) -> None:
     digest = hashlib.sha256()
     with write_atomically(path) as temporary, temporary.open("wb") as file:
         try:
-            with urlopen(address, timeout=SECONDS) as answer:
+            with build_opener(_OnlyHttps).open(address, timeout=SECONDS) as answer:
                 while block := answer.read(BLOCK):
                     digest.update(block)
                     file.write(block)

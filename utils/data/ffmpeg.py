@@ -99,9 +99,6 @@ def serve() -> None:
     requests, answers = sys.stdin.buffer, sys.stdout.buffer
     sys.stdout = sys.stderr
     _limit_memory()
-    import av
-
-    av.logging.set_level(None)
     for request in requests:
         path, what = json.loads(request)
         _watch()
@@ -111,6 +108,8 @@ def serve() -> None:
                 pickle.dump(item, answers)
                 answers.flush()
             pickle.dump(None, answers)
+        except ImportError:
+            pickle.dump("to read it, pip install av; or convert it to wav or flac", answers)
         except Exception as error:  # whatever FFmpeg raises
             pickle.dump(str(error) if isinstance(error, DecodingError) else "it is damaged or not audio", answers)
         _watch(0)
@@ -136,6 +135,7 @@ def _open(file: Any) -> Any:
     """By content, as FFmpeg does not see the name; and a playlist opens no other file or address."""
     import av
 
+    av.logging.set_level(None)
     return av.open(file, options={"protocol_whitelist": "none"}, metadata_errors="replace")
 
 
