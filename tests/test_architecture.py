@@ -289,6 +289,14 @@ def test_the_page_of_the_architecture_is_up_to_date():
     assert written == page["architecture"](), "run `python docs/architecture.py`"
 
 
+def test_the_readme_is_short_and_has_the_figures_of_the_docs():
+    page = runpy.run_path(str(ROOT / "docs" / "figures.py"))
+    written = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert written == page["readme"](written), "run `python docs/figures.py`"
+    assert page["readme"](written.replace("0.109 s", "0.2 s").replace("7 to 16 hours", "1 hour")) == written
+    assert len(written.split()) <= 1100
+
+
 # ---- without what is for speed
 
 
