@@ -172,7 +172,7 @@ READ_AS = {
     "MEET IN, OR NEAR, SAN JOSE, CA.": "meet in, or near, san jose, california.",
     "12 Elm Ave NW, 5th Ave, Main St, Sunset Blvd": "twelve elm avenue northwest, fifth avenue, main street, sunset boulevard",
     "`Main St.`, Sing Ave Maria, NW of St Ives, iPhone SE": "'main street', sing ave maria, northwest of saint ives, "
-    "iphone s e",
+    "i phone s e",
     "salt, &c., and R&D, A&E, &c.": "salt, et cetera, and r and d, a and e, et cetera.",
     "pp 3-7, pp. 3–7, Vol 2, fig 3, no 5": "pages three to seven, pages three to seven, volume two, figure three, no five",
     "6 ft. tall in Ft. Worth": "six feet tall in fort worth",
@@ -293,7 +293,7 @@ READ_AS = {
     "(g), (h) and (i); f(x), f(i); you and i; (you and i) went. It is i.": "(g), (h) and (i); f(x), f(i); you and i; (you "
     "and i) went. it is i.",
     "I. Introduction": "one. introduction",
-    "I. Newton, V. Smith, Chapter I begins, the part I like": "i newton, v. smith, chapter i begins, the part i like",
+    "I. Newton, V. Smith, Chapter I begins, the part I like": "i newton, v smith, chapter i begins, the part i like",
     "Chapters I-V, Type I errors, the IVth, a V-neck": "chapters one to five, type one errors, the fourth, a v-neck",
     "Charles I and II, Louis XIV, XV and XVI, Paul and I": "charles the first and second, louis the fourteenth, fifteenth "
     "and sixteenth, paul and i",
@@ -303,9 +303,61 @@ READ_AS = {
     "DR. LEE met MR. POE of Ft. Lauderdale, FLA. in Portland, ORE.": "doctor lee met mister poe of fort lauderdale, "
     "florida in portland, oregon.",
     "12 S. Main St., W. 42nd St., N. America, N. Lee, Vitamin E 5": "twelve south main street, west forty-second street, "
-    "north america, n. lee, vitamin e five",
+    "north america, n lee, vitamin e five",
     "a 10s timer, the 10s, by 10s, 10s and 20s, 555-HELP": "a ten second timer, the tens, by tens, ten seconds and "
     "twenties, five five five, help",
+    # initials, and letters that are none
+    "I met N. Lee, by E. Nesbit and S. Kim": "i met n lee, by e nesbit and s kim",
+    "Malcolm X. He got an A. Poe left. A. The first": "malcolm x. he got an a. poe left. a. the first",
+    # degrees
+    "an M.Sc. in law, a B.Sc., LL.B., D.Phil. and Ed.D. BSc, MPhil, PhDs": "an m s c in law, a b s c, l l b, d phil and "
+    "ed d b s c, m phil, p h d's",
+    "She has an M.Sc.": "she has an m s c.",
+    # capitals inside a word
+    "IPv6, IPv4, mRNA, cDNAs, iOS 17, macOS, MySQL": "i p v six, i p v four, m r n a, c d n a's, i o s seventeen, mac o s, "
+    "my s q l",
+    "an iPhone, eBay, McDONALD, DeVito, YouTube, WiFi": "an i phone, e bay, mcdonald, devito, youtube, wi-fi",
+    "A/C, I/O over TCP/IP or yes/no": "a c, i o over t c p i p or yes slash no",
+    # signs after the figures of a range
+    "10$-20$, 10€ – 20€, 5-10 EUR, 10k€-20k€": "ten to twenty dollars, ten to twenty euros, five to ten euros, ten thousand "
+    "to twenty thousand euros",
+    "50p-75p, 5¢-10¢, MX$100, 100 SEK": "fifty to seventy-five pence, five to ten cents, one hundred mexican dollars, one "
+    "hundred swedish kronor",
+    # amps, and figures with a letter
+    "a 5A fuse, 2.5 A and 1 A, 12V 5A": "a five amp fuse, two point five amps and one amp, twelve volts five amps",
+    "room 5A, 5A Elm Street, Pixel 6A, seat 23A": "room five a, five a elm street, pixel six a, seat twenty-three a",
+    "5A or 5B, F-16A, 5 A grades": "five a or five b, f-sixteen a, five a grades",
+    # recipes, and other units
+    "1 c. milk, 1/2 c. sugar, 2 T. flour, 1 Tbsp, 12 fl oz": "one cup milk, one half cup sugar, two tablespoons flour, one "
+    "tablespoon, twelve fluid-ounces",
+    "1 yr. 2 mos. old, 2w 3d, a 1h30m film, 5000mAh": "one year two months old, two weeks three days, a one hour thirty "
+    "minute film, five thousand milliamp-hours",
+    "$5 per kg, 3 per min, 8 oz.-10 oz. of": "five dollars per kilogram, three per minute, eight ounces to ten ounces of",
+    "1 × 10−5, 3 x 10-8": "one times ten to the power of minus five, three times ten to the power of minus eight",
+    # states at the end of a clause, and directions
+    "Portland, OR, Gary, IN; Boston, MA, Jane Poe, MD": "portland, oregon, gary, indiana; boston, massachusetts, jane poe, m d",
+    "Elm St. SE, Main St. N.W., the NE corner, Rte. 66": "elm street southeast, main street northwest, the northeast corner, "
+    "route sixty-six",
+    "Call 311 or 911. Dial 911, 112 or 999!": "call three one one or nine one one. dial nine one one, one one two or nine "
+    "nine nine!",
+    "World War I began, WWI, WWII, pp. ix-xii, p. iv": "world war one began, world war one, world war two, pages nine to "
+    "twelve, page four",
+    # plurals of titles, and other titles
+    "hon. members, Reps. Roe and Poe, Gens. Grant and Lee, ten reps. Thanks": "honorable members, representatives roe and "
+    "poe, generals grant and lee, ten reps. thanks",
+    "Msgr. Ryan, Fr. Brown, Pres. Lincoln, Sec. of State": "monsignor ryan, father brown, president lincoln, secretary of "
+    "state",
+    # more ranges
+    "$1.2M-$1.5M, Q1-Q3, ll. 3-5, A4-B5": "one point two million to one point five million dollars, q one to q three, lines "
+    "three to five, a four-b five",
+    "10-12 in., on 12/25, on 3/4 of it": "ten to twelve inches, on december twenty-fifth, on three quarters of it",
+    # more that can be nothing else
+    "1.299 €, 10.000 euros, 1 234,56": "one thousand, two hundred ninety-nine euros, ten thousand euros, one thousand, two "
+    "hundred thirty-four point five six",
+    "Type I and Type II, the type I like, Phase I to III": "type one and type two, the type i like, phase one to three",
+    "N Main St, on N. Lee St., E. Coast": "north main street, on north lee street, east coast",
+    "a £3.20 fare, a 12' x 15' room, 180° views, 3x faster, 30 mpg": "a three pound, twenty pence fare, a twelve foot by "
+    "fifteen foot room, one hundred eighty degree views, three times faster, thirty miles per gallon",
     # more amounts
     "3,14159; 1,234,567, Rs. 500, Rs 1, C$1,200.50": "three point one four one five nine; one million, two hundred "
     "thirty-four thousand, five hundred sixty-seven, five hundred rupees, one rupee, one thousand, two hundred canadian "

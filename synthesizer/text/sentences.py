@@ -16,6 +16,7 @@ from synthesizer.text.english import full_stops
 from synthesizer.text.english.abbreviations import BEFORE_NUMBER, LETTERED
 from synthesizer.text.english.addresses import ENDINGS
 from synthesizer.text.english.signs import FOOTNOTE
+from synthesizer.text.english.tables import STARTERS
 
 
 class Pause(enum.Enum):
@@ -118,7 +119,7 @@ def _ends(words: list[str], first: int, i: int) -> bool:
 def _names_speaker(words: list[str], i: int) -> bool:
     """Whether "Anna asked" or "Anna Smith asked" stands at words[i]."""
     name = words[i].rstrip()
-    return name[:1].isupper() and name.lower() not in full_stops.STARTERS and bool(_SAYS.match("".join(words[i + 1 : i + 4])))
+    return name[:1].isupper() and name.lower() not in STARTERS and bool(_SAYS.match("".join(words[i + 1 : i + 4])))
 
 
 def _stop_ends(word: str, previous: str, following: str) -> bool:
@@ -128,7 +129,7 @@ def _stop_ends(word: str, previous: str, following: str) -> bool:
     word = re.split("[-/—–]", word)[-1]
     lower = word.lower()
     is_capital = bool(following) and not following[0].islower() and not following[0].isdigit()
-    starts = is_capital and re.match(r"\w*", following)[0].lower() in full_stops.STARTERS
+    starts = is_capital and re.match(r"\w*", following)[0].lower() in STARTERS
     if lower in full_stops.NEVER_LAST:
         return False
     if lower == "st":

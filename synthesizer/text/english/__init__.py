@@ -10,7 +10,15 @@ from collections.abc import Callable
 from synthesizer.text.english import abbreviations, acronyms, addresses, clock, money, numerals, places, roman, signs, units
 
 Rule = Callable[[str], str]
-_WORD_RULES: tuple[Rule, ...] = (addresses.expand, roman.expand, places.expand, abbreviations.expand, clock.expand_names)
+_WORD_RULES: tuple[Rule, ...] = (
+    addresses.expand,
+    roman.expand,
+    places.expand,
+    abbreviations.expand,
+    clock.expand_names,
+    units.expand_per,
+    acronyms.expand_mixed,
+)
 _NUMBER_RULES: tuple[Rule, ...] = (
     numerals.expand_endless,
     numerals.expand_european,
@@ -24,7 +32,7 @@ _NUMBER_RULES: tuple[Rule, ...] = (
 )
 _DIGIT = re.compile(r"\d")
 _PLAIN = re.compile(r"[a-z',;:!?()\"\s-]*\.?")  # only words in lower case
-_SHORT_FORM = re.compile(r"\b(?:mrs?|dr|prof|hon|vs|ave|blvd|hwy|[ivx]{2,}|[a-y]{3,5}-[a-y]{3,5})\b|\b[iv][).]")
+_SHORT_FORM = re.compile(r"\b(?:per [a-z]+|mrs?|dr|prof|hon|vs|ave|blvd|hwy|[ivx]{2,}|[a-y]{3,5}-[a-y]{3,5})\b|\b[iv][).]")
 
 
 def expand(text: str) -> str:

@@ -2,7 +2,7 @@
 
 import re
 
-from synthesizer.text.english.tables import END, stop, table
+from synthesizer.text.english.tables import END, STARTERS, stop, table
 
 # with a full stop, anywhere
 ABBREVIATIONS = table(
@@ -13,28 +13,33 @@ ABBREVIATIONS = table(
     "est established, misc miscellaneous, univ university, ave avenue, blvd boulevard, rd road, hwy highway, viz namely, "
     "cf compare, ca circa, avg average, incl including, excl excluding, tel telephone, govt government, assoc associate, "
     "asst assistant, adm admiral, brig brigadier, cmdr commander, pvt private, supt superintendent, intl international, "
-    "natl national"
+    "natl national, msgr monsignor, fr father, pres president, mx mix, reps representatives, sens senators, gens generals, "
+    "govs governors, profs professors"
 )
 BEFORE_NUMBER = table(
     "no number, nos numbers, p page, pp pages, vol volume, vols volumes, ch chapter, fig figure, figs figures, "
-    "eq equation, sec section, apt apartment, ext extension, art article, c circa, max maximum, min minimum, op opus"
+    "eq equation, sec section, apt apartment, ext extension, art article, c circa, max maximum, min minimum, op opus, "
+    "rte route, ste suite, chap chapter, col column, para paragraph, bk book, ll lines, vv verses, "
+    "chs chapters, secs sections, cols columns"
 )
 PHRASES = {  # pattern: words
     r"(?<!\w)&c(?=\.)": "etc",
     r"(?<!\w)&c\b": "et cetera",
     r"\brt\.?\shon\b\.?": "right honorable",
-    r"\bhon\b\.?(?=\s(?:friend|member|gentleman|lady)\b)": "honorable",
+    r"\bhon\b\.?(?=\s(?:friends?|members?|gentlem[ae]n|lad(?:y|ies))\b)": "honorable",
     r"\be\.\s?g\b\.?": "for example",
     r"\bi\.\s?e\b\.?": "that is",
     r"\ba\.k\.a\b\.?": "also known as",
     r"\bet al\.": "et al",
-    r"\bph\.?\s?d\b\.?": "p h d",
+    r"\b(?-i:Sec\.)(?=\sof\s[A-Z])": "secretary",
     r"\b401\s?\(?k\b\)?": "four oh one k",
     r"\bw/o\b": "without",
     r"\bw/(?=\s)": "with",
     r"\bc/o\b": "care of",
     r"\band/or\b": "and or",
     r"\b(?-i:pH)\b": "p h",
+    r"\b(?-i:([ACDINS])/([ACOWS]))\b": r"\1 \2",  # A/C, N/A, I/O
+    r"\b(?-i:TCP/IP)\b": "TCP IP",
 }
 # Words that a letter may name, which can then end a sentence.
 LETTERED = "Plan Vitamin Group Type Class Hepatitis Section Appendix Part Grade Option Team Block Exhibit Model Point".split()
@@ -46,6 +51,8 @@ _AMBIGUOUS = {  # abbreviations, as written, that are something else unless this
         "rep": r"\s(?:[a-z]|(?!(?:The|Then|He|She|We|They|You|And|But)\b)[A-Z][a-z]+\s[A-Z])",  # "one rep. Then"
         "Rep": r"\s?[A-Z]",
         "hon": r"(?!)",
+        **dict.fromkeys("Fr Reps Sens Gens Govs".split(), r"\s?[A-Z]"),
+        **dict.fromkeys("fr pres reps sens gens govs mx".split(), r"(?!)"),
         "Hon": r"\s?[A-Z]",
         "CA": r"\s?\d",
         "EST": r"\s(?:in\s)?\d{4}\b",  # or Eastern time
@@ -63,7 +70,15 @@ _PARTNERS = re.compile(r"\b([A-Z]{1,2})&([A-Z]{1,2})\b")
 _INITIALS = re.compile(
     rf"(?!(?<=\d\s)[AaPp]\.[Mm]\.)\b((?:[A-Za-z]\.)(?:[A-Za-z]\.)+|(?:[A-Z]\.\s)+(?:[A-Z]\.)(?=\s+[A-Z][a-z]))('s\b)?({END})?"
 )
-_INITIAL = re.compile(r"(?:(?<=^)|(?<=\())([A-Z])\.(?=\s+[A-Z][a-z])|\b([A-Z][\w-]+)(\s+[A-Z])\.(?=\s+[A-Z][a-z])")
+_NO_INITIAL = {*LETTERED, "A", "An", "The"}
+_INITIAL = re.compile(r"(?:([\w-]+)\s+|(?<![\w.]))([A-Z])\.(?=\s+([A-Z][a-z]+))")
+_DEGREE_PARTS = table(
+    "Sc s c, Phil phil, Ed ed, Eng eng, Tech tech, Arch arch, Div div, Mus mus, Com com, Pharm pharm, Psy psy, Litt lit, Th t h"
+)
+_PART = "|".join(_DEGREE_PARTS)
+_DEGREE = re.compile(
+    rf"\b(?:(?:[BMDS]\.\s?(?:{_PART})\.|(?:{_PART})\.\s?D\.|LL\.\s?[BMD]\.|Ph\.\s?D\.)({END})?|(?:[BMD](?:{_PART})|PhD|phd)(s?)\b)"
+)
 
 
 def expand(text: str) -> str:
@@ -71,6 +86,7 @@ def expand(text: str) -> str:
     if _PHRASE_SIGN.search(text):
         for pattern, words in _PHRASES:
             text = pattern.sub(words, text)
+    text = _DEGREE.sub(_degree, text)
     text = _PARTNERS.sub(lambda m: f"{' '.join(m[1])} and {' '.join(m[2])}", text)
     text = _BEFORE_NUMBER.sub(lambda m: BEFORE_NUMBER[(m[1] or m[2]).lower()] + " ", text)
     text = _TITLE.sub(lambda m: ABBREVIATIONS[m[0].lower()], text)
@@ -92,8 +108,15 @@ def _initials(match: re.Match[str]) -> str:
     return " ".join(re.findall(r"[A-Za-z]", match[1])).lower() + (match[2] or "") + stop(match, 3)
 
 
+def _degree(match: re.Match[str]) -> str:
+    """ "M.Sc." -> "m s c", "BSc" -> "b s c", "D.Phil." -> "d phil"."""
+    parts = re.findall("LL|[A-Z][a-z]*", match[0].removesuffix("s").replace("phd", "PhD"))
+    spoken = " ".join(_DEGREE_PARTS.get(part, " ".join(part).lower()) for part in parts)
+    return spoken + ("'s" if match[2] else stop(match, 1))
+
+
 def _initial(match: re.Match[str]) -> str:
-    """Drop the full stop after a middle initial, but not in "Plan B. Then" or "It is I."."""
-    if match[1]:
-        return match[1]
-    return match[0] if match[2] in LETTERED or match[3].strip() == "I" else match[2] + match[3]
+    """Drop the full stop after an initial, but not in "Plan B. Then", "an A. Smith got" or "It is I."."""
+    before, letter, following = match.groups()
+    is_last = following.lower() in STARTERS or (before or "").title() in _NO_INITIAL or (letter == "I" and before)
+    return match[0] if is_last else match[0][:-1]

@@ -3,6 +3,7 @@
 import re
 
 RESPELT = {"OK": "okay", "JPEG": "jay-peg", "IEEE": "i triple e", "NAACP": "n double a c p"}
+RESPELT_MIXED = {"GmbH": "g m b h", "LaTeX": "lay-tech", "WiFi": "wi-fi", "PostgreSQL": "postgres q l"}
 # Spelt although they have vowels, even in a text that is all in capitals.
 SPELT = frozenset(
     (
@@ -29,6 +30,14 @@ INTERJECTIONS = frozenset(
 )
 
 _CAPITALS = re.compile(r"(?<![\w'])([A-Z]{2,})(?:('?s)\b|\b(?!'[A-Z]))")
+_MIXED = re.compile(  # after no figure: 5 mAh
+    r"(?<![\w'])(?<!\d )(?:"
+    r"(?P<version>[A-Z]{2,})v(?=\d)"  # IPv6
+    r"|(?P<small>[a-z]{1,2})(?P<capitals>[A-Z]{2,5})"  # mRNA
+    r"|(?P<word>(?!Mc|Mac[A-Z]{3})[A-Za-z][a-z]{2,}|My|No)(?P<tail>[A-Z]{2,3})"  # macOS
+    r"|(?P<letter>[ei])(?=[A-Z][a-z]{2})"  # iPhone
+    r")(?P<plural>'?s\b)?(?:(?<=[ei])(?=[A-Z])|(?<=v)(?=\d)|\b)"
+)
 _AFTER_TITLE = re.compile(r"\b(?:mister|missus|miz|doctor|professor|captain|general|colonel|senator|president|saint) $", re.I)
 _LOWER = re.compile(r"\b[A-Z]*[a-z]")
 _VOWEL = re.compile("[AEIOUY]")
@@ -42,6 +51,25 @@ def is_shouted(text: str) -> bool:
 def expand(text: str, is_shouted: bool) -> str:
     """Separate the letters of initials by spaces."""
     return _CAPITALS.sub(lambda match: _word(match, is_shouted), text)
+
+
+def expand_mixed(text: str) -> str:
+    """Words with capitals inside: "IPv6" -> "i p v 6", "mRNA" -> "m r n a", "macOS" -> "mac o s", "iPhone" -> "i Phone"."""
+    for written, words in RESPELT_MIXED.items():
+        text = text.replace(written, words)
+    return _MIXED.sub(_mixed, text)
+
+
+def _mixed(match: re.Match[str]) -> str:
+    part = match.groupdict()
+    ending = "'s" if part["plural"] else ""
+    if part["version"]:
+        return " ".join(f"{part['version']}v").lower() + " "
+    if part["letter"]:
+        return part["letter"] + " "
+    if part["word"]:
+        return f"{part['word']} {' '.join(part['tail']).lower()}{ending}"
+    return " ".join(part["small"] + part["capitals"]).lower() + ending
 
 
 def _word(match: re.Match[str], is_shouted: bool) -> str:

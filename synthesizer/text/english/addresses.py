@@ -12,7 +12,7 @@ SIGNS = table(
 ENDINGS = (
     "com org net edu gov io ai info eu uk de fr es nl ch ca au jp txt pdf html jpg png mp3 wav exe zip py csv json js jsx ts "
     "tsx css md sh xml yaml yml toml gz tar rs cpp php docx doc xlsx xls pptx svg gif mp4 mov flac ogg ini ipynb tv ru cn NET "
-    "jpeg cfg conf tgz tex sql rb ppt webp"
+    "jpeg cfg conf tgz tex sql rb ppt webp bz2 xz 7z tmp log bak dll iso apk dmg dev xyz eu"
 ).split()
 SAID_AS_WORDS = frozenset(["com", "org", "net", "gov", "edu", "info", "wav", "zip", "gif", "tar", "doc", "env"])
 

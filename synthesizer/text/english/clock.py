@@ -36,6 +36,10 @@ _DATE_SPAN = re.compile(rf"({_MONTH}\s+\d{{1,2}}(?:st|nd|rd|th)?)\s?-\s?(?={_MON
 _RATIO = re.compile(r"(?<![\w:.,])(\d+):(\d+)(?![\d:])")
 _ISO = re.compile(r"\b(\d{4})-(\d\d)-(\d\d)\b")
 _NUMERIC = re.compile(r"(?<![\w/.])(\d{1,2})([/.-])(\d{1,2})\2(\d{4}|(?<!-)\d\d)(?![\w/]|\.\d)")
+_SLASHED = re.compile(
+    r"(?:(?<=\bon )|(?<=until )|(?<=since )|(?<=\bdue )|(?<=before )|(?<=after ))"
+    r"(1[0-2]|0?[1-9])/(0?[1-9]|[12]\d|3[01])(?![\w/%\"]|\s(?:of|the|an?|as|in)\b)"
+)
 _DAY = r"(?<![.,:/])(?<!\d\d-)([12]?\d|3[01])(?:st|nd|rd|th)?"
 _DAY_FIRST = re.compile(rf"(\b[Tt]he\s+)?\b(?:{_DAY}\s?-\s?)?{_DAY}(\s+of)?\s+{_MONTH}(?![\w-])(?:(,?)\s+(\d{{4}})\b)?")
 _MONTH_FIRST = re.compile(
@@ -62,6 +66,7 @@ def expand(text: str) -> str:
     text = _DATE_SPAN.sub(r"\1 to ", text)
     text = _ISO.sub(lambda m: _date(m[0], int(m[2]), int(m[3]), m[1]), text)
     text = _NUMERIC.sub(_numeric, text)
+    text = _SLASHED.sub(lambda m: f"{MONTHS[int(m[1]) - 1]} {ordinal(int(m[2]))}", text)
     text = _DAY_FIRST.sub(_day_first, text)
     text = _MONTH_FIRST.sub(_month_first, text)
     text = _SHORT_MONTH.sub(lambda m: _SHORT[m[1]] + " ", text)

@@ -14,13 +14,4 @@ BEFORE_TIME = frozenset("at by before after around about until till from since o
 AFTER_TIME = frozenset(  # 10 a.m. Monday
     "monday tuesday wednesday thursday friday saturday sunday est edt cst cdt mst mdt pst pdt gmt utc eastern pacific".split()
 )
-# Words that are no names, so that a capital shows where a sentence begins.
-STARTERS = frozenset(
-    (
-        "the a an i you he she it we they this that these those there here his her my our your their its who what when where "
-        "why how if and but or so then yet now no yes not in on at as after before for from with by to of until since because "
-        "while although though once some all both each most many few another please let is are was were do does did can could "
-        "would should might have has had never nobody everyone nothing however also only even just such finally later today"
-    ).split()
-)
 EXCLAIMED = frozenset("yahoo jeopardy".split())  # names with an exclamation mark

@@ -26,9 +26,10 @@ _PHONE = re.compile(
     r"|0\d{1,4}(?:[ -]\d{3,}){1,3})(?![\w-])"
 )
 _LETTERED_PHONE = re.compile(r"(?<![\w-])(?:1-[2-9]\d\d|8\d\d)-(?=[\d-]*[A-Z])(?=(?:[A-Z\d]-?){7,9}(?![\w-]))[A-Z\d-]+")
+_SHORT_NUMBER = "(?:[1-9]11|999|112|988)"
 _EMERGENCY = re.compile(
-    r"(?:(?<=[Cc]all )|(?<=[Dd]ial )|(?<=[Rr]ing )|(?<=called )|(?<=dialed ))"
-    r"(?:[1-9]11|999|112|988)\b(?![,.-]\d|\s\w+s\b)"
+    r"(?:(?<=[Cc]all )|(?<=[Dd]ial )|(?<=[Rr]ing )|(?<=called )|(?<=dialed )|(?<=emergency number )|(?<=emergency number is ))"
+    rf"{_SHORT_NUMBER}(?:(?:,? or |, | and |/){_SHORT_NUMBER})*\b(?![,.-]\d|\s\w+s\b)"
     r"|\b911(?=[\s-](?:calls?|callers?|operators?|dispatch\w*|centers?|emergenc\w+|services?)\b)"
 )
 _NINE_ELEVEN = re.compile(r"(?<=Porsche )911\b|\b911(?= attacks?\b)")
@@ -38,12 +39,14 @@ _DATE = re.compile(
 _SERIAL = re.compile(r"(?<![\w-])\d+(?:-\d+){2,}(?![\w-])")
 
 _EUROPEAN = re.compile(
-    r"(?<![\w.,])(?:(\d{1,3}(?:\.\d{3})+),(\d+)|(\d{1,3}(?:\.\d{3}){2,}|(?<=€)\d{1,3}\.\d{3})|(0,\d+|\d+,(?:\d\d?|\d{4,})))(?![.,]?\d|\)|\s(?:and|or)\s\d)"
+    r"(?<![\w.,])(?:(\d{1,3}(?:\.\d{3})+),(\d+)|(\d{1,3}(?:\.\d{3}){2,}|(?<=€)\d{1,3}\.\d{3}|\d{1,3}\.\d{3}(?=\s?(?:€|EUR\b|[Ee]uros?\b)))|(0,\d+|\d+,(?:\d\d?|\d{4,})))(?![.,]?\d|\)|\s(?:and|or)\s\d)"
 )
+_SPACED_EUROPEAN = re.compile(r"(?<![\w.,-])(?<!\d )(\d{1,3}(?: \d{3})+),(\d\d)(?![.,]?\d)")
 _IP_ADDRESS = re.compile(r"[12]?\d?\d(?:\.[12]?\d\d){3}")
 
 _ENDLESS = re.compile(r"\d(?:,?\d){100,}")
 _PRICE = re.compile(r"(?<![\d,.])([12]),([1-9])(00|[1-9]\d)(?= dollars\b)")
+_LABELS = re.compile(r"\b([A-Z])(\d+)-(?=\1\d)")  # Q1-Q3
 _LETTER_BEFORE_GROUPS = re.compile(r"(?<=[^\W\d_])(?=\d{1,3}(?:,\d{3})+(?!\d))")
 _GROUPED = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d])(\.\d+)?(st\b|nd\b|rd\b|th\b)?", re.I)
 _SPACED = re.compile(r"(?<![\d.,-])(?<!\d )[1-9]\d{0,2}(?: \d{3}){2,}(?![\d-]| \d)")
@@ -63,8 +66,8 @@ _MAGNITUDE = re.compile(
 _FORMULA = re.compile(  # H2SO4, NO2
     r"\b(?=[A-Z]+[2-9])(?:(?:Na|Cl|Ca|Mg|Fe|Cu|Zn|Ag|Br|Si|Al|[HCNOSPFK])[2-9]?){2,}\b"
 )
-_BORDER = re.compile(r"(?<=[^\W\d_])(?=\d)|(?<=\d)(?=[^\W\d_])")
 _NUMBER = re.compile(r"\d+")
+_BORDER = re.compile(r"(?<=[^\W\d_])(?=\d)|(?<=\d)(?=[^\W\d_])")
 
 
 @cache
@@ -133,6 +136,7 @@ def point(decimals: str | None) -> str:
 
 def expand_european(text: str) -> str:
     """Decimal commas and full stops between thousands, where they can be nothing else: "1.234,56" -> "1,234.56"."""
+    text = _SPACED_EUROPEAN.sub(lambda m: m[1].replace(" ", ",") + f".{m[2]}", text)
     return _EUROPEAN.sub(_american, text)
 
 
@@ -149,7 +153,7 @@ def expand_serials(text: str) -> str:
     """Telephone and serial numbers, digit by digit with a pause between groups. 1 000 000 gets commas."""
     text = _LETTERED_PHONE.sub(_groups, text)
     text = _PHONE.sub(_groups, text)
-    text = _EMERGENCY.sub(lambda m: digit_by_digit(m[0]), text)
+    text = _EMERGENCY.sub(lambda m: _NUMBER.sub(lambda d: digit_by_digit(d[0]), m[0]), text)
     text = _NINE_ELEVEN.sub("nine eleven", text)
     text = _SPACED.sub(lambda m: m[0].replace(" ", ","), text)
     return _SERIAL.sub(lambda m: m[0] if _DATE.fullmatch(m[0]) else _groups(m), text)
@@ -181,7 +185,7 @@ def expand(text: str) -> str:
     text = _DIFFERENCE.sub(" minus ", text)
     text = _MINUS.sub("minus ", text)
     text = _SHORT_YEAR.sub(lambda m: f"{m[1]} to oh {cardinal(int(m[2]))}", text)
-    text = _RANGE.sub(" to ", text)
+    text = _RANGE.sub(" to ", _LABELS.sub(r"\1\2 to ", text))
     text = _GROUPED.sub(_grouped, _LETTER_BEFORE_GROUPS.sub(" ", text))
     text = _FRACTION.sub(_fraction, text)
     text = _ORDINAL.sub(lambda m: ordinal(int(m[1])) if len(m[1]) <= LONGEST_NUMBER else digit_by_digit(m[1]) + "th", text)

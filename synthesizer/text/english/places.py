@@ -15,6 +15,13 @@ STATES = table(
     "UT Utah, VT Vermont, VA Virginia, WA Washington, WV West Virginia, WI Wisconsin, WY Wyoming, DC D C"
 )
 WITH_STOP = "AR CO CT DE IN LA ME OR PA SD".split()  # also words or other initials; states with a full stop or a ZIP code
+TOWNS = {  # big towns of states whose codes are also words or other initials
+    **dict.fromkeys("Boston Cambridge Worcester Springfield Lowell Salem Amherst Concord Somerville Newton".split(), "MA"),
+    **dict.fromkeys("Baltimore Bethesda Annapolis Rockville Frederick".split(), "MD"),
+    **dict.fromkeys("Columbus Cleveland Cincinnati Toledo Akron Dayton Canton".split(), "OH"),
+    **dict.fromkeys("Tulsa Norman Stillwater City".split(), "OK"),
+    **{"Honolulu": "HI", "Hilo": "HI", "Boise": "ID", "Jackson": "MS", "Biloxi": "MS"},
+}
 WITH_ZIP = "HI ID MA MD MS OH OK".split()  # the same, also at the end of a sentence; states with a ZIP code
 OLD_STATES = table(  # after a comma; also words, names or notes of music
     "Ala Alabama, Ark Arkansas, Colo Colorado, Ill Illinois, Ind Indiana, Kan Kansas, Mass Massachusetts, Miss Mississippi, "
@@ -26,7 +33,7 @@ CLEAR_STATES = table(  # anywhere
     "Tenn Tennessee, Wis Wisconsin, Wyo Wyoming"
 )
 DIRECTIONS = table("NW northwest, NE northeast, SW southwest, SE southeast, N north, E east, S south, W west")
-LANDS = "America Africa Korea Carolina Dakota Ireland Wales Yorkshire Sussex Virginia Germany Atlantic Pacific".split()
+LANDS = "Coast America Africa Korea Carolina Dakota Ireland Wales Yorkshire Sussex Virginia Germany Atlantic Pacific".split()
 STREETS = table("St street, Dr drive, Ct court, Pl place, Ave avenue, Rd road, Ln lane")  # after a name
 ROADS = table("ave avenue, blvd boulevard, hwy highway, pkwy parkway")  # anywhere
 
@@ -36,19 +43,22 @@ def _any_case(names: Iterable[str]) -> str:
     return "|".join([*names, *(name.upper() for name in names if len(name) > 2)])
 
 
-_STREET = re.compile(rf"(?<=[a-z])(\s+)({'|'.join(STREETS)})\b(?:\.(?!\s*[A-Z])({END})?|(?![.'-]|\s+[A-Z][a-z]))")
+_STREET = re.compile(
+    rf"(?<=[a-z])(\s+)({'|'.join(STREETS)})\b(?:\.(?!\s*(?!(?:[NS][EW]|[NS]\.\s?[EW]\.)(?!\w))[A-Z])({END})?|(?![.'-]|\s+[A-Z][a-z]))"
+)
 _ROAD = re.compile(r"\b(Ave(?!,?\s+[A-Z][a-z])|ave|[Bb]lvd|[Hh]wy|[Pp]kwy)\b(?!\.)")
 _ROADS = r"(?:[Ss]t(?:reet)?|[Aa]ve(?:nue)?|[Rr](?:oa)?d|[Bb]lvd|boulevard|Dr|[Dd]rive)"
 _DIRECTION = re.compile(
-    r"\bNW\b|(?:(?<=street )|(?<=avenue )|(?<=road )|(?<=drive ))(?:NE|SW|SE)\b"
-    r"|\b(?:NE|SW|SE)(?=\s(?:\d+(?:st|nd|rd|th)|of)\b)"
+    r"\bNW\b|(?:(?<=street )|(?<=avenue )|(?<=road )|(?<=drive ))(?:NE|SW|SE|[NS]\.\s?[EW]\.)(?!\w)"
+    r"|\b(?:NE|SW|SE)(?=\s(?:\d+(?:st|nd|rd|th)|of|corner|side|winds?|quadrant|part|coast|edge|end|quarter)\b)"
     rf"|\b([NESW])\.?(?=\s\d+(?:st|nd|rd|th)\s{_ROADS}\b)|\b([NESW])\.(?=\s(?:{'|'.join(LANDS)})\b)"
-    rf"|(?<=\d )([NESW])\.?(?=\s[A-Z][a-z]+\s{_ROADS}\b)"
+    rf"|(?:(?<=\d )|^|(?<=[a-z] ))([NESW])\.?(?=\s[A-Z][a-z]+\s{_ROADS}\b)"
 )
 _ZIP_CODE = r"\s+(\d{5})(?:-(\d{4}))?(?![\w-]|,\d)"
 _STATE = re.compile(
     rf"\b([A-Z]\w*),\s+(?!MT\.\s*[A-Z]|CA\.\s\d{{4}}\b)({'|'.join(STATES)})\b(?:(\.)?{_ZIP_CODE}|\.({END})?|(?!['\w-]))"
 )
+_CLAUSE_ENDS = re.compile(r"[,;)]|[\"']*$")
 _ZIP = re.compile(rf"\b((?i:zip(?: codes?)?):?|{'|'.join(s for s in STATES if s not in WITH_STOP + WITH_ZIP)}){_ZIP_CODE}")
 _OLD_STATE = re.compile(rf"(?:(?<=[a-z],\s)({_any_case(OLD_STATES)})|\b({_any_case(CLEAR_STATES)}))\.({END})?")
 
@@ -59,7 +69,7 @@ def expand(text: str) -> str:
     text = _ZIP.sub(lambda m: f"{STATES.get(m[1], m[1])} {_zip(m[2], m[3])}", text)
     text = _STREET.sub(_street, text)
     text = _ROAD.sub(lambda m: ROADS[m[1].lower()], text)
-    text = _DIRECTION.sub(lambda m: DIRECTIONS[m[0].rstrip(".")], text)
+    text = _DIRECTION.sub(lambda m: DIRECTIONS[re.sub(r"[\s.]", "", m[0])], text)
     return _OLD_STATE.sub(lambda m: (OLD_STATES | CLEAR_STATES)[(m[1] or m[2]).title()] + stop(m, 3, ends_sentences=True), text)
 
 
@@ -67,7 +77,9 @@ def _state(match: re.Match[str]) -> str:
     """The state after a town, with its ZIP code."""
     town, state, _, zip_code, more, _ = match.groups()
     has_stop = match[0].endswith(".")
-    is_doubtful = state in WITH_ZIP or (state in WITH_STOP and not has_stop) or not (town[-1].islower() or has_stop)
+    is_clear = has_stop or (state != "LA" and _CLAUSE_ENDS.match(match.string, match.end()))
+    is_other = (state in WITH_ZIP and TOWNS.get(town) != state) or (state in WITH_STOP and not is_clear)
+    is_doubtful = is_other or not (town[-1].islower() or has_stop)
     if zip_code:
         return f"{town}, {STATES[state]}, {_zip(zip_code, more)}"
     return match[0] if is_doubtful else f"{town}, {STATES[state]}" + (stop(match, 6, ends_sentences=True) if has_stop else "")

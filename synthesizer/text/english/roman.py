@@ -29,7 +29,13 @@ _REGNAL = re.compile(
     rf"|\b((?:{'|'.join(TITLES)})\s+[A-Z][a-z]+)\s+({_SMALL}|[IVX])(?![\w-])"
 )
 _STUDIED = r"\s(?:errors?|trials?|stud(?:y|ies)|cancers?|diabetes|collagen|survivors?|civilizations?)\b"  # Type I error
-_HEADING = re.compile(rf"\b({'|'.join(HEADINGS)})\s+({_ROMAN}(?<!\sI)|I(?=[.,:;)]|\s*$|\s+of\b|{_STUDIED}))(?![\w-])", re.I)
+_HEADING = re.compile(
+    rf"\b({'|'.join(HEADINGS)})\s+({_ROMAN}(?<!\sI)|I(?=[.,:;)]|\s*$|\s+of\b|{_STUDIED}|\s(?:and|or|to|versus|vs\.?)\s(?:[a-z]+\s)?[IVX]{{2,}}\b))(?![\w-])",
+    re.I,
+)
+_WAR = re.compile(r"\b(?:World War\s(I)|WW(I{1,2}))\b")
+_SMALL_PAGE = r"(?=[ivx]+\b)x{0,3}(?:ix|iv|v?i{0,3})(?<=[ivx])"
+_PAGES = re.compile(rf"\b([Pp]p?\.|[Pp]ages?)\s?({_SMALL_PAGE})(?:-({_SMALL_PAGE}))?(?![\w-])")
 _CENTURY = re.compile(rf"\b({_ROMAN})(?:th)?(?=\s+[Cc]entur(?:y|ies)\b)|\b([IVX]{{2,}}|[VX])(?:th|rd|nd)\b")
 _AFTER_NAME = re.compile(rf"(?<=[A-Za-z])\s+({_SMALL})(?![\w-])")
 _LONG = re.compile(  # no initials among them, and headings
@@ -57,6 +63,8 @@ def expand(text: str) -> str:
     text = _REGNAL_LIST.sub(_regnal_list, text)
     text = _REGNAL.sub(lambda m: f"{m[1] or m[4]} the {ordinal(_value(m[2] or m[3] or m[5]))}", text)
     text = _HEADING.sub(_heading, text)
+    text = _WAR.sub(lambda m: f"World War {cardinal(_value(m[1] or m[2]))}", text)
+    text = _PAGES.sub(_pages, text)
     text = _CENTURY.sub(lambda m: ordinal(_value(m[1] or m[2])) if _VALID.fullmatch(m[1] or m[2]) else m[0], text)
     text = _LIST.sub(_list, text)
     text = _ITEM.sub(_item, text)
@@ -69,6 +77,16 @@ def _heading(match: re.Match[str]) -> str:
     # A single lower-case letter names a part ("part c").
     is_numeral = (len(numeral) > 1 and (numeral.isupper() or set(numeral) <= set("ivx"))) or numeral in ("I", "V", "X")
     return f"{heading} {cardinal(_value(numeral))}" if is_numeral else match[0]
+
+
+def _pages(match: re.Match[str]) -> str:
+    """ "pp. ix-xii" -> "pages nine to twelve"."""
+    first, last = (cardinal(_value(numeral)) if numeral else "" for numeral in match.group(2, 3))
+    return (
+        ("pages " if last or "pp" in match[1].lower() or match[1].endswith("s") else "page ")
+        + first
+        + f" to {last}" * bool(last)
+    )
 
 
 def _is_list(numerals: list[str]) -> bool:

@@ -20,7 +20,9 @@ _OTHERS = table(
     "hrs hour, min minute, mins minute, sec second, secs second, yr year, yrs year, ha hectare, gal gallon, pt pint, "
     "qt quart, kbps kilobit per second, Mbps megabit per second, Gbps gigabit per second, KB kilobyte, dB decibel, "
     "rpm revolution per minute, RPM revolution per minute, fps frame per second, dpi dot per inch, "
-    "psi pound per square inch, bpm beat per minute, tsp teaspoon, tbsp tablespoon, Nm newton-meter, "
+    "psi pound per square inch, bpm beat per minute, tsp teaspoon, tbsp tablespoon, tsps teaspoon, tbsps tablespoon, "
+    "mpg mile per gallon, kmh kilometer per hour, ppm part per million, ppb part per billion, Tsp teaspoon, Tbsp tablespoon, "
+    "Nm newton-meter, mos month, wk week, wks week, mAh milliamp-hour, Ah amp-hour, "
     "ft-lb foot-pound, lb-ft foot-pound, cal calorie, kcal kilocalorie, hp horsepower, px pixel, kn knot, "
     "°C degree celsius, °F degree fahrenheit, °K degree kelvin, ° degree"
 )
@@ -34,14 +36,28 @@ def _prefixed(symbol: str) -> str:
 
 # symbol: name in the singular
 UNITS = {s: _METRIC[s] for s in _ALONE} | {s: _prefixed(s) for s in _PREFIXED} | _OTHERS
+UNITS |= {"fl oz": "fluid-ounce", "fl. oz": "fluid-ounce"}
 
 _UNIT = "|".join(sorted(map(re.escape, UNITS), key=len, reverse=True))
 _POWER = r"\^?([23])(?!\d)"
 _MEASURE = re.compile(
     r"(?<![\w.,])(?P<amount>(?:\d+[ -])?\d+/\d+|\d(?:[\d,]*\d)?(?:\.\d+)?)(?P<gap>[\s-]?)(?P<power>sq\.?\s|cu\.?\s)?"
-    rf"(?:(?P<unit>{_UNIT})(?P<exponent>{_POWER})?|(?P<inch>in)(?=\.\s+[a-z0-9]|\.,|²))"
-    rf"(?:\s?/\s?(?P<per>{_UNIT})(?P<per_exponent>{_POWER})?)?(?![\w'°])(?P<stop>\.(?=\s+[a-z0-9]|,))?(?P<until>-(?=\d))?"
+    rf"(?:(?P<unit>{_UNIT})(?P<exponent>{_POWER})?|(?P<inch>in)(?=\.(?:\s+[a-z0-9]|,|\s*$)|²))"
+    rf"(?:\s?/\s?(?P<per>{_UNIT})(?P<per_exponent>{_POWER})?)?(?![\w'°])(?P<stop>\.(?=\s+[a-z0-9]|,|-\d))?(?P<until>-(?=\d))?"
 )
+_AMPS = re.compile(
+    r"(?:\b(?P<before>[A-Za-z]+)\.?\s)?(?<![\w.,-])(?P<amount>\d+(?:\.\d+)?)(?P<gap>\s?)A(?![\w'-]|\s(?:[A-Z]|grades?\b|levels?\b|day\b))"
+)
+_LABELS = frozenset(  # what 5A may name
+    (
+        "apartment apt article block box bus chapter class door exhibit fig figure flat floor form gate grade group hall house "
+        "item level line no number option page part plan problem question room route row rule seat section step suite table "
+        "type unit ward year zone"
+    ).split()
+)
+_LETTERED_FIGURE = re.compile(r"\d\s?[B-F]\b")
+_CUP = re.compile(r"(?<![\w.,])(?P<amount>(?:\d+[ -])?\d+(?:/\d+)?)\s(?P<unit>[cT])\.?(?=\s[a-z]+)")
+_PER = re.compile(rf"(?<=\bper )(sq\.?\s)?({_UNIT})(?![\w'])")
 _HEIGHT = re.compile(
     r"(?<![\w.,])(\d+)(?:'|\s?(?:ft|feet|foot)\b\.?)\s?(\d+)(?:\"|''|(?<=\d'\d)(?![\w'])|(?<=\d'1[01])(?![\w'])|\s?in\b\.?(?!\s(?:the|a|an|his|her|my|its|our)\b))"
 )
@@ -49,10 +65,10 @@ _HEIGHT = re.compile(
 _SPACED_RANGE = re.compile(rf"(?<![\w.,])(\d[\d,.]*)(\s?(?:{_UNIT}|%))?\s-\s(?=(\d[\d,.]*)\s?(?:{_UNIT}|%)(?![\w'-]))")
 _AREA = re.compile(r"(?<![\w^-])(km|cm|mm|dm|ft|mi|yd)\^?([23²³])(?!\w)")
 _DURATION = re.compile(
-    r"(?<![\w.,])(?=\d+[dhm])(?:(\d+)d\s?)?(?:(\d+)h(?:rs?)?\s?)?(?:(\d+)(?:m(?:ins?)?|(?<=h\d\d))\s?)?(?:(\d+(?:\.\d+)?)s(?:ecs?)?)?"
+    r"(?<![\w.,])(?=\d+[wdhm])(?:(\d+)w\s?)?(?:(\d+)d\s?)?(?:(\d+)h(?:rs?)?\s?)?(?:(\d+)(?:m(?:ins?)?|(?<=h\d\d))\s?)?(?:(\d+(?:\.\d+)?)s(?:ecs?)?)?"
     r"(?<!\s)(?!\w)"
 )
-_TIME_WORDS = ("day", "hour", "minute", "second")
+_TIME_WORDS = ("week", "day", "hour", "minute", "second")
 # Figures before s are a plural after these, and seconds after those.
 _PLURAL_AFTER = re.compile(
     r"\b(?:the|these|those|his|her|my|your|our|their|sizes?|two|three|four|some|many|few|several|old|new|early|mid|late|of|by)\s$"
@@ -65,8 +81,8 @@ _SECONDS_AFTER = re.compile(r"\b(?:takes?|took|lasts?|lasted|after|within|every|
 _NOUN = re.compile(
     r"-[a-z]|\s(?:(?:bill|note|coin|ticket|fine|fee|deal|prize|reward|question|gift|tip|budget|loan|bet|grant|deposit|discount|stamp|"
     r"race|run|dash|sprint|hurdle|relay|swim|final|freestyle|backstroke|butterfly|hike|turn|angle|rotation|fence|wall|pole|board|pipe|"
-    r"screen|monitor|TV|display|laptop|ruler|tire|wheel|bolt|nail|screw|drill|lens|gun|shell|pizza|drive|disk|bulb|tank|bottle|"
-    r"bag|box|can|jar|tablet|pill|dose|flight|drive|wait|delay|meeting|break|shift|timeout|limit|gap|lead|zone|jack|cable|film|needle|nozzle|hole|rope|ladder|ceiling)(?:s|es)?"
+    r"screen|monitor|TV|film|movie|video|clip|episode|show|class|course|lesson|session|workout|lunch|dinner|meal|burger|beer|coffee|fuse|breaker|charger|circuit|socket|plug|outlet|supply|adapter|motor|plywood|lumber|display|laptop|ruler|tire|wheel|bolt|nail|screw|drill|view|bend|arc|panorama|camera|floppy|room|rug|poster|tent|boat|trailer|truck|tree|guard|oven|fare|card|lens|gun|shell|pizza|drive|disk|bulb|tank|bottle|"
+    r"bag|box|can|jar|tablet|pill|dose|flight|wait|delay|meeting|break|shift|timeout|limit|gap|lead|zone|jack|cable|film|needle|nozzle|hole|rope|ladder|ceiling)(?:s|es)?"
     r"|batter(?:y|ies)|bab(?:y|ies))\b"
 )
 _ARTICLE = re.compile(r"(?:(?<!\w)an?|(?:^|[.!?:\"(]\s?)An?)\s$")
@@ -94,7 +110,28 @@ def expand(text: str) -> str:
     text = _AREA.sub(lambda m: _power(m[2]) + _plural(UNITS[m[1]]), text)
     text = _HEIGHT.sub(_height, text)
     text = _DURATION.sub(_duration, text)
+    text = _CUP.sub(_cup, _AMPS.sub(_amps, text))
     return _MEASURE.sub(_measure, _primes(text))
+
+
+def expand_per(text: str) -> str:
+    """ "five dollars per kg" -> "five dollars per kilogram"."""
+    return _PER.sub(lambda m: ("square " if m[1] else "") + UNITS[m[2]], text)
+
+
+def _amps(match: re.Match[str]) -> str:
+    """ "a 5A fuse", but not "room 5A", "Pixel 6A" and "5A or 5B"."""
+    before = match["before"] or ""
+    is_name = before[:1].isupper() and match.start()
+    if is_name or before.lower() in _LABELS or _LETTERED_FIGURE.search(match.string):
+        return match[0]
+    return match[0][:-1].rstrip() + (" amp" if is_single(match) else " amps")
+
+
+def _cup(match: re.Match[str]) -> str:
+    """Cups and tablespoons of recipes: "1/2 c. milk"."""
+    name = {"c": "cup", "T": "tablespoon"}[match["unit"]]
+    return f"{_mixed(match['amount'])} {name if is_single(match) else _plural(name)}"
 
 
 def _spaced_range(match: re.Match[str]) -> str:
@@ -146,7 +183,8 @@ def _duration(match: re.Match[str]) -> str:
     parts = [(amount, word) for amount, word in zip(match.groups(), _TIME_WORDS, strict=True) if amount]
     if len(parts) < 2:
         return match[0]
-    return " ".join(f"{amount} {word if amount == '1' else _plural(word)}" for amount, word in parts)
+    is_one = describes(match)
+    return " ".join(f"{amount} {word if amount == '1' or is_one else _plural(word)}" for amount, word in parts)
 
 
 def _is_plural_figure(match: re.Match[str]) -> bool:
