@@ -18,9 +18,11 @@ import torch.distributed.algorithms.join
 from torch import nn
 from torch.distributed import TCPStore
 
+from tests import test_saving
 from tests.test_training import TinyConfig, TinySettings
 from utils import cli
 from utils.boards.board import NoBoard
+from utils.models import checkpoint
 from utils.training import peers
 from utils.training import run as training
 from utils.training.run import Run, RunOptions
@@ -68,6 +70,40 @@ def all_signalled_twice(run):
         os.kill(os.getpid(), signal.SIGTERM)
 
 
+def signalled_in_a_long_evaluation(run):
+    if run.step == 3:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(4)
+
+
+def train_with_slow_disk(folder, rank):
+    save = checkpoint.save
+    checkpoint.save = lambda *arguments: (time.sleep(4), save(*arguments))
+    train(folder, rank, at=all_signalled_twice, save_every=0)
+
+
+def train_stage(stage, folder, max_steps, name="runs"):
+    """One of the three trainers, on the data in folder / "data"."""
+    test_saving.fit(stage, folder / "data", folder / name, 1e-3, max_steps, save_every=0)
+
+
+def pause_at_step_2(stage, folder, rank, seconds):
+    """As a suspended process, or a host that sleeps."""
+    log = Run.log
+
+    def pausing(run, **values):
+        log(run, **values)
+        if rank == 1 and run.step == 2:
+            if not os.fork():
+                time.sleep(seconds)
+                os.kill(os.getppid(), signal.SIGCONT)
+                os._exit(0)
+            os.kill(os.getpid(), signal.SIGSTOP)
+
+    Run.log = pausing
+    train_stage(stage, folder, 4, f"paused for {seconds}")
+
+
 def rather_slowly(run):
     time.sleep(0.05)
 
@@ -81,9 +117,21 @@ SCENARIOS = {
     "dead": lambda folder, rank: train(folder / "dead", rank, at=end_itself(signal.SIGKILL)),
     "hang": lambda folder, rank: train(folder / "hang", rank, at=end_itself(signal.SIGSTOP), rank_timeout=5),
     "signals": lambda folder, rank: train(folder / "signals", rank, at=all_signalled_twice, save_every=0),
+    "evaluating": lambda folder, rank: train(folder / "evaluating", rank, at=signalled_in_a_long_evaluation, save_every=0),
+    "slow_disk": lambda folder, rank: train_with_slow_disk(folder / "slow_disk", rank),
     "orphans": lambda folder, rank: train(folder / "orphans", rank, at=rather_slowly, max_steps=None, save_every=0),
 }
-N_RANKS = {"three": 3}
+SCENARIOS |= {
+    f"{stage}-{n_ranks}-{max_steps}": lambda folder, rank, stage=stage, steps=max_steps: train_stage(stage, folder, steps)
+    for stage in test_saving.STAGES
+    for n_ranks, max_steps in ((1, 2), (2, 4), (3, 6), (1, 8))
+}
+SCENARIOS |= {
+    f"{stage}-{seconds}s": lambda folder, rank, stage=stage, seconds=seconds: pause_at_step_2(stage, folder, rank, seconds)
+    for stage in test_saving.STAGES
+    for seconds in (0, 2, 60)
+}
+N_RANKS = {"three": 3} | {name: int(name.split("-")[1]) for name in SCENARIOS if name.count("-") == 2}
 
 
 def fork(work, *args) -> int:
@@ -126,7 +174,7 @@ def main():
     folder = Path(sys.argv[1])
     torch.set_num_threads(1)
     training.Board = Numbers
-    peers.INTERVAL = 0.2
+    peers.INTERVAL, peers.GRACE = 0.2, 1.0
     for name in sys.argv[2:]:
         launcher = fork(launch, folder, name)
         if name == "orphans":

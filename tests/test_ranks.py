@@ -15,7 +15,7 @@ from utils.models import checkpoint
 ROOT = Path(__file__).parent.parent
 SCENARIOS = (
     *("alike", "three", "other_step", "other_settings", "other_data"),  # in this order, as the first three share a folder
-    *("dead", "hang", "signals", "orphans"),
+    *("dead", "hang", "signals", "evaluating", "slow_disk", "orphans"),
 )
 
 
@@ -25,8 +25,8 @@ class Outcome:
     def __init__(self, folder):
         self.folder = folder
 
-    def codes(self, name):
-        paths = [self.folder / f"{name}-{rank}.code" for rank in (0, 1)]
+    def codes(self, name, n_ranks=2):
+        paths = [self.folder / f"{name}-{rank}.code" for rank in range(n_ranks)]
         return [path.read_text() if path.exists() else "killed" for path in paths]
 
     def printed(self, name, rank):
@@ -43,8 +43,11 @@ class Outcome:
 
 @pytest.fixture(scope="module")
 def outcome(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("ranks")
-    command = [sys.executable, "-m", "tests.rank_scenarios", folder, *SCENARIOS]
+    return play(tmp_path_factory.mktemp("ranks"), *SCENARIOS)
+
+
+def play(folder, *scenarios) -> Outcome:
+    command = [sys.executable, "-m", "tests.rank_scenarios", folder, *scenarios]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "TORCH_CPP_LOG_LEVEL": "ERROR"}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -89,6 +92,12 @@ def test_a_rank_that_hangs_is_named(outcome):
 
 def test_a_second_signal_to_all_ranks_waits_for_the_checkpoint(outcome):
     assert outcome.codes("signals") == ["143", "143"] and outcome.step("signals") == 3
+
+
+@pytest.mark.parametrize("name", ["evaluating", "slow_disk"])
+def test_a_signal_waits_for_a_long_evaluation_and_a_slow_disk(outcome, name):
+    """They take longer here than what would tell that another rank has died."""
+    assert outcome.codes(name) == ["143", "143"] and outcome.step(name) == 3 and not outcome.errors(name)
 
 
 def test_ranks_do_not_outlive_their_launcher(outcome):

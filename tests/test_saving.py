@@ -52,6 +52,11 @@ def no_pictures(monkeypatch):
 
 
 def train(stage, data, folder, learning_rate, max_steps, **options):
+    fit(stage, data, folder, learning_rate, max_steps, **options)
+    return checkpoint.load(folder / "r" / f"{stage}.pt", stage)
+
+
+def fit(stage, data, folder, learning_rate, max_steps, **options):
     options = {
         "run_id": "r",
         "models_dir": folder,
@@ -69,7 +74,6 @@ def train(stage, data, folder, learning_rate, max_steps, **options):
     else:
         sizes = f"{TINY_VOCODER},warmup_steps=1,learning_rate={learning_rate}".replace(",learning_rate=0.01,warmup_steps=4", "")
         vocoder.train.train(data / "SV2TTS" / "synthesizer", data, True, 0, options, sizes)
-    return checkpoint.load(folder / "r" / f"{stage}.pt", stage)
 
 
 @pytest.mark.usefixtures("no_pictures")

@@ -22,7 +22,7 @@ from utils.errors import UserError
 from utils.models.checkpoint import tensors
 
 INTERVAL = 2.0  # s between two signs of life
-GRACE = 10.0  # s without progress after a signal, as the launcher sends one when a rank has died
+GRACE = 10.0  # s without progress after a signal, which the launcher also sends when a rank has died
 LOST = ("gloo", "NCCL", "Connection closed by peer", "Connection reset by peer", "Broken pipe")
 
 
@@ -69,7 +69,8 @@ class Peers(NoPeers):
         self._n_arrivals, self._arrived, self._over = 0, time.monotonic(), threading.Event()
         self._held = ""
         self._watching: threading.Thread | None = None
-        self._beat(0)
+        self._n_beats = itertools.count()
+        self._beat()
         self._launcher = os.getppid() if has_launcher() and os.name == "posix" else None
 
     # ---- at the start
@@ -124,44 +125,45 @@ class Peers(NoPeers):
             self._watching.join()
 
     def _watch(self, held: Callable[[], str], has_signal: Callable[[], bool], timeout: float) -> None:
-        for number in itertools.count(1):
-            if self._over.wait(min(INTERVAL, timeout / 3)):
-                return
+        while not self._over.wait(min(INTERVAL, timeout / 3)):
             if self._launcher and self._launcher != os.getppid():  # an orphan is given another parent
                 self._launcher = None
                 _terminate()
             with suppress(RuntimeError, OSError):  # the store is gone
-                self._beat(number)
+                self._beat()
                 self._end_if_stuck(held, has_signal(), timeout)
 
     def _end_if_stuck(self, held: Callable[[], str], has_signal: bool, timeout: float) -> None:
         arrived = self._arrived
         idle = time.monotonic() - arrived
+        who = ""
         if idle > timeout:
             who = self._missing(timeout)
-        elif has_signal and idle > GRACE:
+        elif has_signal and idle > GRACE and self._silent(timeout):  # else all evaluate or save, which may take longer
             who = "another rank has ended"
-        else:
-            return
-        if arrived == self._arrived and not self._over.is_set():  # else it went on meanwhile
+        if who and arrived == self._arrived and not self._over.is_set():  # else it went on meanwhile
             if self.is_first_to_leave():
                 print(f"error: {who}; {held()}; {continuing()}", file=sys.stderr, flush=True)
             os._exit(1)
 
-    def _beat(self, number: int) -> None:
-        sign = {"beat": number, "arrivals": self._n_arrivals, "host": platform.node()}
+    def _beat(self) -> None:
+        sign = {"beat": next(self._n_beats), "arrivals": self._n_arrivals, "host": platform.node()}
         self._store.set(f"sv2tts/{self.rank}", json.dumps(sign))
 
     def _signs(self) -> list[dict[str, Any]]:
         return [json.loads(self._store.get(f"sv2tts/{rank}")) for rank in range(self.world_size)]
 
+    def _silent(self, timeout: float) -> list[int]:
+        """The ranks that show no sign of life."""
+        before = self._signs()
+        for _ in range(3):
+            self._over.wait(min(INTERVAL, timeout / 3))
+            self._beat()  # as another rank may be looking too
+        return [rank for rank, now in enumerate(self._signs()) if now["beat"] == before[rank]["beat"]]
+
     def _missing(self, timeout: float) -> str:
         """Which rank keeps the others waiting."""
-        before = self._signs()
-        time.sleep(3 * min(INTERVAL, timeout / 3))
-        self._beat(-1)  # a sign of this rank, whose thread has been waiting
-        now = self._signs()
-        silent = [r for r in range(self.world_size) if now[r]["beat"] == before[r]["beat"] and r != self.rank]
+        silent, now = self._silent(timeout), self._signs()
         last = max(sign["arrivals"] for sign in now)
         behind = silent or [r for r in range(self.world_size) if now[r]["arrivals"] < last]
         if not behind:

@@ -205,6 +205,7 @@ class Run:
                 yield self.step
                 self._bar.update()
                 self._saving.if_due(self.step, settle=partial(self._show, wait=True))
+            self._peers.leave()  # the last save may take its time
             self._show(wait=True)
             self._saving.at_end(self.step)
             if self._patience.is_spent(self.step):
