@@ -110,7 +110,7 @@ def main() -> None:
     from demo.judging import judges, studio
 
     models = _models(args)
-    texts = studio.read_texts(args.texts, args.language)
+    texts = studio.read_texts(args.texts)
     voices = studio.find_voices(args.references, args.recordings)
     default = default_model("encoder")
     sim_encoder = args.sim_encoder or (default if default.is_file() else models.encoder)

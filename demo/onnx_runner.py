@@ -238,6 +238,15 @@ class Speaker:
             n_silent = round(self.reader.reading.after(said.pause) * rate)
 
 
+def load(folder: Path, n_threads: int, reading: ReadingSettings, settings: CloningSettings) -> Speaker:
+    """UserError if a file is missing, damaged, or of another version."""
+    try:
+        return Speaker(folder, n_threads, reading, settings)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        reason = " ".join(repr(error).split())[:150]
+        raise UserError(f"{folder}: its files lack settings of this version ({reason}); export them again") from error
+
+
 def parse_arguments() -> argparse.Namespace:
     parser = cli.parser(
         "Speak any text in the voice of a recording, with ONNX models: without torch. Exits with 3 if words are missing."
@@ -265,10 +274,7 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     args = parse_arguments()
     settings, reading = override(parse_overrides(args.hparams), CloningSettings(), ReadingSettings())
-    try:
-        speaker = Speaker(args.models, args.threads, reading, settings)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise UserError(f"{args.models}: its files lack settings of this version ({error!r}); export them again") from error
+    speaker = load(args.models, args.threads, reading, settings)
     embedder, reader, rate = speaker.embedder, speaker.reader, speaker.mel_format.sample_rate
     if args.voice:
         from demo.voice_file import load_blend

@@ -62,12 +62,12 @@ def run(main: Callable[[], None]) -> None:
     try:
         main()
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {_shown(str(error))}", file=sys.stderr)
         sys.exit(error.exit_code)
     except BrokenPipeError:  # whoever read our output (head, less) has left
         sys.exit(1)
     except OSError as error:  # disk full, no permission, a file in place of a folder
-        place = f"{error.filename}: " if error.filename else ""
+        place = f"{_shown(str(error.filename))}: " if error.filename else ""
         reason = error.strerror or error
         print(f"error: {place}{reason}; check the path, its permissions and the free space", file=sys.stderr)
         sys.exit(1)
@@ -101,6 +101,11 @@ def _set_numba_cache() -> None:
     found = os.lstat(folder)
     is_ours = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o077
     os.environ["NUMBA_CACHE_DIR"] = folder if is_ours else tempfile.mkdtemp(prefix="numba-")
+
+
+def _shown(message: str) -> str:
+    """Without what would command the terminal, as the names of a stranger's files may hold it."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in message)
 
 
 def _is_lack_of_memory(error: Exception) -> bool:

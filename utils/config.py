@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 import math
+import sys
 import typing
 from collections.abc import Sequence
 from pathlib import Path
@@ -126,7 +127,7 @@ def rebuilt(kind: type, values: dict[str, Any]) -> Any:
 
 def _is_of(value: Any, kind: type) -> bool:
     if kind is float:
-        return isinstance(value, int | float) and math.isfinite(value)
+        return isinstance(value, int | float) and abs(value) <= sys.float_info.max
     return isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
 
 

@@ -232,8 +232,8 @@ def read_csv(out: Path) -> list[Utterance]:
     try:
         with path.open(newline="", encoding="utf-8") as file:
             return [_utterance(row) for row in csv.DictReader(file)]
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path}: is not a table that this command wrote ({error})") from error
+    except (KeyError, TypeError, ValueError, AttributeError, csv.Error) as error:
+        raise UserError(f"{path}: is not a table that this command wrote ({str(error)[:200]})") from error
 
 
 def _utterance(row: dict[str, str]) -> Utterance:

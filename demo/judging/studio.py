@@ -19,11 +19,12 @@ from tqdm import tqdm
 
 from demo.judging.judges import Judge, Voice, audible, not_yet_judged
 from demo.judging.results import Utterance
-from demo.judging.words import errors, words
+from demo.judging.words import errors
 from utils.corpora.layout import AUDIO_SUFFIXES
 from utils.data import audio
 from utils.data.mel_format import MelFormat
 from utils.data.paths import save_text, sha256, write_atomically
+from utils.data.tables import json_object
 from utils.errors import UserError
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ SHORTEST = 0.5  # s, of a recording
 # ---- what the user names
 
 
-def read_texts(path: Path, language: str = "en") -> dict[str, str]:
+def read_texts(path: Path) -> dict[str, str]:
     """Text by name, from lines `name<TAB>text`, or `text` alone, which are called text_1, text_2, ..."""
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
@@ -51,7 +52,7 @@ def read_texts(path: Path, language: str = "en") -> dict[str, str]:
             raise UserError(f"{path}: line {number}: {name!r} cannot be a file's name; use letters, digits, '_', '-' and '.'")
         if name in texts:
             raise UserError(f"{path}: line {number}: the name {name} is there twice")
-        if not words(text, language):
+        if not any(map(str.isalnum, text)):
             raise UserError(f"{path}: line {number}: holds no word")
         texts[name] = text
     if not texts:
@@ -185,11 +186,12 @@ class Take:
 
     def is_made_of(self, made_of: dict[str, Any]) -> bool:
         """Whether the file is there and made from this. If not, it is to be made from it."""
-        file = self._json
-        self.about = json.loads(file.read_text(encoding="utf-8")) if file.is_file() and self.path.is_file() else {}
-        if self.about.get("made_of") == made_of:
-            return True
         self.about = {"made_of": made_of}
+        with contextlib.suppress(OSError, ValueError, KeyError):  # a damaged record is that of a file to be made again
+            found = json_object(self._json)
+            if self.path.is_file() and found["made_of"] == made_of and "seconds" in found and isinstance(found["judged"], dict):
+                self.about = found
+                return True
         return False
 
     @property

@@ -1,7 +1,7 @@
 """metrics.jsonl: a line of JSON for the numbers of a step. Damaged lines are left out, and removed when a run goes on."""
 
 import json
-import math
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -34,4 +34,4 @@ def forget_steps_after(first_step: int, path: Path, stage: str) -> None:
 
 
 def _is_number(value: Any) -> bool:
-    return value is None or (isinstance(value, int | float) and math.isfinite(value))
+    return value is None or (isinstance(value, int | float) and abs(value) <= sys.float_info.max)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from utils.corpora.layout import AUDIO_SUFFIXES
+from utils.corpora.layout import AUDIO_SUFFIXES, a_span
 from utils.corpora.places import Place, find_place
 from utils.errors import UserError
 
@@ -75,7 +75,7 @@ class Format(NamedTuple):
             text = line.decode("utf-8-sig").strip("\r\n")
             cells = _json(text) if not self.separator else self._cells(text)
             row = Row(_cell(cells, self.audio), _cell(cells, self.speaker), self._text(cells), _span(cells))
-        except (ValueError, LookupError, TypeError):  # of which a wrong encoding is one
+        except (ValueError, LookupError, TypeError, OverflowError, RecursionError):  # a wrong encoding is a ValueError
             return None
         return row if row.audio and (row.speaker or self.speaker is None) else None
 
@@ -291,4 +291,4 @@ def _span(cells: Any) -> tuple[float, float] | None:
     """NeMo's offset and duration."""
     if not isinstance(cells, dict) or cells.get("offset") is None:
         return None
-    return float(cells["offset"]), float(cells["offset"]) + float(cells["duration"])
+    return a_span(float(cells["offset"]), float(cells["offset"]) + float(cells["duration"]))

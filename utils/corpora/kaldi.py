@@ -3,7 +3,7 @@
 from functools import lru_cache
 from pathlib import Path
 
-from utils.corpora.layout import AUDIO_SUFFIXES, Asked, Corpus, Found, Speaker, Utterance, first_few
+from utils.corpora.layout import AUDIO_SUFFIXES, Asked, Corpus, Found, Speaker, Utterance, a_span, first_few
 from utils.corpora.lines import LineIndex, index_of
 from utils.corpora.places import Place, find_place
 from utils.data.paths import one_field
@@ -29,7 +29,7 @@ def speakers(folder: Path, asked: Asked) -> list[tuple[str, Path]]:
     index = _index(folder, SPEAKERS, by_value=True)
     if index is None:
         return [(asked.speaker or folder.absolute().name, folder)]
-    return [(name.decode(), folder) for name in sorted(index.keys - {b""})]
+    return [(_text(name), folder) for name in sorted(index.keys - {b""})]
 
 
 def audio(speaker: Speaker, problems: list[str]) -> list[Found]:
@@ -39,11 +39,12 @@ def audio(speaker: Speaker, problems: list[str]) -> list[Found]:
     for utterance in _utterances(speaker):
         recording, span = utterance, None
         if segments:
-            values = _value(segments, utterance).split()
-            if len(values) != 3:
+            try:
+                recording, start, end = _value(segments, utterance).split()
+                span = a_span(float(start), float(end))
+            except ValueError:
                 missing.append(utterance)
                 continue
-            recording, span = values[0], (float(values[1]), float(values[2]))
         value = _value(waves, recording)
         path = _file_of(value)
         if path:
@@ -81,15 +82,23 @@ def described(speaker: Speaker) -> list[str]:
 
 def _utterances(speaker: Speaker) -> list[str]:
     if index := _index(speaker.folder, SPEAKERS, by_value=True):
-        return [_first(line).decode() for _, line in index.find(speaker.name.encode())]
+        return [_text(_first(line)) for _, line in index.find(_bytes(speaker.name))]
     index = _index(speaker.folder, SEGMENTS) or _index(speaker.folder, WAVES)
-    return sorted(key.decode() for key in index.keys - {b""})
+    return sorted(_text(key) for key in index.keys - {b""})
 
 
 def _value(index: LineIndex | None, key: str) -> str:
     """What follows the key in its line; "" if it has none."""
-    lines = index.find(key.encode()) if index else []
+    lines = index.find(_bytes(key)) if index else []
     return _second(lines[0][1]).decode("utf-8", "replace") if lines else ""
+
+
+def _text(name: bytes) -> str:
+    return name.decode("utf-8", "surrogateescape")
+
+
+def _bytes(name: str) -> bytes:
+    return name.encode("utf-8", "surrogateescape")
 
 
 def _file_of(value: str) -> str:
@@ -98,7 +107,8 @@ def _file_of(value: str) -> str:
         return value
     words = value[:-1].split()
     files = [word for word in words if Path(word).suffix.lower() in AUDIO_SUFFIXES]
-    return files[0] if "|" not in value[:-1] and Path(words[0]).name == "flac" and len(files) == 1 else ""
+    is_flac = "|" not in value[:-1] and len(files) == 1 and Path(words[0]).name == "flac"
+    return files[0] if is_flac else ""
 
 
 def _place(folder: Path) -> Place:

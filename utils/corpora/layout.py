@@ -1,6 +1,7 @@
 """What a corpus is to the rest of the project, and how folders and texts are read, which several corpora share."""
 
 import hashlib
+import math
 import os
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -31,6 +32,13 @@ class Found(NamedTuple):
     name: str
     path: Path
     span: tuple[float, float] | None = None  # the part of the file that it is, in s; None: all of it
+
+
+def a_span(start: float, end: float) -> tuple[float, float]:
+    """Part of a file, in s. ValueError if it is none."""
+    if not 0 <= start < end < math.inf:
+        raise ValueError(f"from {start:g} to {end:g} s")
+    return start, end
 
 
 class Utterance(NamedTuple):

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from utils.data.disk import full
-from utils.data.paths import is_running, machine, save_text
+from utils.data.paths import is_running, machine, one_field, save_text
+from utils.data.tables import json_object
 from utils.errors import UserError
 
 HEARTBEAT = 15  # s between two signs of life
@@ -34,6 +35,9 @@ def only_writer(folder: Path, name: str) -> Iterator[None]:
     made = [each for each in (folder, *folder.parents) if not each.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     owner, lock = _Owner(folder, name), FileLock(folder / f".{name}.lock")
+    for path in (owner.path, Path(lock.lock_file)):
+        if path.is_symlink():  # a stranger's, that may lead to a file of somebody else's
+            path.unlink()
     try:
         lock.acquire(timeout=0)
     except Timeout as error:
@@ -98,14 +102,14 @@ class _Owner:
     def read(self) -> dict[str, Any]:
         """What the file says; empty if it is missing or damaged."""
         try:
-            return dict(json.loads(self.path.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError):
+            return json_object(self.path)
+        except (OSError, ValueError):
             return {}
 
     def _is_alive(self, holder: dict[str, Any]) -> bool:
         if holder.get("machine") == machine():  # the lock of the operating system is free, so it is gone
-            return not self.os_locks and os.name == "posix" and is_running(int(holder.get("process", 0)))
-        return self._seconds_since_sign() < STALE_AFTER
+            return not self.os_locks and os.name == "posix" and is_running(holder.get("process"))
+        return abs(self._seconds_since_sign()) < STALE_AFTER  # times of the future come from an archive
 
     def _seconds_since_sign(self) -> float:
         """By the clock of the disk, as hosts' clocks differ."""
@@ -164,8 +168,8 @@ def save_settings(path: Path, values: dict[str, Any]) -> None:
 def changed_settings(path: Path, values: dict[str, Any]) -> str:
     """The names of the values that are not those in the file, joined by commas; empty if all are the same."""
     try:
-        found = dict(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError):
+        found = json_object(path)
+    except ValueError:
         return "the file is damaged"
     return ", ".join(name for name, value in values.items() if found.get(name) != value)
 
@@ -173,5 +177,7 @@ def changed_settings(path: Path, values: dict[str, Any]) -> str:
 def _named(holder: dict[str, Any]) -> str:
     if not holder:
         return "another process,"
-    where = f"process {holder.get('process')} on {holder.get('host')}"
-    return f"{where}, started {holder.get('started')} ({holder.get('command')}),"
+    process, host, started, command = (
+        one_field(str(holder.get(name)))[:500] for name in ("process", "host", "started", "command")
+    )
+    return f"process {process} on {host}, started {started} ({command}),"

@@ -196,10 +196,11 @@ def _is_leftover(path: Path) -> bool:
     return time.time() - path.stat().st_mtime > STALE_AFTER
 
 
-def is_running(process: int) -> bool:
+def is_running(process: object) -> bool:
+    """Whether there is a process of this number, which may be anything, as it comes from a file."""
     try:
         os.kill(process, 0)  # signal 0 only asks
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError, TypeError):
         return False
     except PermissionError:  # it is another user's
         return True

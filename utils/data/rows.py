@@ -11,7 +11,7 @@ from utils.config import rebuilt
 from utils.data.mel_format import MelFormat
 from utils.data.names import fault, within
 from utils.data.paths import SynthesizerData, save_text, write_atomically
-from utils.data.tables import ROW_MARK, marked_rows, read_marked
+from utils.data.tables import ROW_MARK, json_object, marked_rows, read_marked
 from utils.errors import UserError
 
 REMEDY = "preprocess again; if you have edited the file, keep its first six columns alone (cut -d'|' -f1-6)"
@@ -95,7 +95,7 @@ def write_parameters(data: SynthesizerData, parameters: dict[str, dict[str, Any]
 def read_parameters(data: SynthesizerData) -> dict[str, dict[str, Any]]:
     """{"mel": fields of MelFormat, "preprocess": settings} of parameters.json. UserError if it is missing or damaged."""
     try:
-        found = json.loads(data.parameters.read_text(encoding="utf-8"))
+        found = json_object(data.parameters)
         crc = found.pop("crc32", None)  # older folders have none
         if crc not in (None, _crc(found)):
             raise ValueError("a byte has changed")

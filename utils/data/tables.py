@@ -1,9 +1,11 @@
 """Tables of text whose lines carry what tells that they are whole, so that a bad byte or a cut is found and named."""
 
+import json
 import re
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from utils.errors import UserError
 
@@ -59,6 +61,17 @@ def read_marked(path: Path, remedy: str, form: re.Pattern[str] = MARK) -> Iterat
             yield n, line
     if is_marked and not ended:
         raise damaged(path, n + 1, remedy, "is missing, the file is cut short")
+
+
+def json_object(path: Path) -> dict[str, Any]:
+    """What a file of JSON holds. ValueError if it is damaged or no object; OSError."""
+    try:
+        found = json.loads(Path(path).read_text(encoding="utf-8"))
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+    if not isinstance(found, dict):
+        raise ValueError("no object")
+    return found
 
 
 def damaged(path: Path, number: int, remedy: str, problem: str = "is damaged") -> UserError:
