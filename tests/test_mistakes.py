@@ -201,6 +201,15 @@ def test_without_a_cache_numba_gets_a_private_folder(tmp_path, monkeypatch):
     assert Path(os.environ["NUMBA_CACHE_DIR"]) != folder
 
 
+def test_a_name_in_an_error_cannot_command_the_terminal(capsys):
+    def main() -> None:
+        raise UserError("\x1b[2Jä.wav\n\u202e: is bad")
+
+    with pytest.raises(SystemExit, match="1"):
+        cli.run(main)
+    assert capsys.readouterr().err == "error: \\x1b[2Jä.wav\\n\\u202e: is bad\n"
+
+
 def test_lack_of_memory_is_one_line(capsys):
     def main() -> None:
         np.zeros(10**15)

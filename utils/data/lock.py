@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from utils.data.disk import full
-from utils.data.paths import is_running, machine, one_field, save_text
+from utils.data.paths import is_running, machine, save_text
 from utils.data.tables import json_object
 from utils.errors import UserError
 
@@ -177,7 +177,8 @@ def changed_settings(path: Path, values: dict[str, Any]) -> str:
 def _named(holder: dict[str, Any]) -> str:
     if not holder:
         return "another process,"
-    process, host, started, command = (
-        one_field(str(holder.get(name)))[:500] for name in ("process", "host", "started", "command")
+    shown = (
+        "".join(filter(str.isprintable, str(holder.get(name))))[:500] for name in ("process", "host", "started", "command")
     )
+    process, host, started, command = shown
     return f"process {process} on {host}, started {started} ({command}),"
