@@ -1,7 +1,9 @@
 """Tables and logs with bad bytes or cut short: refused by file and line, or repaired; no utterance is lost without a word."""
 
 import json
+import os
 import shutil
+import signal
 from dataclasses import asdict
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from synthesizer.preprocess import preprocess_audio
 from synthesizer.text.word_times import read_word_times
 from utils.boards.board import Board
 from utils.boards.dashboards import _Curves
+from utils.data.arrays import load_npy
 from utils.data.mel_format import MelFormat
 from utils.data.paths import SynthesizerData, save_text
 from utils.data.rows import Row, read_parameters, read_rows, write_parameters, write_rows
@@ -69,6 +72,23 @@ def test_every_changed_or_missing_byte_is_found_and_its_line_named(kind, tmp_pat
             line = damaged[: next((i for i, (a, b) in enumerate(zip(damaged, content, strict=False)) if a != b), len(damaged))]
             number = line.count(b"\n") + 1
             assert kind == "parameters" or f"{path}, line {number}: " in str(error)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="has no named pipes")
+@pytest.mark.parametrize("kind", [*TABLES, "array"])
+def test_a_named_pipe_in_the_place_of_a_file_is_not_waited_for(kind, tmp_path):
+    """The folder of a stranger may hold one."""
+    path = tmp_path / "table"
+    os.mkfifo(path)
+    signal.alarm(10)  # which would end the tests
+    try:
+        if kind == "alignments":  # is optional
+            assert TABLES[kind][1](path) == {}
+        else:
+            with pytest.raises(UserError, match="table: "):
+                load_npy(path, np.floating, 2) if kind == "array" else TABLES[kind][1](path)
+    finally:
+        signal.alarm(0)
 
 
 @pytest.mark.parametrize("kind", ["part", "utterances", "alignments"])

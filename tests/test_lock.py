@@ -83,6 +83,13 @@ def test_links_in_the_place_of_a_lock_are_not_followed(tmp_path):
     assert mine.read_text() == "mine"
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="has no named pipes")
+def test_a_named_pipe_in_the_place_of_the_owner_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / ".it.owner")
+    with pytest.raises(UserError, match="another process, is writing here"), only_writer(tmp_path, "it"):
+        pass
+
+
 def test_a_writer_that_slept_while_another_took_over_ends(tmp_path):
     code = f"from utils.data import lock; lock.HEARTBEAT = 0.1\n{HOLD}"
     sleeper = subprocess.Popen([sys.executable, "-c", code, tmp_path], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)

@@ -1,6 +1,7 @@
 """Arrays in .npy files, which may be damaged or a stranger's: only what the file holds is allocated, and nothing executed."""
 
 import re
+import stat
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,9 @@ def load_npy(path: Path, kind: type[np.number], n_axes: int, mapped: bool = Fals
 
 
 def _load(path: Path, mapped: bool) -> np.ndarray:
+    about = path.stat()
+    if stat.S_ISFIFO(about.st_mode):  # which may never answer
+        raise ArrayError(f"{path}: is no file")
     with path.open("rb") as file:
         start = file.read(10)
         length = int.from_bytes(start[8:], "little")
@@ -45,7 +49,7 @@ def _load(path: Path, mapped: bool) -> np.ndarray:
         n_bytes = dtype.itemsize
         for size in shape:  # Python's numbers, which do not overflow
             n_bytes *= size
-        if path.stat().st_size - 10 - length != n_bytes:
+        if about.st_size - 10 - length != n_bytes:
             raise ArrayError(f"{path}: is damaged, it holds more or fewer numbers than it says")
         order = "F" if match[2] == b"True" else "C"
         if mapped and n_bytes:

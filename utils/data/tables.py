@@ -41,6 +41,8 @@ def read_marked(path: Path, remedy: str, form: re.Pattern[str] = MARK) -> Iterat
     """(number from 1, line without its mark) for each line that `marked` was given, or with ROW_MARK `marked_rows`. UserError,
     with the line's number and the remedy, for one that is damaged or missing. Tables written before there were marks, or by
     others, have none, and are read as they are."""
+    if is_pipe(path):
+        raise UserError(f"{path}: is no file; {remedy}")
     crc, n, is_marked, ended = 0, 0, False, False
     with Path(path).open("rb") as file:
         for n, raw in enumerate(file, 1):
@@ -65,6 +67,8 @@ def read_marked(path: Path, remedy: str, form: re.Pattern[str] = MARK) -> Iterat
 
 def json_object(path: Path) -> dict[str, Any]:
     """What a file of JSON holds. ValueError if it is damaged or no object; OSError."""
+    if is_pipe(path):
+        raise ValueError("no file")
     try:
         found = json.loads(Path(path).read_text(encoding="utf-8"))
     except RecursionError as error:
@@ -72,6 +76,11 @@ def json_object(path: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise ValueError("no object")
     return found
+
+
+def is_pipe(path: Path) -> bool:
+    """Whether this is a named pipe or a device, as a stranger's folder may hold it: opening or reading it may never end."""
+    return Path(path).exists() and not Path(path).is_file() and not Path(path).is_dir()
 
 
 def damaged(path: Path, number: int, remedy: str, problem: str = "is damaged") -> UserError:
