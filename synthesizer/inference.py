@@ -20,6 +20,7 @@ from synthesizer.published import own_content
 from synthesizer.reading.reader import Reader, Spoken
 from synthesizer.text import text_to_ids
 from utils.config import rebuilt
+from utils.cpu import memory
 from utils.data import audio, signals
 from utils.data.audio import MelFormat
 from utils.data.levels import settle
@@ -157,6 +158,7 @@ class Synthesizer(Reader):
         with self._lock:
             made = self.model.generate(text, lengths, self._on_device(speakers), caps, self.r, spoken_lengths, self._loop)
         parts = (made.after.float(), made.attention.float(), made.lengths, made.stopped)
+        memory.return_freed_memory()  # every batch has another shape, so what is freed between them would pile up
         return Spoken(*(part.cpu().numpy() for part in parts))
 
     def _on_device(self, array: np.ndarray) -> Tensor:

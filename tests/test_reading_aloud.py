@@ -2,6 +2,9 @@
 
 import dataclasses
 import itertools
+import os
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -317,6 +320,28 @@ def test_a_long_text_gives_one_mel_and_tells_what_is_missing(synthesizer, voice,
     assert synthesizer.unfinished == [0, 1] and synthesizer.missed[1] == [] and len(synthesizer.missed[0]) == len(pieces) - 1
     printed = capsys.readouterr().out
     assert "cut at" in printed and f"not said as written: {', '.join(synthesizer.missed[0])}, in 'One, as" in printed
+
+
+def resident() -> float:
+    """MB of memory that this process has in RAM."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks Linux")
+def test_memory_that_was_freed_between_batches_is_returned(synthesizer, voice, flawless, monkeypatch):
+    speak, kept = synthesizer.model.generate, []
+    next(synthesizer.read_aloud(LONG, voice))  # what is needed once
+
+    def speak_untidily(*arguments):
+        blocks = [(np.ones(100_000, np.uint8), np.ones(2000, np.uint8)) for _ in range(2000)]
+        kept.extend(small for _, small in blocks)  # 200 MB are freed, but not at the heap's end
+        return speak(*arguments)
+
+    monkeypatch.setattr(synthesizer.model, "generate", speak_untidily)
+    before = resident()
+    assert sum(1 for _ in synthesizer.read_aloud(LONG[:1500], voice, seed=3)) > 10 and len(kept) >= 3 * 2000
+    assert resident() < before + 150
 
 
 # ---- what it was trained on

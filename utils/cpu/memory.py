@@ -1,6 +1,7 @@
 """How the C library (glibc) treats freed memory. Other C libraries are left as they are."""
 
 import ctypes
+from collections.abc import Callable
 
 TRIM_THRESHOLD, MMAP_THRESHOLD, MMAP_MAX = -1, -3, -4  # options of mallopt, from malloc.h
 LARGEST_BLOCK = 31 << 20  # bytes; mallopt takes at most 32 MB
@@ -17,10 +18,20 @@ def keep_some_freed_memory() -> None:
     _set({MMAP_THRESHOLD: LARGEST_BLOCK, TRIM_THRESHOLD: 2 * LARGEST_BLOCK})
 
 
+def return_freed_memory() -> None:
+    """Return what was freed to the system now, also between blocks that are in use. Takes some milliseconds."""
+    if trim := _function("malloc_trim"):
+        trim(0)
+
+
 def _set(options: dict[int, int]) -> None:
+    if mallopt := _function("mallopt"):
+        for option, value in options.items():
+            mallopt(option, value)
+
+
+def _function(name: str) -> Callable | None:
     try:
-        mallopt = ctypes.CDLL(None).mallopt
+        return getattr(ctypes.CDLL(None), name)
     except (AttributeError, OSError, TypeError):
-        return
-    for option, value in options.items():
-        mallopt(option, value)
+        return None
