@@ -122,8 +122,4 @@ def _placed(folder: Path, changed: int) -> Place:
     return find_place(list(filter(None, names)), folder) or Place(folder)
 
 
-def _speakers(folder: Path, subset: str) -> list[tuple[str, Path]]:
-    return speakers(folder, Asked())
-
-
-KALDI = Corpus("wav.scp", _speakers, audio, transcripts, texts, described=described, listed=speakers)
+KALDI = Corpus("wav.scp", speakers, audio, transcripts, texts, described=described, is_list=True)

@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from utils.data.paths import one_field
 
@@ -85,37 +85,30 @@ class Listing(NamedTuple):
     chapters_without_alignments: list[str]  # folders; no problem, but a missing download
 
 
-def no_subsets(folder: Path) -> list[str]:
-    return []
-
-
-def no_texts(speaker: Speaker, found: dict[str, Utterance], problems: list[str]) -> None:
-    """For corpora without transcripts."""
-
-
-def no_transcripts(speaker: Speaker, path: Path) -> list[Path]:
-    return []
-
-
-def not_described(speaker: Speaker) -> list[str]:
-    return []
-
-
 class Corpus(NamedTuple):
     """The layout of one corpus on disk."""
 
     expects: str  # what is looked for below the corpus folder, for messages
-    speakers: Callable[[Path, str], list[tuple[str, Path]]]  # corpus folder, subset or "" -> (speaker, folder)
+    # corpus folder, subset or "" -> (speaker, folder); for a list of recordings: its path, Asked -> the same
+    speakers: Callable[[Path, Any], list[tuple[str, Path]]]
     audio: Callable[[Speaker, list[str]], Sequence[tuple]]  # -> (utterance, file) in a fixed order; adds to problems
-    transcripts: Callable[[Speaker, Path], list[Path]] = no_transcripts  # audio file -> where its text may be, best first
-    texts: Callable[[Speaker, dict[str, Utterance], list[str]], None] = no_texts  # sets the texts; adds to problems
-    subsets: Callable[[Path], list[str]] = no_subsets  # corpus folder -> subsets that exist, if it has any
+    transcripts: Callable[[Speaker, Path], list[Path]] = (
+        lambda speaker, path: []
+    )  # audio file -> where its text may be, best first
+    texts: Callable[[Speaker, dict[str, Utterance], list[str]], None] | None = None  # sets the texts; adds to problems
+    subsets: Callable[[Path], list[str]] | None = None  # corpus folder -> subsets that exist
     selections: tuple[str, ...] = ()  # names given like subsets that select among the same speakers
     folder_name: str = ""  # pattern of the corpus folder's name, if that is not the corpus's name
     passages: bool = False  # files are passages to be cut by word times, which are also the text; else utterances
-    has_texts: bool = True
-    listed: Callable[[Path, Asked], list[tuple[str, Path]]] | None = None  # in place of `speakers`, for a list of recordings
-    described: Callable[[Speaker], list[str]] = not_described  # how it was understood, for the user
+    is_list: bool = False  # of recordings
+    described: Callable[[Speaker], list[str]] = lambda speaker: []  # how it was understood, for the user
+
+    def find_speakers(self, source: Path, subset: str, asked: Asked) -> list[tuple[str, Path]]:
+        """(speaker, folder), ..."""
+        return self.speakers(source, asked if self.is_list else subset)
+
+    def subsets_of(self, source: Path) -> list[str]:
+        return self.subsets(source) if self.subsets else []
 
 
 def disk_name(name: str) -> str:

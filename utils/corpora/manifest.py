@@ -128,8 +128,4 @@ def _whose(layout: Format, by_folder: bool, line: bytes) -> bytes:
     return row.speaker.encode() if layout.speaker is not None else EVERYONE
 
 
-def _speakers(path: Path, subset: str) -> list[tuple[str, Path]]:
-    return speakers(path, Asked())
-
-
-MANIFEST = Corpus("lines audio|speaker|text", _speakers, audio, transcripts, texts, described=described, listed=speakers)
+MANIFEST = Corpus("lines audio|speaker|text", speakers, audio, transcripts, texts, described=described, is_list=True)

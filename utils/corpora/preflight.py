@@ -7,6 +7,7 @@ even with millions of files on a slow disk.
 import os
 import shutil
 from collections.abc import Sequence
+from functools import cache
 from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
@@ -62,7 +63,7 @@ def preflight(
     if not speakers:
         return
     groups = [list(members) for _, members in groupby(speakers, key=lambda speaker: speaker.corpus)]
-    if texts and (silent := [members[0].corpus for members in groups if not CORPORA[members[0].layout].has_texts]):
+    if texts and (silent := [members[0].corpus for members in groups if not CORPORA[members[0].layout].texts]):
         raise UserError(f"{', '.join(silent)}: has no transcripts, and so can train the encoder alone; leave it out of -d")
     found = [_look_at(members, datasets_root, texts, alignments) for members in groups]
     if not any(each.n_files for each in found):
@@ -82,8 +83,12 @@ def _look_at(speakers: list[Speaker], root: Path, texts: bool, alignments: bool)
     sample = _evenly(speakers, N_SPEAKERS)
     audio = [(speaker, Found(*each)) for speaker in sample for each in corpus.audio(speaker, [])]
     listed = [(speaker, each.path) for speaker, each in audio]
-    names = _Directories()
-    textless = [(speaker, path) for speaker, path in listed if texts and not names.hold_any(corpus.transcripts(speaker, path))]
+    names = cache(_names)  # each folder is listed once
+
+    def has_text(speaker: Speaker, path: Path) -> bool:
+        return any(place.name in names(place.parent) for place in corpus.transcripts(speaker, path))
+
+    textless = [(speaker, path) for speaker, path in listed if texts and not has_text(speaker, path)]
     untimed = 0
     if alignments:
         folders = {(speaker.top, path.parent) for speaker, path in listed}
@@ -109,22 +114,11 @@ def _evenly(items: list, n: int) -> list:
     return items if len(items) <= n else [items[i * len(items) // n] for i in range(n)]
 
 
-class _Directories:
-    """Which files exist. Each folder is listed once."""
-
-    def __init__(self) -> None:
-        self._names: dict[Path, set[str]] = {}
-
-    def hold_any(self, candidates: list[Path]) -> bool:
-        return any(path.name in self._listed(path.parent) for path in candidates)
-
-    def _listed(self, folder: Path) -> set[str]:
-        if folder not in self._names:
-            try:
-                self._names[folder] = set(os.listdir(folder))
-            except OSError:
-                self._names[folder] = set()
-        return self._names[folder]
+def _names(folder: Path) -> set[str]:
+    try:
+        return set(os.listdir(folder))
+    except OSError:
+        return set()
 
 
 def _seconds(found: Found) -> float | None:

@@ -10,18 +10,7 @@ from utils.corpora.alignments import add_alignments
 from utils.corpora.any_folder import FOLDER
 from utils.corpora.hifitts import HIFITTS
 from utils.corpora.kaldi import KALDI, WAVES
-from utils.corpora.layout import (
-    Asked,
-    Corpus,
-    Found,
-    Listing,
-    Speaker,
-    Utterance,
-    disk_name,
-    enumerate_names,
-    folders_in,
-    no_subsets,
-)
+from utils.corpora.layout import Asked, Corpus, Found, Listing, Speaker, Utterance, disk_name, enumerate_names, folders_in
 from utils.corpora.librispeech import LIBRISPEECH
 from utils.corpora.libritts import LIBRITTS
 from utils.corpora.mailabs import MAILABS
@@ -98,8 +87,8 @@ def datasets_in(datasets_root: Path) -> list[str]:
     for folder in folders_in(Path(datasets_root)):
         if folder.name != SV2TTS and (place := _find(Path(datasets_root), folder.name)):
             corpus = CORPORA[place.layout]
-            subsets = corpus.subsets(place.source)
-            found = [subset for subset in subsets or [""] if corpus.speakers(place.source, subset)]
+            subsets = corpus.subsets_of(place.source)
+            found = [subset for subset in subsets or [""] if corpus.find_speakers(place.source, subset, Asked())]
             names += [f"{folder.name}/{subset}".rstrip("/") for subset in found]
     return names
 
@@ -126,7 +115,7 @@ def list_utterances(speaker: Speaker, texts: bool = False, alignments: bool = Fa
             problems.append(f"{path}: another file is called {name} too; this one is left out")
         else:
             found[name] = Utterance(name, path, span=span)
-    if texts:
+    if texts and corpus.texts:
         corpus.texts(speaker, found, problems)
     unaligned = add_alignments(speaker.top, found, problems) if alignments else []
     return Listing([*found.values()], problems, unaligned if corpus.passages else [])
@@ -171,7 +160,7 @@ def _is_present(root: Path, name: str) -> bool:
     if place is None:
         return False
     corpus = CORPORA[place.layout]
-    return not place.subset or place.subset in (*corpus.subsets(place.source), *corpus.selections)
+    return not place.subset or place.subset in (*corpus.subsets_of(place.source), *corpus.selections)
 
 
 def _find(root: Path, name: str) -> _Place | None:
@@ -234,16 +223,16 @@ def _speakers_of(root: Path, name: str, asked: Asked) -> list[Speaker]:
     if place is None:
         raise UserError(_not_found(root, name))
     layout = CORPORA[place.layout]
-    subsets = layout.subsets(place.source)
+    subsets = layout.subsets_of(place.source)
     if place.subset not in (*subsets, *layout.selections) and (place.subset or subsets):
         wanted = f"no subset {place.subset!r}" if place.subset else f"name a subset ({name}/<subset>)"
         existing = enumerate_names([*subsets, *layout.selections])
         raise UserError(f"{place.source}: {wanted}; those that exist: {existing}")
-    found = layout.listed(place.source, asked) if layout.listed else layout.speakers(place.source, place.subset)
+    found = layout.find_speakers(place.source, place.subset, asked)
     if not found:
         below = place.source / place.subset if place.subset in subsets else place.source
         raise UserError(f"{below}: no speaker found; looked for {layout.expects}")
-    asked = asked if layout.listed else Asked()
+    asked = asked if layout.is_list else Asked()
     return [Speaker(place.label, speaker, folder, place.layout, place.source, asked) for speaker, folder in found]
 
 
@@ -254,6 +243,6 @@ def _not_found(root: Path, name: str) -> str:
     first = name.partition("/")[0]
     if first in NAMED:
         return f"{root / first}: no such folder; {root} holds {here}"
-    with_subsets = {key for key, corpus in NAMED.items() if corpus.subsets is not no_subsets}
+    with_subsets = {key for key, corpus in NAMED.items() if corpus.subsets}
     known = enumerate_names([*(f"{key}/<subset>" if key in with_subsets else key for key in NAMED), *SHORT_NAMES])
     return f"{root / name}: no such folder ({root} holds {here}), nor a known corpus: known are {known}"

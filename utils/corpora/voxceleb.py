@@ -46,6 +46,5 @@ VOXCELEB1 = Corpus(
     voxceleb1_speakers,
     audio,
     selections=(EVERYONE,),
-    has_texts=False,
 )
-VOXCELEB2 = Corpus("dev/aac/<speaker>/<video>/*.m4a", voxceleb2_speakers, audio, has_texts=False)
+VOXCELEB2 = Corpus("dev/aac/<speaker>/<video>/*.m4a", voxceleb2_speakers, audio)

@@ -38,7 +38,7 @@ def tensors(content: Any) -> Iterator[tuple[str, torch.Tensor]]:
         name, each = waiting.pop()
         if isinstance(each, torch.Tensor):
             yield name, each
-        elif isinstance(each, dict | list | tuple) and id(each) not in seen:
+        elif isinstance(each, dict | list | tuple | set | frozenset) and id(each) not in seen:
             seen.add(id(each))
             inside = each.items() if isinstance(each, dict) else enumerate(each)
             waiting += [(f"{name}.{key}".lstrip("."), value) for key, value in inside]
@@ -63,7 +63,7 @@ def load(path: Path, stage: str, device: str | torch.device = "cpu", published: 
     try:
         untrusted.check_archive(path)
         content = _read(path, device)
-        untrusted.check_tensors(content, path.stat().st_size)
+        untrusted.check_tensors((each for _, each in tensors(content)), path.stat().st_size)
     except Exception as error:  # files of other kinds make the unpickler fail in many ways
         if name := untrusted.called(path):
             problem = f"is a pickle that would run {name[:80]!r} when loaded, which no model needs; it was not run"

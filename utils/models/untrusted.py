@@ -2,10 +2,9 @@
 
 import pickletools
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -25,31 +24,16 @@ def check_archive(path: Path) -> None:
             raise ValueError("it unpacks to more than its own size")
 
 
-def check_tensors(content: Any, n_bytes: int) -> None:
+def check_tensors(tensors: Iterable[torch.Tensor], n_bytes: int) -> None:
     """ValueError for tensors that are larger than the file of n_bytes bytes that they came from, or of unusual kinds."""
     total = 0
-    for value in walk(content):
-        if isinstance(value, torch.Tensor):
-            if value.layout != torch.strided or value.is_quantized or value.device.type == "meta":
-                raise ValueError("it holds a tensor that is sparse, quantized or without numbers")
-            size = value.numel() * value.element_size()
-            total += size
-            if size > n_bytes or total > MOST_VIEWS * n_bytes:
-                raise ValueError("its tensors are larger than the file")
-
-
-def walk(content: Any) -> Iterator[Any]:
-    """Everything in nested containers, each object once."""
-    waiting, seen = [content], set()
-    while waiting:
-        value = waiting.pop()
-        if id(value) not in seen:
-            seen.add(id(value))
-            yield value
-            if isinstance(value, dict):
-                waiting += [*value.keys(), *value.values()]
-            elif isinstance(value, list | tuple | set | frozenset):
-                waiting += value
+    for tensor in {id(tensor): tensor for tensor in tensors}.values():
+        if tensor.layout != torch.strided or tensor.is_quantized or tensor.device.type == "meta":
+            raise ValueError("it holds a tensor that is sparse, quantized or without numbers")
+        size = tensor.numel() * tensor.element_size()
+        total += size
+        if size > n_bytes or total > MOST_VIEWS * n_bytes:
+            raise ValueError("its tensors are larger than the file")
 
 
 def called(path: Path) -> str | None:
