@@ -73,10 +73,10 @@ def main() -> None:
     from demo import voice_file
     from demo.cloner import Cloner, read_references
     from demo.conversation import converse
-    from demo.delivery import deliver, read_text
+    from demo.delivery import deliver, text_in
     from demo.playing import Player
 
-    text = read_text(args.text_file) if args.text_file else args.text
+    text = text_in(args.text_file) if args.text_file else args.text
     recordings = read_references(args.reference) if args.reference else []
     player = None if args.no_sound else Player()
     encoder, synthesizer, vocoder = (getattr(args, stage) or args.models for stage in ("encoder", "synthesizer", "vocoder"))

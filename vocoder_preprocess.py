@@ -25,19 +25,14 @@ def main() -> None:
     add("--skip_existing", action="store_true", help=skip_help)
     add("--cpu", action="store_true", help="work on the CPU even if there is a GPU")
     cli.add_hparams(parser, GtaSettings)
-    args = parser.parse_args()
+    args = vars(parser.parse_args())
     from utils.data.paths import default_out_dir
     from vocoder.preprocess import preprocess
 
-    preprocess(
-        args.syn_model_fpath,
-        args.in_dir or default_out_dir(args.datasets_root, "synthesizer"),
-        args.out_dir or default_out_dir(args.datasets_root, "vocoder"),
-        args.batch_size,
-        args.skip_existing,
-        args.cpu,
-        args.hparams,
-    )
+    root = args.pop("datasets_root")
+    for option, stage in (("in_dir", "synthesizer"), ("out_dir", "vocoder")):
+        args[option] = args[option] or default_out_dir(root, stage)
+    preprocess(args.pop("syn_model_fpath"), **args)
 
 
 if __name__ == "__main__":

@@ -26,8 +26,10 @@ from utils.data.paths import save_text
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = cli.parser("Compare the words that the alignment says were skipped or repeated with what Whisper heard.")
-    parser.prog = "python -m benchmarks.faults"
+    parser = cli.parser(
+        "Compare the words that the alignment says were skipped or repeated with what Whisper heard.",
+        "python -m benchmarks.faults",
+    )
     add = parser.add_argument
     add("judge", type=Path, metavar="JUDGE", help="folder with the judges' packages in venv/ and Whisper's files")
     add("texts", type=Path, metavar="TEXTS", help="UTF-8 file with a name, a tab and a text in each line")

@@ -257,8 +257,7 @@ def write(rows: list[tuple[str, str]], title: str) -> None:
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = cli.parser("Check that everything is right on this GPU, and measure how fast it is.")
-    parser.prog = "python -m benchmarks.gpu"
+    parser = cli.parser("Check that everything is right on this GPU, and measure how fast it is.", "python -m benchmarks.gpu")
     parser.add_argument("--only", type=re.compile, default=re.compile(""), metavar="RE", help="measure what this is found in")
     parser.add_argument("--no_checks", action="store_true", help="measure at once, without the tests")
     parser.add_argument("--write", action="store_true", help=f"put the figures into {PAGE.relative_to(ROOT)}")

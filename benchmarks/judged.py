@@ -117,9 +117,9 @@ def parse_arguments() -> argparse.Namespace:
     parser = cli.parser(
         "Speak every sentence of a judge in every voice of its references, have the speech rated as by demo.evaluate, and "
         "compare the figures with the targets of the default voices. Existing speech is kept unless the models or the settings "
-        "have changed."
+        "have changed.",
+        "python -m benchmarks.judged",
     )
-    parser.prog = "python -m benchmarks.judged"
     add = parser.add_argument
     add("judge", type=Path, metavar="JUDGE", help="folder with references/, sentences.tsv and the judges' packages in venv/")
     add("out", type=Path, metavar="OUT", help="folder for the speech and for results.md, results.csv and index.html")

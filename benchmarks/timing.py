@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from utils.models.device import keep_freed_memory
+from utils.data.memory import keep_all_freed_memory
 
 if TYPE_CHECKING:
     import torch
@@ -23,7 +23,7 @@ def repeat(work: Callable[[], object], times: int = 5) -> float:
 def alternate(*works: Callable[[], object], times: int = 5) -> list[float]:
     """Median seconds of each, after a warm-up call. They take turns, so that other load on the machine slows all alike."""
     if device().type == "cpu":
-        keep_freed_memory()  # as trainers do
+        keep_all_freed_memory()  # as trainers do
     for work in works:
         work()
     rounds = [[_seconds(work) for work in works] for _ in range(times)]

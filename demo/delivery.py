@@ -11,22 +11,17 @@ from demo.cloner import Cloner, Voice
 from demo.playing import Player
 from demo.spoken import Record, save_picture
 from utils.data import audio
+from utils.data.paths import read_text
 from utils.errors import UserError
 
 PICTURED = 60.0  # seconds; of a longer text, the picture shows the beginning
-LONGEST_TEXT = 20_000_000  # characters
+LONGEST_TEXT = 20_000_000  # characters, which take days to say
 BAR = "{percentage:3.0f} % said |{bar}| {n_fmt} of {total_fmt} pieces, {remaining} left"
 
 
-def read_text(path: Path) -> str:
+def text_in(path: Path) -> str:
     """The text in a file. Raises UserError if it is not UTF-8, blank or endless."""
-    try:
-        with path.open(encoding="utf-8-sig") as file:
-            text = file.read(LONGEST_TEXT + 1)
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: is not UTF-8 text (byte {error.start}); save it as UTF-8") from error
-    if len(text) > LONGEST_TEXT:
-        raise UserError(f"{path}: has more than {LONGEST_TEXT:,} characters, which take days to say; cut it")
+    text = read_text(path, LONGEST_TEXT)
     if not text.strip():
         raise UserError(f"{path}: holds no text")
     return text

@@ -25,9 +25,9 @@ def parse_arguments() -> argparse.Namespace:
         "similarity to the voice by two encoders, DNSMOS, Distill-MOS, faults and seconds taken, beside copies of the "
         "recordings (through mel and vocoder) and the recordings themselves. Prints a table with 95 % confidence intervals and "
         "writes results.csv and index.html, a page to listen to. Speech that is there already is kept unless the models or the "
-        "settings have changed. docs/evaluate.md explains the figures."
+        "settings have changed. docs/evaluate.md explains the figures.",
+        "python -m demo.evaluate",
     )
-    parser.prog = "python -m demo.evaluate"
     add = parser.add_argument
     add("--models", type=Path, metavar="DIR", help="folder with encoder, synthesizer and vocoder, as .safetensors or .pt")
     references_help = "folder of recordings: a folder for each voice, or files <voice>_<number>.wav. The first one is cloned"

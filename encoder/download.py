@@ -61,9 +61,9 @@ def _reason(errors: str) -> str:
 def main() -> None:
     parser = cli.parser(
         "Fetch the default encoder of the demo and synthesizer_preprocess_embeds.py: the weights that Resemble AI published "
-        "with Resemblyzer 0.1.4, 17 MB, from the package index that pip uses. An existing file is never replaced."
+        "with Resemblyzer 0.1.4, 17 MB, from the package index that pip uses. An existing file is never replaced.",
+        "python -m encoder.download",
     )
-    parser.prog = "python -m encoder.download"
     parser.add_argument("path", nargs="?", type=Path, default=default_model("encoder"), metavar="FILE", help="where to write")
     path = parser.parse_args().path
     print(f"{path}: {'fetched' if fetch(path) else 'is there already'}")

@@ -175,13 +175,11 @@ def read_trials(path: Path) -> Trials:
     """A list of `label path path`, as VoxCeleb1-O. UserError for a line of another form, and if one label never occurs."""
     import numpy as np
 
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: is not text; a trial list or a preprocessed folder is needed") from error
+    from utils.data.paths import read_text
+
     positions: dict[str, int] = {}
     rows = []
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
         fields = line.split()
         if not fields:
             continue
@@ -302,9 +300,9 @@ def parse_arguments() -> argparse.Namespace:
         "Measure how well encoders tell speakers apart: a table with the equal error rate (EER; 0: perfect, 0.5: chance), its "
         "95 % interval by bootstrap, and the mean cosine of pairs from one speaker and from two. All pairs of the chosen "
         "utterances of a preprocessed folder are scored, with an interval over speakers; for a trial list, it is over "
-        "speakers if the first folder of every path is the speaker, as in VoxCeleb, else over trials."
+        "speakers if the first folder of every path is the speaker, as in VoxCeleb, else over trials.",
+        "python -m encoder.evaluate",
     )
-    parser.prog = "python -m encoder.evaluate"
     add, count, fraction = parser.add_argument, cli.whole_number(at_least=2), EncoderTraining.held_out_fraction
     add("models", nargs="+", type=Path, metavar="MODEL", help="encoder checkpoint, of this project or published before it")
     text = "output of encoder_preprocess.py (<datasets_root>/SV2TTS/encoder), or a trial list: a text file with one "

@@ -140,9 +140,9 @@ def whisper(model: str, language: str, cpu: bool) -> Callable[[np.ndarray], list
 def main() -> None:
     parser = cli.parser(
         "Write the texts of recordings, and the times of their words, by which synthesizer_preprocess_audio.py cuts long ones "
-        f"at their pauses. Needs faster-whisper (pip install -r {REQUIREMENTS})."
+        f"at their pauses. Needs faster-whisper (pip install -r {REQUIREMENTS}).",
+        "python -m synthesizer.transcribe",
     )
-    parser.prog = "python -m synthesizer.transcribe"
     add = parser.add_argument
     add(
         "folder",

@@ -148,11 +148,11 @@ def test_models_import_torch_each_other_and_their_config(name, path):
 def test_what_is_for_speed_is_behind_accelerate(name, path):
     found = imports(path)
     if not is_for_speed(name) and not name.endswith(".accelerate"):
-        assert {each for each in found if is_for_speed(each)} <= {"utils.cpu.memory"}
+        assert not {each for each in found if is_for_speed(each)}
     if name.rpartition(".")[2] not in MAY_ACCELERATE:
         assert not {each for each in found if each.endswith(".accelerate")}
     if not is_for_speed(name):
-        assert not {each for each in imports(path, anywhere=False) if is_for_speed(each)} - {"utils.cpu.memory"}
+        assert not {each for each in imports(path, anywhere=False) if is_for_speed(each)}
 
 
 @each(modules("utils"))
@@ -162,7 +162,7 @@ def test_rooms_of_utils_import_downwards_and_no_package(name, path):
     assert {each.partition(".")[2] for each in packages} <= (MAY_BE_EXPORTED if name.startswith("utils.export") else set())
     if name != "utils":
         room = name.split(".")[1]
-        rooms = {each.split(".")[1] for each in found if package_of(each) == "utils" and each != "utils.cpu.memory"}
+        rooms = {each.split(".")[1] for each in found if package_of(each) == "utils"}
         assert rooms <= UTILS[room] | {room}
 
 

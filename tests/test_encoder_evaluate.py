@@ -254,7 +254,7 @@ def test_other_mistakes_are_one_line(models, preprocessed, tmp_path, capsys):
     for arguments, code, message in (
         ((models[0], tmp_path / "absent"), 1, "absent: no such folder or trial list"),
         ((tmp_path / "absent.pt", preprocessed), 1, "absent.pt: no such encoder checkpoint"),
-        ((models[0], tmp_path / "binary.txt"), 1, "binary.txt: is not text"),
+        ((models[0], tmp_path / "binary.txt"), 1, "binary.txt: is not UTF-8 text"),
         ((models[0], tmp_path / "empty"), 1, "no speaker with"),
         ((models[0], preprocessed, "--partial_frames", 10**6), 1, "no speaker with"),
         ((models[0], preprocessed, "--audio_root", tmp_path), 2, "--audio_root is for a trial list"),

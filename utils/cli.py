@@ -43,9 +43,9 @@ class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
         )
 
 
-def parser(description: str) -> argparse.ArgumentParser:
-    """A parser whose `-h` shows defaults. Use `type=Path` for paths."""
-    return argparse.ArgumentParser(description=description, formatter_class=_HelpFormatter)
+def parser(description: str, command: str | None = None) -> argparse.ArgumentParser:
+    """A parser whose `-h` shows defaults; `command` where it is not a script. Use `type=Path` for paths."""
+    return argparse.ArgumentParser(command, description=description, formatter_class=_HelpFormatter)
 
 
 def run(main: Callable[[], None]) -> None:

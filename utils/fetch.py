@@ -57,8 +57,9 @@ def checksum(text: str) -> str:
 
 
 def main() -> None:
-    parser = cli.parser("Download a model that somebody shares. It is kept only if its SHA-256 is the one you give.")
-    parser.prog = "python -m utils.fetch"
+    parser = cli.parser(
+        "Download a model that somebody shares. It is kept only if its SHA-256 is the one you give.", "python -m utils.fetch"
+    )
     parser.add_argument(
         "address", metavar="ADDRESS", help="https://... or hf://OWNER/NAME/FILE, a file in a Hugging Face repository"
     )

@@ -23,7 +23,7 @@ from demo.judging.words import errors
 from utils.corpora.layout import AUDIO_SUFFIXES
 from utils.data import audio
 from utils.data.mel_format import MelFormat
-from utils.data.paths import save_text, sha256, write_atomically
+from utils.data.paths import read_text, save_text, sha256, write_atomically
 from utils.data.tables import json_object
 from utils.errors import UserError
 
@@ -38,12 +38,8 @@ SHORTEST = 0.5  # s, of a recording
 
 def read_texts(path: Path) -> dict[str, str]:
     """Text by name, from lines `name<TAB>text`, or `text` alone, which are called text_1, text_2, ..."""
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: is not UTF-8 text (byte {error.start}); save it as UTF-8") from error
     texts: dict[str, str] = {}
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(read_text(path).splitlines(), 1):
         if not line.strip():
             continue
         name, tab, text = line.partition("\t")

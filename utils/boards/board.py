@@ -138,16 +138,7 @@ class Board:
 
 
 class NoBoard:
-    """The board of the other ranks: does nothing."""
+    """The board of the other ranks: does nothing, whatever is asked of it."""
 
-    def parameters(self, parameters: dict[str, Any]) -> None: ...
-
-    def note(self, name: str, line: str) -> None: ...
-
-    def scalars(self, step: int, values: dict[str, float], force: bool = False) -> None: ...
-
-    def figure(self, step: int, name: str, draw: Callable[[], Any], folder: str = "plots") -> None: ...
-
-    def audio(self, step: int, name: str, make: Callable[[], np.ndarray] | np.ndarray, sample_rate: int) -> None: ...
-
-    def close(self, seconds: float = SECONDS_TO_DRAIN) -> None: ...
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        return lambda *args, **options: None

@@ -13,11 +13,16 @@ MOST_TICKS = 40  # names of 8 points that fit beside each other
 MIN_UMAP_POINTS = 24  # UMAP looks at the 15 nearest points of each, which must not be nearly all of them
 
 
-def mels(spectrograms: dict[str, np.ndarray], hop_seconds: float, title: str = "") -> "Figure":
-    """Mel spectrograms (T, n_mels) by what they are, one above the other on one time axis and one colour scale."""
+def _figure(width: float, height: float) -> "Figure":
+    """Sizes in inches."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(10, 2.6 * len(spectrograms)), layout="constrained")
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def mels(spectrograms: dict[str, np.ndarray], hop_seconds: float, title: str = "") -> "Figure":
+    """Mel spectrograms (T, n_mels) by what they are, one above the other on one time axis and one colour scale."""
+    figure = _figure(10, 2.6 * len(spectrograms))
     axes = figure.subplots(len(spectrograms), 1, sharex=True, squeeze=False)[:, 0]
     low, high = (f(array.min() if f is min else array.max() for array in spectrograms.values()) for f in (min, max))
     for axis, (name, mel) in zip(axes, spectrograms.items(), strict=True):
@@ -32,9 +37,7 @@ def mels(spectrograms: dict[str, np.ndarray], hop_seconds: float, title: str = "
 
 def alignment(attention: np.ndarray, text: str, title: str, seconds_per_step: float) -> "Figure":
     """Attention (n_steps, n_symbols), of which the last is the end: which symbol each decoder step looks at."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(10, 6), layout="constrained")
+    figure = _figure(10, 6)
     axis = figure.subplots()
     extent = (0, len(attention) * seconds_per_step, -0.5, attention.shape[1] - 0.5)
     image = axis.imshow(attention.T, origin="lower", aspect="auto", extent=extent, vmin=0, interpolation="nearest")
@@ -62,10 +65,9 @@ def symbol_ticks(axis: "Axes", symbols: Sequence[str]) -> None:
 def embeddings(vectors: np.ndarray, labels: Sequence[str], title: str) -> "Figure":
     """Vectors (N, E) in two dimensions, with a colour and marker for each label."""
     from matplotlib import colormaps
-    from matplotlib.figure import Figure
 
     points, method = project(vectors)
-    figure = Figure(figsize=(8, 7), layout="constrained")
+    figure = _figure(8, 7)
     axis = figure.subplots()
     names = sorted(set(labels))
     colours = colormaps["tab10" if len(names) <= 10 else "gist_rainbow"]
@@ -119,9 +121,7 @@ def _principal_components(vectors: np.ndarray) -> np.ndarray:
 
 def waves(named: dict[str, np.ndarray], sample_rate: int, title: str = "") -> "Figure":
     """Waves (n,) by what they are, one above the other on one time axis."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(10, 2 * len(named)), layout="constrained")
+    figure = _figure(10, 2 * len(named))
     axes = figure.subplots(len(named), 1, sharex=True, squeeze=False)[:, 0]
     for axis, (name, wav) in zip(axes, named.items(), strict=True):
         axis.plot(np.arange(len(wav)) / sample_rate, wav, linewidth=0.5)
@@ -133,10 +133,8 @@ def waves(named: dict[str, np.ndarray], sample_rate: int, title: str = "") -> "F
 
 def curves(points: dict[str, list[tuple[int, float]]]) -> "Figure":
     """A plot of (step, value)... for each measure, three in a row."""
-    from matplotlib.figure import Figure
-
     n_rows = -(-len(points) // 3)
-    figure = Figure(figsize=(12, 2.6 * n_rows), layout="constrained")
+    figure = _figure(12, 2.6 * n_rows)
     axes = figure.subplots(n_rows, 3, squeeze=False).flat
     for (name, values), axis in zip(points.items(), axes, strict=False):
         axis.plot(*zip(*values, strict=True), linewidth=1, marker="." if len(values) < 30 else None)

@@ -17,6 +17,7 @@ import numpy as np
 
 from utils.data import disk
 from utils.data.names import within
+from utils.errors import UserError
 
 SV2TTS = "SV2TTS"
 STALE_AFTER = 24 * 3600  # s without a write, after which a temporary file of another machine counts as left over
@@ -146,6 +147,18 @@ def save_text(path: Path, text: str) -> None:
     """Write UTF-8 text with plain newlines, atomically."""
     with write_atomically(path, len(text.encode())) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
+def read_text(path: Path, at_most: int = 10**8) -> str:
+    """The text of a UTF-8 file that the user wrote. UserError if it is not UTF-8, or has more characters than `at_most`."""
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            text = file.read(at_most + 1)
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: is not UTF-8 text (byte {error.start}); save it as UTF-8") from error
+    if len(text) > at_most:
+        raise UserError(f"{path}: has more than {at_most:,} characters; cut it")
+    return text
 
 
 def sha256(path: Path) -> str:

@@ -9,6 +9,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from utils.data.memory import keep_some_freed_memory
+
 SECONDS_BETWEEN_LOOKS = 1.0  # at whether the parent is still there
 
 fatal: set[Path] = set()  # files that ended a process before, and are not read again
@@ -45,7 +47,7 @@ def call(work: tuple[Callable[[Any], Any], Any], leave_out: Iterable[Path] = ())
     """(function, task) -> function(task), on one thread: numpy's products differ in their last bits with the threads."""
     from threadpoolctl import threadpool_limits
 
-    _keep_freed_memory()
+    keep_some_freed_memory()
     fatal.update(leave_out)
     function, task = work
     with threadpool_limits(1, user_api="blas"):
@@ -63,12 +65,3 @@ def _watch(parent: int, end: Callable[[], None]) -> None:
     while os.getppid() == parent:  # an orphan is given another parent
         time.sleep(SECONDS_BETWEEN_LOOKS)
     end()
-
-
-@lru_cache
-def _keep_freed_memory() -> None:
-    try:
-        from utils.cpu.memory import keep_some_freed_memory
-    except ImportError:  # without utils/cpu preprocessing is slower
-        return
-    keep_some_freed_memory()

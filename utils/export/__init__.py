@@ -127,9 +127,9 @@ def _files(stage: str, content: dict[str, Any], path: Path, format: str, precisi
     """What the files of a model will hold."""
     content = exported(content, path, halve=precision != "fp32")
     if format == "onnx":
-        from utils.export.graphs import serialized_graphs
-
         try:
+            from utils.export.graphs import serialized_graphs
+
             return serialized_graphs(stage, content, path, precision)
         except ImportError as error:
             raise UserError(f"--format onnx needs {error.name}: pip install -r requirements-onnx.txt") from error

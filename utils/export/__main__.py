@@ -13,9 +13,9 @@ def parse_arguments() -> argparse.Namespace:
     parser = cli.parser(
         "Write trained models into a folder to give away: without optimizer, small, and loaded without running code from them. "
         "Checkpoints published for Real-Time-Voice-Cloning are converted. Beside them come config.json and README.md, in the "
-        "layout that model hubs show (docs/sharing.md). A run cannot resume from an export, but --init_from takes it."
+        "layout that model hubs show (docs/sharing.md). A run cannot resume from an export, but --init_from takes it.",
+        "python -m utils.export",
     )
-    parser.prog = "python -m utils.export"
     add = parser.add_argument
     add(
         "models",

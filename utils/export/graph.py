@@ -1,14 +1,13 @@
 """Builds ONNX graphs, node by node. A value of a graph is known by its name."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import onnx
 import torch
+from onnx import helper, numpy_helper
 from torch import Tensor, nn
-
-if TYPE_CHECKING:
-    import onnx
 
 OPSET, IR_VERSION = 17, 8  # of 2022, which runtimes two years old read
 FLOAT, INT32, INT64, BOOL = 1, 6, 7, 9  # of onnx.TensorProto, for `op("Cast", ..., to=)`
@@ -38,21 +37,15 @@ class Graph:
 
     def input(self, name: str, shape: Sequence[int | str], type: str = "float") -> Value:
         """shape: numbers, and names of sizes that differ from call to call."""
-        from onnx import helper
-
         self._inputs.append(helper.make_tensor_value_info(name, TYPES[type], shape))
         return name
 
     def output(self, value: Value, name: str, shape: Sequence[int | str] | None = None, type: str = "float") -> None:
-        from onnx import helper
-
         self._nodes.append(helper.make_node("Identity", [value], [name]))
         self._outputs.append(helper.make_tensor_value_info(name, TYPES[type], shape))
 
     def op(self, kind: str, *inputs: Value | None, n: int = 1, **attributes: Any) -> Any:
         """A node of this kind -> its output, or its n outputs."""
-        from onnx import helper
-
         outputs = [self._root._new_name(kind) for _ in range(n)]
         attributes = {name: each._finished() if isinstance(each, Graph) else each for name, each in attributes.items()}
         self._nodes.append(helper.make_node(kind, [each or "" for each in inputs], outputs, **attributes))
@@ -139,10 +132,9 @@ class Graph:
 
     # ---- the result
 
-    def model(self, metadata: dict[str, str]) -> "onnx.ModelProto":
+    def model(self, metadata: dict[str, str]) -> onnx.ModelProto:
         """The whole model, checked. Raises onnx.checker.ValidationError if the graph is not valid."""
         import onnx
-        from onnx import helper
 
         opset = [helper.make_opsetid("", OPSET)]
         model = helper.make_model(self._finished(), opset_imports=opset, ir_version=IR_VERSION, producer_name="sv2tts")
@@ -150,15 +142,11 @@ class Graph:
         onnx.checker.check_model(model, full_check=True)
         return model
 
-    def _finished(self) -> "onnx.GraphProto":
-        from onnx import helper
-
+    def _finished(self) -> onnx.GraphProto:
         constants = list(self._constants.values()) if self._root is self else []
         return helper.make_graph(self._nodes, self._name, self._inputs, self._outputs, constants)
 
     def _stored(self, values: np.ndarray) -> Value:
-        from onnx import numpy_helper
-
         key = values.dtype.str, values.shape, values.tobytes()
         if key not in self._by_content:
             name = self._by_content[key] = self._new_name("constant")

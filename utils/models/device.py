@@ -12,6 +12,7 @@ import torch
 import torch.distributed.nn.functional  # if imported later, its default arguments would keep the process group alive
 from torch import nn
 
+from utils.data.memory import keep_all_freed_memory
 from utils.errors import UserError
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -26,7 +27,7 @@ def join_ranks(cpu: bool, timeout: float) -> tuple[int, int, torch.device]:
         torch.cuda.set_device(device)
         torch.set_float32_matmul_precision("high")  # TF32 for what autocast leaves in fp32
     else:
-        keep_freed_memory()
+        keep_all_freed_memory()
     if world_size > 1:
         # Longer than that, as utils.training.peers then says which rank it was.
         patience = timedelta(seconds=timeout + 60)
@@ -53,15 +54,6 @@ NOT_AVAILABLE = (ImportError, OSError)  # a fast path's folder, numba or a libra
 def say_slower(what: str, reason: str) -> None:
     """One line, once in a process. what: "the synthesizer speaks", for example."""
     print(f"{what} in plain torch, slower: {reason}".split("\n")[0])
-
-
-def keep_freed_memory() -> None:
-    """Keep the memory of freed tensors for the next step."""
-    try:
-        from utils.cpu.memory import keep_all_freed_memory
-    except ImportError:  # without utils/cpu a step is slower
-        return
-    keep_all_freed_memory()
 
 
 def computes_bf16(device: torch.device) -> bool:

@@ -22,7 +22,6 @@ from utils.data.paths import SynthesizerData
 from utils.errors import UserError
 from utils.models import checkpoint
 from utils.models.device import DTYPES, choose_dtype, evaluating, join_ranks, rng_state
-from utils.training.announcing import announcement, parameters
 from utils.training.freezing import freeze
 from utils.training.health import TO_GIVE_UP, Rule
 from utils.training.options import RunOptions
@@ -173,12 +172,19 @@ class Run:
         return DistributedDataParallel(model, device_ids=[self.device.index] if self.device.type == "cuda" else None)
 
     def _announce(self, n_frozen: int) -> None:
+        """Whether the run begins or goes on, where, and the model's size; and the table that dashboards show."""
+        content, init_from, frozen = self._content, self._content.get("init_from"), ", ".join(self._content["frozen"])
+        how = f"starting from {init_from['file']}" if init_from else "starting"
+        how = f"resuming at step {self.step}" if self.step else how
         n_parameters = sum(p.numel() for model in self._models for p in model.parameters())
+        still = f" ({n_frozen / 1e6:.2f} M frozen: {frozen})" if frozen else ""
         where = f"{self.device}" + (f" x {self.world_size} ranks" if self.world_size > 1 else "")
         precision = next((name for name, dtype in DTYPES.items() if dtype == self._dtype), "fp32")
-        line = announcement(self.stage, self.dir, self.step, self._content, n_parameters, n_frozen)
-        print(f"{line}, {precision} on {where}")
-        self.board.parameters(parameters(self._content, self.seed, precision))
+        print(f"{self.stage}: {how} in {self.dir}; {n_parameters / 1e6:.2f} M parameters{still}, {precision} on {where}")
+        table = {**content["model"], **content["training"], "seed": self.seed, "precision": precision}
+        table |= {"frozen": frozen} if frozen else {}
+        table |= {"init_from": f"{init_from['file']} at step {init_from['step']}"} if init_from else {}
+        self.board.parameters(table)
 
     @property
     def starts_from_weights(self) -> bool:

@@ -2,17 +2,20 @@
 
 import ctypes
 from collections.abc import Callable
+from functools import lru_cache
 
 TRIM_THRESHOLD, MMAP_THRESHOLD, MMAP_MAX = -1, -3, -4  # options of mallopt, from malloc.h
 LARGEST_BLOCK = 31 << 20  # bytes; mallopt takes at most 32 MB
 NEVER = -1
 
 
+@lru_cache
 def keep_all_freed_memory() -> None:
     """For training: never return freed memory to the system. Clearing pages that come back takes a fifth of a step."""
     _set({MMAP_MAX: 0, TRIM_THRESHOLD: NEVER})
 
 
+@lru_cache
 def keep_some_freed_memory() -> None:
     """For the processes of preprocessing: keep up to 62 MB of freed memory each. It saves a tenth of their time."""
     _set({MMAP_THRESHOLD: LARGEST_BLOCK, TRIM_THRESHOLD: 2 * LARGEST_BLOCK})
