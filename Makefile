@@ -88,8 +88,8 @@ pipeline: $(INSTALLED)
 	@echo "Plots:             $(ROOT)/models/$(RUN)/plots/ and $(ROOT)/models/$(RUN)/mel-spectrograms/"
 	@echo "Everything ran. So few steps of small models make noise, not a voice. For speech, run make demo, or train as README.md says."
 
-# Each test keeps to one thread, so there can be as many at a time as there are cores.
-PARALLEL := -n logical --maxprocesses 8 --dist loadgroup
+# Each test keeps to one thread, so there can be as many at a time as there are cores. The tests of a file share what they set up.
+PARALLEL := -n logical --maxprocesses 8 --dist loadfile
 
 test: install
 	$(PY) -m pytest $(PARALLEL) -m "not slow"

@@ -310,7 +310,20 @@ def test_everything_works_without_what_is_for_speed(tmp_path):
     speech = "default_weights demo extending generate mistakes notebooks pipeline postfilter reading_aloud spoken"
     models = "synthesizer_attention synthesizer_generation synthesizer_model vocoder_model vocoder_preprocess"
     chosen = [f"tests/test_{name}.py" for name in f"{speech} {models} audio corpora sentences text".split()]
-    options = ["-q", "-x", "-n", "logical", "--maxprocesses", "8", "-m", "not slow", "-p", "no:cacheprovider"]
+    options = [
+        "-q",
+        "-x",
+        "-n",
+        "logical",
+        "--maxprocesses",
+        "8",
+        "--dist",
+        "loadfile",
+        "-m",
+        "not slow",
+        "-p",
+        "no:cacheprovider",
+    ]
     command = [sys.executable, "-m", "pytest", *options, *chosen]
     done = subprocess.run(command, cwd=copy, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-5000:]

@@ -21,10 +21,7 @@ from utils.data import audio
 pytest.importorskip("gradio", reason="pip install -r requirements-toolbox.txt")
 pytest.importorskip("selenium", reason="pip install -r requirements-toolbox.txt")
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-pytestmark = [
-    pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="no Chromium: apt install chromium chromium-driver"),
-    pytest.mark.xdist_group("browser"),
-]
+pytestmark = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="no Chromium: apt install chromium chromium-driver")
 
 ROOT = Path(__file__).parent.parent
 VOICE = ROOT / "samples/LibriSpeech/test-clean/90005/100050/90005-100050-0000.flac"

@@ -15,7 +15,7 @@ from numba import njit
 
 from utils.cpu import threads, vectors
 from utils.cpu.threads import meet
-from utils.cpu.vectors import COLUMNS, exp, keep, multiply_panel, put, sigmoid, tanh, text_of
+from utils.cpu.vectors import COLUMNS, exp, gru_step, keep, multiply_panel, put, sigmoid, tanh, text_of
 
 # Without "nnan", so that NaN passes through: a broken model must not sound like speech.
 _vectorised = njit(nogil=True, fastmath={"contract", "reassoc", "nsz"}, error_model="numpy")
@@ -139,19 +139,6 @@ def query_step(weights, buffers, noise, first, last):
         for j in range(A):
             put(buffers.join_in, row, buffers.context.shape[1] + j, buffers.hidden[row, j])
     multiply_rows(buffers.hidden, weights.attention_query, buffers.sums1, first, last)
-
-
-@_vectorised
-def gru_step(x_gates, h_gates, bias, hidden):
-    """hidden (H,) becomes the next hidden state. Gates (3 H,): reset, update, new; h_gates, without their bias, are used up."""
-    H = len(hidden)
-    for j in range(2 * H):
-        h_gates[j] = sigmoid(x_gates[j] + h_gates[j] + bias[j])
-    reset, update, new = h_gates[:H], h_gates[H : 2 * H], h_gates[2 * H : 3 * H]
-    for j in range(H):
-        new[j] = tanh(x_gates[2 * H + j] + reset[j] * (new[j] + bias[2 * H + j]))
-    for j in range(H):
-        hidden[j] = new[j] + update[j] * (hidden[j] - new[j])
 
 
 @_vectorised

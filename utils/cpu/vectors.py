@@ -177,6 +177,20 @@ def tanh(x):
     return _ONE - _TWO / (_ONE + exp(_TWO * x))
 
 
+# Without "nnan", so that NaN passes through: a broken model must not sound like speech.
+@njit(nogil=True, fastmath={"contract", "reassoc", "nsz"}, error_model="numpy")
+def gru_step(x_gates, h_gates, bias, hidden):
+    """hidden (H,) becomes the next hidden state. Gates (3 H,): reset, update, new; h_gates, without their bias, are used up."""
+    H = len(hidden)
+    for j in range(2 * H):
+        h_gates[j] = sigmoid(x_gates[j] + h_gates[j] + bias[j])
+    reset, update, new = h_gates[:H], h_gates[H : 2 * H], h_gates[2 * H : 3 * H]
+    for j in range(H):
+        new[j] = tanh(x_gates[2 * H + j] + reset[j] * (new[j] + bias[2 * H + j]))
+    for j in range(H):
+        hidden[j] = new[j] + update[j] * (hidden[j] - new[j])
+
+
 @njit(nogil=True)
 def multiply(a, b, c, n):
     """c[:n] = a[:n] @ b, unpacked (R, K) @ packed (panels, K, COLUMNS) -> (R, panels COLUMNS)"""

@@ -17,7 +17,7 @@ from numba import njit
 from torch import Tensor
 
 from utils.cpu import vectors
-from utils.cpu.vectors import HAS_BF16, exp, keep, multiply, put, sigmoid, tanh, text_of
+from utils.cpu.vectors import HAS_BF16, exp, gru_step, keep, multiply, put, text_of
 from vocoder.model import WaveRNN
 from vocoder.tables import Matrices, filter_taps, prepare, split
 
@@ -238,28 +238,15 @@ def add(values, table, at):
 
 @_vectorised
 def gru(buffers, h, h_in, bias, n):
-    """The next state h from the gates' products with input and state (reset, update, new), and x += h.
-
-    The compiler makes vector code of short loops over few arrays.
-    """
-    n_h = h.shape[1]
+    """The next state h from the gates' products with input and state (reset, update, new), and x += h."""
     for row in range(n):
-        gates, more = buffers.gates[row, : 2 * n_h], buffers.state_gates[row, : 2 * n_h]
-        for j in range(2 * n_h):
-            gates[j] = sigmoid(gates[j] + more[j] + bias[j])
-        new, state_new = buffers.gates[row, 2 * n_h :], buffers.state_gates[row, 2 * n_h :]
-        for j in range(n_h):
-            state_new[j] = gates[j] * (state_new[j] + bias[2 * n_h + j])
-        for j in range(n_h):
-            new[j] = tanh(new[j] + state_new[j])
-        state, update, x = h[row], gates[n_h:], buffers.x[row]
-        for j in range(n_h):
-            state[j] = new[j] + update[j] * (state[j] - new[j])
-        for j in range(n_h):
+        state, x = h[row], buffers.x[row]
+        gru_step(buffers.gates[row], buffers.state_gates[row], bias, state)
+        for j in range(len(state)):
             x[j] += state[j]
-        for j in range(n_h):
+        for j in range(len(state)):
             put(h_in, row, j, state[j])
-        for j in range(n_h):
+        for j in range(len(state)):
             put(buffers.x_in, row, j, x[j])
 
 
