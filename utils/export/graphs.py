@@ -14,7 +14,6 @@ from synthesizer.config import TacotronConfig
 from synthesizer.model import Tacotron
 from utils.config import rebuilt
 from utils.errors import UserError
-from utils.export.encoder_graph import encoder_graph
 from utils.export.graph import Graph
 from utils.export.synthesizer_graphs import synthesizer_graphs
 from utils.export.vocoder_graphs import vocoder_graphs
@@ -73,12 +72,27 @@ def run(graph: Graph, **inputs: np.ndarray) -> list[np.ndarray]:
     return session.run(None, inputs)
 
 
+def encoder_graphs(model: SpeakerEncoder, precision: str) -> dict[str, Graph]:
+    """mels (B, T, n_mels) -> embeddings (B, E)"""
+    c, g = model.config, Graph("encoder", precision)
+    if c.projection_size:
+        raise UserError("an encoder with projection_size cannot be exported as ONNX, whose LSTM has no projection")
+    x = g.op("Transpose", g.input("mels", ("B", "T", c.n_mels)), perm=[1, 0, 2])  # (T, B, n_mels)
+    for layer in range(c.n_layers):
+        x = g.op("Squeeze", g.lstm_or_gru(x, [model.lstm], layer), g.ints(1))  # (T, B, hidden)
+    last = g.op("Gather", x, g.constant(-1, int))  # (B, hidden)
+    raw = g.op("Relu", g.layer(last, model.linear))
+    norm = g.op("Add", g.op("ReduceL2", raw, axes=[1], keepdims=1), g.constant(1e-5))
+    g.output(g.op("Div", raw, norm), "embeddings", ("B", c.embedding_size))
+    return {"encoder": g}
+
+
 # ---- the same small inputs to a model and its graphs
 
 
 def _encoder_answers(model: SpeakerEncoder) -> tuple[list[np.ndarray], list[np.ndarray]]:
     mels = np.random.default_rng(0).random((2, 30, model.config.n_mels), dtype=np.float32)
-    return [model(torch.from_numpy(mels)).numpy()], run(encoder_graph(model, "fp32"), mels=mels)
+    return [model(torch.from_numpy(mels)).numpy()], run(encoder_graphs(model, "fp32")["encoder"], mels=mels)
 
 
 def _synthesizer_answers(model: Tacotron) -> tuple[list[np.ndarray], list[np.ndarray]]:
@@ -119,13 +133,9 @@ def _vocoder_answers(model: WaveRNN) -> tuple[list[np.ndarray], list[np.ndarray]
     return [model.distribution.decode(sampler.frames(0, uniform))[:, :20]], [wave[:, :20]]
 
 
-def _encoder_graphs(model: SpeakerEncoder, precision: str) -> dict[str, Graph]:
-    return {"encoder": encoder_graph(model, precision)}
-
-
 # Of each stage: a configuration -> a model; the model -> its graphs; what the model and its graphs answer
 STAGES: dict[str, tuple[Callable, Callable, Callable]] = {
-    "encoder": (lambda sizes: SpeakerEncoder(rebuilt(EncoderConfig, sizes)), _encoder_graphs, _encoder_answers),
+    "encoder": (lambda sizes: SpeakerEncoder(rebuilt(EncoderConfig, sizes)), encoder_graphs, _encoder_answers),
     "synthesizer": (lambda sizes: Tacotron(rebuilt(TacotronConfig, sizes)), synthesizer_graphs, _synthesizer_answers),
     "vocoder": (lambda sizes: WaveRNN(rebuilt(WaveRNNConfig, sizes)), vocoder_graphs, _vocoder_answers),
 }
