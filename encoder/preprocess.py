@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
@@ -35,16 +34,6 @@ from utils.errors import UserError
 
 DEFAULT_CORPORA = ["librispeech_other", "voxceleb1", "voxceleb2"]
 NO_AUDIO = "holds no audio files"
-
-
-class SpeakerResult(NamedTuple):
-    n_utterances: int
-    n_frames: int
-    n_skipped: int
-
-    @property
-    def hours(self) -> float:
-        return self.n_frames * audio.ENCODER_HOP / audio.SAMPLE_RATE / 3600
 
 
 def preprocess(
@@ -89,10 +78,7 @@ def preprocess(
             preprocess_speaker, datasets_root=Path(datasets_root), data=data, settings=settings, max_seconds=max_seconds
         )
         try:
-            results = run_tasks(
-                task, todo, n_processes, "Speakers", "audio h", weigh=lambda result: result.hours, scheduler=scheduler
-            )
-            for _ in results:
+            for _ in run_tasks(task, todo, n_processes, "Speakers", "audio h", scheduler):
                 pass
         except OSError as error:
             place = error.filename or data.root
@@ -126,8 +112,9 @@ def _present_defaults(datasets_root: Path) -> list[str]:
 
 def preprocess_speaker(
     speaker: Speaker, datasets_root: Path, data: EncoderData, settings: PreprocessSettings, max_seconds: float = MAX_SECONDS
-) -> SpeakerResult:
-    """Write one speaker's files. utterances.tsv is deleted first and written last, so that it marks a finished speaker."""
+) -> float:
+    """Write one speaker's files -> hours of speech. utterances.tsv is deleted first and written last, so that it marks a
+    finished speaker."""
     own_folders(data.root, speaker.id)
     folder = data.speaker_dir(speaker.id)
     for stale in (data.UTTERANCES, data.SKIPPED, data.NOTES):
@@ -160,7 +147,7 @@ def preprocess_speaker(
     make_durable(folder)
     write_table(folder / data.UTTERANCES, Table(_parameters(settings), rows))
     make_durable(folder)
-    return SpeakerResult(len(rows), start, len(skipped))
+    return start * audio.ENCODER_HOP / audio.SAMPLE_RATE / 3600
 
 
 def utterance_mel(wav: np.ndarray, path: Path, settings: PreprocessSettings) -> np.ndarray:

@@ -104,7 +104,7 @@ def preprocess_audio(
 
         options = {"data": data, "settings": settings, "mel_format": mel_format, "max_seconds": max_seconds}
         task = partial(preprocess_speaker, datasets_root=Path(datasets_root), **options)
-        for _ in run_tasks(task, todo, n_processes, "Speakers", "audio h", weigh=lambda hours: hours, scheduler=scheduler):
+        for _ in run_tasks(task, todo, n_processes, "Speakers", "audio h", scheduler):
             pass
         if scheduler:
             remove_leftovers(data.root)  # from workers that died

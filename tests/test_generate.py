@@ -8,13 +8,13 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from tests.vocoder_data import FORMAT, tiny_vocoder, write_vocoder
+from tests.vocoder_data import FORMAT, pad_mels, tiny_vocoder, write_vocoder
 from utils.data import audio
 from vocoder import fold, inference
 from vocoder.accelerate import accelerate
 from vocoder.config import SILENCE, margin
 from vocoder.fold import Generator
-from vocoder.model import WaveRNN, WaveRNNConfig, pad_mels
+from vocoder.model import WaveRNN, WaveRNNConfig
 from vocoder.sampling import PlainSampler
 
 UNFILTERED = dataclasses.replace(FORMAT, preemphasis=0.0, fmin=0.0)  # for waves that are the samples themselves

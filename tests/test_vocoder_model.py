@@ -7,13 +7,12 @@ import pytest
 import torch
 
 from tests.published_state import published_state
-from tests.vocoder_data import FORMAT, tiny_vocoder, write_vocoder
+from tests.vocoder_data import FORMAT, pad_mels, tiny_vocoder, write_vocoder
 from utils.errors import UserError
 from utils.models import checkpoint
 from vocoder import inference
 from vocoder.config import WaveRNNConfig
 from vocoder.distribution import LogisticMixture, MuLaw
-from vocoder.model import pad_mels
 from vocoder.published import from_published
 
 # ---- numbers of the published models

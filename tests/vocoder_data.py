@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
+from torch import Tensor
 
 from encoder.config import MEL_FORMAT, EncoderConfig
 from encoder.model import EncoderWithLoss
@@ -16,7 +18,7 @@ from utils.data.mel_format import MelFormat
 from utils.data.paths import SynthesizerData, save_npy, save_text
 from utils.data.rows import Row, write_rows
 from utils.models import checkpoint
-from vocoder.config import WaveRNNConfig
+from vocoder.config import SILENCE, WaveRNNConfig
 from vocoder.model import WaveRNN
 
 FORMAT = MelFormat()
@@ -78,3 +80,10 @@ def _save(path: Path, stage: str, content: dict, mel_format: MelFormat) -> Path:
 
 def tiny_vocoder(**sizes) -> WaveRNN:
     return WaveRNN(WaveRNNConfig(**TINY | sizes)).eval()
+
+
+def pad_mels(mels: list[Tensor], pad: int) -> Tensor:
+    """Mels (T_i, n_mels) -> (B, pad + max T_i + pad, n_mels) with silence around each, so that longer neighbours in a batch
+    do not change its numbers."""
+    longest = max(len(mel) for mel in mels)
+    return torch.stack([F.pad(mel, (0, 0, pad, pad + longest - len(mel)), value=SILENCE) for mel in mels])

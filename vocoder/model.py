@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vocoder.config import N_AUX, SILENCE, WaveRNNConfig
+from vocoder.config import N_AUX, WaveRNNConfig
 from vocoder.distribution import Distribution, distribution
 from vocoder.upsample import Upsample
 
@@ -62,10 +62,3 @@ def _with_context(layer: nn.Linear, x: Tensor, aux: Tensor) -> Tensor:
     x_weight, aux_weight = layer.weight.split([x.size(-1), aux.size(-1)], dim=1)
     frames = F.linear(x, x_weight).unflatten(0, (aux.size(0), -1))  # (T, hop, B, outputs)
     return (frames + F.linear(aux, aux_weight, layer.bias).unsqueeze(1)).flatten(0, 1)
-
-
-def pad_mels(mels: list[Tensor], pad: int) -> Tensor:
-    """Mels (T_i, n_mels) -> (B, pad + max T_i + pad, n_mels) with silence around each, so that longer neighbours in a batch
-    do not change its numbers."""
-    longest = max(len(mel) for mel in mels)
-    return torch.stack([F.pad(mel, (0, 0, pad, pad + longest - len(mel)), value=SILENCE) for mel in mels])

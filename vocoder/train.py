@@ -1,6 +1,7 @@
 """Train the vocoder."""
 
 import dataclasses
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -111,38 +112,26 @@ def held_out_loss(run: Run, model: WaveRNN, watched: CropDataset, settings: Voco
 
 def speak(run: Run, model: WaveRNN, watched: CropDataset, settings: VocoderTraining) -> None:
     """Generate the beginnings of held-out utterances, the same every time, and show them beside the true audio."""
-    mel_format = watched.mel_format
+    f = watched.mel_format
     with run.evaluating(model):
         generator = Generator(model, accelerate(model))
-    max_frames = max(1, round(settings.eval_seconds * mel_format.sample_rate / mel_format.hop_length))
+    max_frames = max(1, round(settings.eval_seconds * f.sample_rate / f.hop_length))
     for index, row in enumerate(watched.sources.rows[: settings.eval_shown]):
         mel, true = watched.utterance(index, max_frames)
         with run.evaluating(model):
-            waves = generator.stream(mel, mel_format, settings.target, settings.overlap, seed=0)
+            waves = generator.stream(mel, f, settings.target, settings.overlap, seed=0)
             if settings.postfilter:
-                waves = PostFilter(mel, mel_format, settings.postfilter).stream(waves)
+                waves = PostFilter(mel, f, settings.postfilter).stream(waves)
             generated = np.concatenate(list(waves))
-        run.board.audio(run.step, f"{row.name}-true", true, mel_format.sample_rate)
-        run.board.audio(run.step, f"{row.name}-generated", generated, mel_format.sample_rate)
-        draw = _Picture(mel * mel_format.max_abs, true, generated, mel_format, f"{row.name}, step {run.step}")
-        run.board.figure(run.step, row.name, draw.mels, folder="mel-spectrograms")
-        run.board.figure(run.step, f"{row.name}-waves", draw.waves)
+        run.board.audio(run.step, f"{row.name}-true", true, f.sample_rate)
+        run.board.audio(run.step, f"{row.name}-generated", generated, f.sample_rate)
+        title, sounds = f"{row.name}, step {run.step}", {"true": true, "generated": generated}
+        draw = partial(_draw_mels, mel * f.max_abs, generated, f, title)
+        run.board.figure(run.step, row.name, draw, folder="mel-spectrograms")
+        run.board.figure(run.step, f"{row.name}-waves", partial(plot.waves, sounds, f.sample_rate, title))
 
 
-@dataclasses.dataclass
-class _Picture:
-    """Drawn by the board, in a thread of its own."""
-
-    mel: Any  # (T, n_mels)
-    true: Any  # (n,)
-    generated: Any  # (n,)
-    mel_format: MelFormat
-    title: str
-
-    def mels(self) -> Any:
-        generated = mel_spectrogram(self.generated, self.mel_format)[: len(self.mel)]
-        spectrograms = {"given to the vocoder": self.mel, "of the audio it generated": generated}
-        return plot.mels(spectrograms, self.mel_format.hop_length / self.mel_format.sample_rate, self.title)
-
-    def waves(self) -> Any:
-        return plot.waves({"true": self.true, "generated": self.generated}, self.mel_format.sample_rate, self.title)
+def _draw_mels(mel: np.ndarray, generated: np.ndarray, f: MelFormat, title: str) -> Any:
+    """mel (T, n_mels), generated (n,). The board draws in a thread of its own."""
+    spectrograms = {"given to the vocoder": mel, "of the audio it generated": mel_spectrogram(generated, f)[: len(mel)]}
+    return plot.mels(spectrograms, f.hop_length / f.sample_rate, title)

@@ -24,14 +24,13 @@ def run_tasks(
     tasks: Sequence[Any],
     n_processes: int | None,
     describe: str,
-    unit: str = "h",
-    weigh: Callable[[Any], float] = lambda result: 1,
+    unit: str = "",
     scheduler: str | None = None,
 ) -> Iterator[Any]:
     """Yield function(task) for every task, in order, computed by n_processes (None: one per CPU core; 1: this one).
 
-    With `scheduler` (tcp://host:port) the workers of that Dask scheduler do the work instead. The bar counts tasks and shows
-    the sum of `weigh(result)` in `unit`. Results come one by one, so memory does not grow with their number. Each process
+    With `scheduler` (tcp://host:port) the workers of that Dask scheduler do the work instead. The bar counts tasks and, with
+    a unit, shows the sum of the results. Results come one by one, so memory does not grow with their number. Each process
     uses one thread. A process that dies is replaced, and its task done again; decoding.read refuses an audio file that two
     processes died of. UserError if two die of a task without reading a file.
     """
@@ -42,8 +41,9 @@ def run_tasks(
         return
     with tqdm(total=len(tasks), desc=describe, unit="task", dynamic_ncols=True, mininterval=interval) as bar:
         for result in results:
-            total += weigh(result)
-            bar.set_postfix_str(f"{total:.2f} {unit}", refresh=False)
+            if unit:
+                total += result
+                bar.set_postfix_str(f"{total:.2f} {unit}", refresh=False)
             bar.update()
             yield result
 

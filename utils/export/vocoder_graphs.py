@@ -9,8 +9,6 @@ from vocoder.distribution import Distribution, LogisticMixture, MuLaw
 from vocoder.model import WaveRNN
 from vocoder.tables import Matrices, filter_taps, split
 
-WIDTHS = {"first": 4, "gates2": 3}  # in rnn_dims
-
 
 def vocoder_graphs(model: WaveRNN, precision: str) -> dict[str, Graph]:
     with torch.inference_mode():

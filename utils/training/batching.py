@@ -142,8 +142,7 @@ def _follow(parent: int, number: int) -> None:
 
 
 def _moved(loader: DataLoader, device: torch.device) -> Iterator[Any]:
-    can_block = hasattr(signal, "pthread_sigmask")  # not on Windows
-    with _signals_blocked() if loader.num_workers and can_block else contextlib.nullcontext():
+    with _signals_blocked() if loader.num_workers else contextlib.nullcontext():
         prepared = iter(loader)  # starts the workers
     try:
         for batch in prepared:
