@@ -14,7 +14,7 @@ import torch
 from demo import voice_file
 from demo.cloner import read_references
 from demo.config import CloningSettings
-from demo.delivery import read_text
+from demo.delivery import text_in
 from demo.judging.results import RESULTS, Utterance, read_csv, write_csv
 from demo.judging.studio import Take, read_texts
 from demo.toolbox.models import Choice
@@ -65,7 +65,7 @@ def demo_files(folder: Path) -> dict[str, Reader]:
 
     return {
         "voice": Reader(blend, [saved], ".voice"),
-        "text file": Reader(read_text, [b"\xef\xbb\xbfHello.\n\nSch\xc3\xb6n.\n"]),
+        "text file": Reader(text_in, [b"\xef\xbb\xbfHello.\n\nSch\xc3\xb6n.\n"]),
         "reference": Reader(lambda path: read_references([path]), sounds, ".wav"),
         "upload": Reader(upload, sounds, ".wav"),
         "uploaded voice": Reader(upload, [saved], ".voice"),

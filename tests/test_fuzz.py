@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, seed, settings
 
-from demo.delivery import read_text
+from demo.delivery import text_in
 from tests import fuzz, fuzz_corpora, fuzz_demo
 from utils.errors import UserError
 
@@ -92,7 +92,7 @@ def test_no_input_breaks_a_reader(reader_of, name, tmp_path):
 @pytest.mark.skipif(not Path("/dev/zero").exists(), reason="needs a file without an end")
 def test_a_text_without_an_end_is_refused():
     with pytest.raises(UserError, match="has more than"):
-        read_text(Path("/dev/zero"))
+        text_in(Path("/dev/zero"))
 
 
 @pytest.mark.slow
