@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from synthesizer.accelerate import recorded_step
 from synthesizer.config import NEW_MODEL, PUBLISHED_SCHEDULE, SynthesizerTraining, TacotronConfig, parse_schedule
 from synthesizer.dataset import Batch, Utterances, collate, usable_rows
-from synthesizer.evaluation import HeldOut
+from synthesizer.held_out import HeldOut
 from synthesizer.loss import attention_loss, tacotron_losses
 from synthesizer.model import Tacotron
 from synthesizer.published import own_content

@@ -42,7 +42,7 @@ ACROSS = {  # the only arrows between packages
     "demo.judging.judges": {"encoder.inference"},
     "demo.judging.words": {"synthesizer.text"},
 }
-MAY_ACCELERATE = ("train", "inference", "evaluate", "evaluation")
+MAY_ACCELERATE = ("train", "inference", "held_out")
 MAY_USE_INFERENCE = ("preprocess", "evaluate")
 SCRIPT_MAY_CALL = {f"{package}.{module}" for package in STAGES for module in ("preprocess", "train")}
 SCRIPT_MAY_CALL |= {f"{package}.config" for package in PACKAGES}

@@ -36,7 +36,7 @@ from tests.vocoder_data import FORMAT, TINY, TINY_SYNTHESIZER  # noqa: E402
 from utils.data import audio, vad  # noqa: E402
 from utils.errors import UserError  # noqa: E402
 from utils.export import export  # noqa: E402
-from utils.export.graphs import STAGES, serialized_graphs  # noqa: E402
+from utils.export.onnx_models import STAGES, serialized_graphs  # noqa: E402
 from utils.models import checkpoint  # noqa: E402
 from vocoder.inference import Vocoder  # noqa: E402
 from vocoder.model import WaveRNN, WaveRNNConfig  # noqa: E402

@@ -7,7 +7,7 @@ from torch import nn
 
 from synthesizer.attention import AttentionState, beta_binomial, make_attention
 from synthesizer.dataset import Item, Utterances, collate
-from synthesizer.evaluation import alignment_score, position_error
+from synthesizer.held_out import alignment_score, position_error
 from synthesizer.loss import attention_loss, expected_symbols
 from synthesizer.model import Tacotron
 from synthesizer.schedule import fade

@@ -8,7 +8,7 @@ from torch import nn
 from synthesizer.config import ATTENTIONS, TacotronConfig
 from synthesizer.dataset import Item, collate
 from synthesizer.decoder import ResidualLSTM, gru_cell
-from synthesizer.evaluation import attention_peak, coverage, monotonicity
+from synthesizer.held_out import attention_peak, coverage, monotonicity
 from synthesizer.inference import Synthesizer
 from synthesizer.layers import BidirectionalGRU, sequence_mask
 from synthesizer.loss import attention_loss, tacotron_losses

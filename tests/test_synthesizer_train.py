@@ -187,12 +187,12 @@ def test_word_times_teach_and_without_them_training_is_as_usual(data, own_data, 
 
 
 def test_a_line_says_when_the_alignment_has_formed_and_warns_when_it_is_late(data, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("synthesizer.evaluation.ALIGNED", 0.0)
+    monkeypatch.setattr("synthesizer.held_out.ALIGNED", 0.0)
     run(data, tmp_path, 2, UNSEEN, eval_every=1)
     said = capsys.readouterr().out
     assert said.count("the alignment has formed") == 1 and "step 2: the attention follows the text" in said
     assert "held-out texts come to an end" in said
-    monkeypatch.setattr("synthesizer.evaluation.ALIGNED", 2.0)
+    monkeypatch.setattr("synthesizer.held_out.ALIGNED", 2.0)
     run(data, tmp_path, 4, UNSEEN, eval_every=1)
     assert capsys.readouterr().err.count("step 3: the attention does not follow the text, though it should by now") == 1
 

@@ -128,7 +128,7 @@ def _files(stage: str, content: dict[str, Any], path: Path, format: str, precisi
     content = exported(content, path, halve=precision != "fp32")
     if format == "onnx":
         try:
-            from utils.export.graphs import serialized_graphs
+            from utils.export.onnx_models import serialized_graphs
 
             return serialized_graphs(stage, content, path, precision)
         except ImportError as error:
