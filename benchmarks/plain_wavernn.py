@@ -5,8 +5,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vocoder.config import N_AUX
-from vocoder.model import SILENCE, WaveRNN
+from vocoder.config import N_AUX, SILENCE
+from vocoder.model import WaveRNN
 
 
 class PlainLoop:

@@ -17,8 +17,8 @@ from utils.data.paths import SynthesizerData, VocoderData
 from utils.data.rows import Row, read_rows, rows_with_files
 from utils.errors import UserError
 from utils.training.batching import rng
+from vocoder.config import SILENCE
 from vocoder.distribution import Distribution
-from vocoder.model import SILENCE
 
 
 class Batch(NamedTuple):
