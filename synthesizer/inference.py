@@ -20,8 +20,7 @@ from synthesizer.published import own_content
 from synthesizer.reading.reader import Reader, Spoken
 from synthesizer.text import text_to_ids
 from utils.config import rebuilt
-from utils.cpu import memory
-from utils.data import audio, signals
+from utils.data import audio, memory, signals
 from utils.data.audio import MelFormat
 from utils.data.levels import settle
 from utils.errors import UserError
