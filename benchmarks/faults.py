@@ -47,6 +47,7 @@ def speak(models: Path, voices: list[Path], texts: dict[str, str], out: Path, se
     files = (models / f"{stage}.pt" for stage in ("encoder", "synthesizer", "vocoder"))
     cloner = Cloner.load(*files, "retries=0", seed, cpu=True)
     cloner.synthesizer.longest_piece = 10_000  # pieces that are too long are those in which words are missed
+    step_seconds = cloner.synthesizer.r * cloner.synthesizer.mel_format.hop_length / cloner.sample_rate
     names = list(texts)
     for number, path in enumerate(voices):
         voice = cloner.voice(read_references([path]))
@@ -58,7 +59,7 @@ def speak(models: Path, voices: list[Path], texts: dict[str, str], out: Path, se
         for (name, piece), each in zip(named, spoken, strict=True):
             audio.write_wav(out / f"{name}.wav", each.wav, cloner.sample_rate)
             np.save(out / f"{name}.npy", each.said.alignment.astype(np.float16))
-            about = {"text": piece.text, "voice": path.stem, "stopped": each.said.stopped}
+            about = {"text": piece.text, "voice": path.stem, "stopped": each.said.stopped, "step_seconds": step_seconds}
             save_text(out / f"{name}.json", json.dumps(about))
 
 
@@ -68,6 +69,30 @@ def listen(out: Path, judge) -> None:
         if "heard" not in about:
             about["heard"] = judge.listen(audio.load(path.with_suffix(".wav")))
             save_text(path, json.dumps(about))
+        if "heard_again" not in about:
+            about["heard_again"] = listen_again(path, about, judge)
+            save_text(path, json.dumps(about))
+
+
+def listen_again(path: Path, about: dict, judge) -> list[tuple[int, int, str]]:
+    """(first word, past the last, what is heard) of each run of words that were not heard, with some words around it."""
+    said, written = words_of(about)
+    true, _ = heard_words(written, about["heard"])
+    wav = np.trim_zeros(audio.load(path.with_suffix(".wav")), "f")  # without the pause before it
+    step, reached = round(about["step_seconds"] * audio.SAMPLE_RATE), np.load(path.with_suffix(".npy")).argmax(axis=1)
+    again = []
+    for run in runs(true["skipped"] | true["cut"]):
+        first, past = max(0, run.start - CONTEXT), min(len(said), run.stop + CONTEXT)
+        steps = np.flatnonzero((reached >= said[first].start) & (reached < said[past - 1].stop))
+        heard = judge.listen(wav[steps[0] * step : (steps[-1] + 1) * step]) if len(steps) else ""
+        again.append((first, past, heard))
+    return again
+
+
+def runs(which: np.ndarray) -> list[range]:
+    """bool (n,) -> the runs of True."""
+    edges = np.flatnonzero(np.diff(np.pad(which.astype(int), 1)))
+    return [range(a, b) for a, b in zip(edges[::2], edges[1::2], strict=True)]
 
 
 # ---- what was really said, by what was heard
@@ -75,10 +100,10 @@ def listen(out: Path, judge) -> None:
 SUBSTITUTED, OPENED, EXTENDED = 1.0, 1.5, 0.5  # costs of a letter heard otherwise, of the first of a gap, and of the others
 UNHEARD = 0.75  # of the letters of a word that was not said
 ADDED = 5  # letters heard besides; fewer are a word heard otherwise
+CONTEXT = 4  # words around those that are listened to again
 NEAR = 10  # words; what was heard besides repeats some of those around it
 LIKE = 0.6  # if it is as like them
 SURE = 4  # letters; Whisper leaves out and writes in shorter words as it likes
-STEP = 0.05  # s, of the default synthesizer
 KINDS = ("skipped", "cut", "repeated")
 TRIED = {
     "share": (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4),
@@ -96,6 +121,7 @@ class Piece(NamedTuple):
     said: list[Word]
     true: dict[str, np.ndarray]  # kind: bool (words,)
     is_judged: np.ndarray  # bool (words,): whether Whisper can tell
+    step_seconds: float  # of a decoder step
 
 
 def spelling(text: str) -> str:
@@ -166,12 +192,23 @@ def heard_words(written: list[str], heard: str) -> tuple[dict[str, np.ndarray], 
     return {"skipped": missing & ~is_cut, "cut": is_cut, "repeated": repeated}, is_judged
 
 
-def read_piece(path: Path) -> Piece:
-    about = json.loads(path.read_text(encoding="utf-8"))
+def words_of(about: dict) -> tuple[list[Word], list[str]]:
+    """The words of a piece, and how each is read."""
     reading = read(about["text"]).text
     said = words(about["text"], reading)
-    true = heard_words([reading[word.start : word.stop] for word in said], about["heard"])
-    return Piece(np.load(path.with_suffix(".npy")).astype(np.float32), said, *true)
+    return said, [reading[word.start : word.stop] for word in said]
+
+
+def read_piece(path: Path) -> Piece:
+    """A word was not said if Whisper hears it neither in the whole nor in a cut around it."""
+    about = json.loads(path.read_text(encoding="utf-8"))
+    said, written = words_of(about)
+    true, is_judged = heard_words(written, about["heard"])
+    for first, past, heard in about["heard_again"]:
+        again, _ = heard_words(written[first:past], heard)
+        for kind in ("skipped", "cut"):
+            true[kind][first:past] &= again["skipped"] | again["cut"]
+    return Piece(np.load(path.with_suffix(".npy")).astype(np.float32), said, true, is_judged, about["step_seconds"])
 
 
 # ---- what the alignment says, and how far that is right
@@ -179,7 +216,7 @@ def read_piece(path: Path) -> Piece:
 
 def flags(piece: Piece, limits: Limits) -> dict[str, np.ndarray]:
     """kind: bool (words,)"""
-    found = word_faults(piece.alignment, piece.said, STEP, limits)
+    found = word_faults(piece.alignment, piece.said, piece.step_seconds, limits)
     return found | {"skipped": found["skipped"] | found["stuck"]}
 
 
