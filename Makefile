@@ -4,6 +4,7 @@
 # make pipeline   runs the seven scripts in order on the speech in samples/ with small models, then speaks with these
 # make test       runs the tests
 # make test-all   runs all tests, including those that take long
+# make test-oldest  runs the tests of imports and of the pipeline with the oldest release of each package in requirements.txt
 # make torture    damages files and cuts the power, hundreds of thousands of times (docs/reliability.md); takes hours
 # make licences   lists the licences of everything that is installed
 # make lint       checks format and lint; make format corrects what it can
@@ -12,14 +13,14 @@
 # Needs Python 3.11 or newer (with venv), git and make.
 
 SHELL := /bin/bash
-CANDIDATES := python3 python3.13 python3.12 python3.11 python
+CANDIDATES := python3 python3.14 python3.13 python3.12 python3.11 python
 PYTHON ?= $(firstword $(foreach name,$(CANDIDATES),$(shell $(name) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(name))))
 PY := .venv/bin/python
 INSTALLED := .venv/installed
 DEFAULT := saved_models/default
 WEIGHTS := $(DEFAULT)/encoder.pt
 
-.PHONY: install weights demo toolbox pipeline test test-all torture licences lint format bench clean
+.PHONY: install weights demo toolbox pipeline test test-all test-oldest torture licences lint format bench clean
 
 # A failed download is not an error here: what needs the default encoder says so itself.
 install: $(INSTALLED)
@@ -96,6 +97,20 @@ test: install
 
 test-all: install
 	$(PY) -m pytest $(PARALLEL) -m "not torture"
+
+# Another OLDEST_TORCH saves a download where there is one at hand.
+OLDEST := build/oldest
+OLDEST_TORCH := 2.6
+
+$(OLDEST)/installed: requirements.txt build-constraints.txt
+	$(PYTHON) -m venv $(OLDEST)
+	sed -nE 's/^([a-z-]+)>=([0-9.]+).*/\1==\2/p' requirements.txt | sed 's/^torch==.*/torch==$(OLDEST_TORCH)/' > $(OLDEST)/versions.txt
+	$(OLDEST)/bin/python -m pip install --quiet --upgrade "pip>=25.3"
+	$(OLDEST)/bin/python -m pip install --quiet --build-constraint build-constraints.txt -c $(OLDEST)/versions.txt -r requirements.txt "pytest>=8"
+	@touch $@
+
+test-oldest: $(OLDEST)/installed
+	$(OLDEST)/bin/python -m pytest tests/test_pipeline.py tests/test_architecture.py -k "pipeline or training_and_speaking_start"
 
 # TORTURE is the number of damaged files that the readers are given.
 TORTURE := 300000

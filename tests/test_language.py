@@ -1,10 +1,13 @@
 """Another language by settings alone, as docs/text.md shows it; and what a model cannot say is told."""
 
 import re
+import shlex
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from synthesizer.inference import Synthesizer
 from synthesizer.preprocess import preprocess_audio
@@ -12,6 +15,8 @@ from synthesizer.text import clean, resolve_cleaner, resolve_symbols
 from synthesizer.train import train
 from tests import layouts
 from tests.layouts import write_audio, write_text
+from tests.published_state import published_state
+from tests.test_pipeline import run_here
 from utils.data.paths import SynthesizerData, save_npy
 from utils.data.rows import read_rows
 from utils.errors import UserError
@@ -51,24 +56,56 @@ def train_on(data: SynthesizerData, models: Path, hparams: str) -> Synthesizer:
     return Synthesizer(models / "r/synthesizer.pt", "cpu")
 
 
-def test_another_language_from_corpus_to_voice(samples, tmp_path, capsys, monkeypatch):
+QUICK = "--max_steps 1 --eval_every 1 --cpu --no_visdom --seed 1"
+LIMITS = "min_chars_per_second=2,max_chars_per_second=40"
+TINY_VOCODER = "rnn_dims=16,fc_dims=16,context_dims=16,aux_dims=16,n_context_blocks=1"
+FEW = "batch_size=2,eval_crops=2,eval_seconds=0.1,eval_shown=1"
+ADDED = {  # to the page's commands, so that they end in seconds: arguments, settings
+    "synthesizer_preprocess_audio.py": ("-n 1", LIMITS),
+    "synthesizer_preprocess_embeds.py": ("--cpu -e saved_models/default/encoder.pt", ""),
+    "synthesizer_train.py": (QUICK, TINY),
+    "vocoder_train.py": (QUICK, FEW),
+    "demo_cli.py": ("--cpu --no_sound --seed 1 -e saved_models/default/encoder.pt", "retries=0"),
+}
+
+
+def page_commands() -> list[list[str]]:
+    found = [shlex.split(line) for line in re.findall(r"^    python (.*german.*|.*embeds.*)$", PAGE, re.MULTILINE)]
+    for words in found:
+        arguments, settings = ADDED[words[0]]
+        at = words.index("--hparams") + 1 if "--hparams" in words else 0
+        if at:
+            words[at] += f",{settings}"
+        words += [*shlex.split(arguments), *(["--hparams", settings] if settings and not at else [])]
+    return found
+
+
+def test_another_language_from_corpus_to_voice(samples, tmp_path, monkeypatch):
+    """The page's commands, one after another."""
     monkeypatch.setattr("synthesizer.accelerate.COMPILED", set())  # compiling takes longer than speaking
-    symbols, cleaner = files_of_the_page(tmp_path)
-    data = a_corpus(samples, tmp_path)
-    preprocess_audio(
-        tmp_path / "in",
-        data.root,
-        ["own"],
-        n_processes=1,
-        hparams=f"cleaner={cleaner},min_chars_per_second=2,max_chars_per_second=40",
-    )
-    assert len(read_rows(data.manifest)) == 8
-    out = capsys.readouterr().out
+    files_of_the_page(tmp_path)
+    for i, wav in enumerate(layouts.sample_waves(samples, 8)):
+        path = write_audio(tmp_path / f"datasets/my-voices/a/{i}.wav", wav)
+        write_text(path.with_suffix(".txt"), SENTENCES[i % 4])
+    shutil.copy(path, tmp_path / "voice.wav")
+    default = tmp_path / "saved_models/default"
+    default.mkdir(parents=True)
+    torch.save({"model_state": published_state("encoder")}, default / "encoder.pt")
+    commands, told = page_commands(), {}
+    assert [words[0] for words in commands] == list(ADDED)
+    for words in commands:
+        if words[0] == "vocoder_train.py":
+            start = f"vocoder_train.py default datasets -g {QUICK} --hparams {TINY_VOCODER},{FEW}"
+            assert run_here(*_split(start.split()), tmp_path)[0] == 0
+        code, told[words[0]], err = run_here(*_split(words), tmp_path)
+        assert code == 0 or (words[0], code) == ("demo_cli.py", 3), f"{words}\n{told[words[0]]}\n{err}"  # 3: it mumbles
+    assert len(list(tmp_path.glob("demo_output_*.wav"))) == 1
+    out = told["synthesizer_preprocess_audio.py"]
     assert "without a symbol, so not said: ü 6 times in 6 utterances" in out and "symbols=+ßöü" in out and "numbers" not in out
-    model = train_on(data, tmp_path, f"symbols={symbols},cleaner={cleaner}")
-    assert "without a symbol" not in capsys.readouterr().out
+    assert "without a symbol" not in told["synthesizer_train.py"]
     for name in ("german.txt", "german.tsv"):
         (tmp_path / name).unlink()
+    model = Synthesizer(tmp_path / "saved_models/german/synthesizer.pt", "cpu")
     read = [model.read(text) for text in SENTENCES]
     assert [each.text for each in read] == [
         "die größe, zum beispiel von doktor müller.",
@@ -77,8 +114,10 @@ def test_another_language_from_corpus_to_voice(samples, tmp_path, capsys, monkey
         "guten morgen.",
     ]
     assert not any(each.unread for each in read)
-    (mel,) = model.synthesize_spectrograms(["Füße."], np.zeros((1, 256), np.float32))
-    assert mel.shape[0] == 80 and np.isfinite(model.griffin_lim(mel)).all()
+
+
+def _split(words: list[str]) -> tuple[str, list[str]]:
+    return words[0], words[1:]
 
 
 def test_letters_without_a_symbol_are_counted_with_the_setting_that_keeps_them(samples, tmp_path, capsys):

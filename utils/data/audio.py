@@ -20,6 +20,8 @@ from utils.data.paths import write_atomically
 BLOCK_FRAMES = 128  # frames of a spectrogram computed at a time, to stay in the CPU's cache
 MAX_PEAK = 0.99  # of written audio
 
+Filters = list[tuple[slice, slice, np.ndarray]]  # of mel bands: some bands, the bins they take, and their weights (bins, bands)
+
 
 # ---- files
 
@@ -88,7 +90,7 @@ def rescale(wav: np.ndarray, peak: float) -> np.ndarray:
 def normalize_volume(wav: np.ndarray, target_dbfs: float = -30.0, increase_only: bool = True) -> np.ndarray:
     """Scale to a root-mean-square level in dB of full scale. Silence is unchanged."""
     rms = math.sqrt(sum(float(np.dot(part, part)) for part in _parts(wav)) / max(len(wav), 1))
-    gain_db = target_dbfs - 20 * np.log10(max(rms, 1e-10))
+    gain_db = target_dbfs - 20 * math.log10(max(rms, 1e-10))
     if rms == 0 or (increase_only and gain_db < 0):
         return wav
     return (wav * 10 ** (gain_db / 20)).astype(np.float32, copy=False)
@@ -130,14 +132,14 @@ def output_filter(f: MelFormat) -> np.ndarray:
 
 def encoder_mel(wav: np.ndarray) -> np.ndarray:
     """(n,) at 16 kHz -> float32 (1 + n // 160, 40): power in 40 Slaney bands, 0-8000 Hz; 25 ms windows every 10 ms; no log."""
-    filters = _mel_filters(SAMPLE_RATE, ENCODER_N_FFT, ENCODER_N_MELS, 0.0, 8000.0)
+    filters = _filter_parts(SAMPLE_RATE, ENCODER_N_FFT, ENCODER_N_MELS, 0.0, 8000.0)
     return _mel_bands(wav, ENCODER_N_FFT, ENCODER_HOP, ENCODER_N_FFT, filters, power=True)
 
 
 def mel_spectrogram(wav: np.ndarray, mel_format: MelFormat) -> np.ndarray:
     """(n,) -> float32 (1 + n // hop_length, n_mels) in [-max_abs, max_abs]; the pre-emphasis is applied here."""
     f = mel_format
-    filters = _mel_filters(f.sample_rate, f.n_fft, f.n_mels, f.fmin, f.fmax)
+    filters = _filter_parts(f.sample_rate, f.n_fft, f.n_mels, f.fmin, f.fmax)
     emphasized = preemphasize(wav, f.preemphasis)
     mel = _mel_bands(emphasized, f.n_fft, f.hop_length, f.win_length, filters, power=False)
     level_db = 20 * np.log10(np.maximum(1e-5, mel)) - f.ref_db
@@ -176,35 +178,36 @@ def bands_to_bins(values: np.ndarray, f: MelFormat) -> np.ndarray:
     return values @ _bin_weights(f.sample_rate, f.n_fft, f.n_mels, f.fmin, f.fmax)
 
 
-def _mel_bands(wav: np.ndarray, n_fft: int, hop: int, window_length: int, filters: np.ndarray, power: bool) -> np.ndarray:
-    """(n,), filters (n_mels, 1 + n_fft // 2) -> float32 (1 + n // hop, n_mels): bands of |STFT|, or with `power` of |STFT|^2.
+def _mel_bands(wav: np.ndarray, n_fft: int, hop: int, window_length: int, filters: Filters, power: bool) -> np.ndarray:
+    """(n,) -> float32 (1 + n // hop, n_mels): bands of |STFT|, or with `power` of |STFT|^2.
 
     Frames are centred on multiples of the hop, with zeros beyond the ends, under a Hann window. They are computed in small
     blocks, which need little memory and stay in the CPU's cache.
     """
     n_frames, left = 1 + len(wav) // hop, n_fft // 2
-    padded = np.zeros(left + len(wav) + n_fft, dtype=np.float32)
-    padded[left : left + len(wav)] = wav
+    padded = np.empty(left + len(wav) + n_fft, dtype=np.float32)
+    padded[:left], padded[left : left + len(wav)], padded[left + len(wav) :] = 0, wav, 0
     frames = np.ndarray((n_frames, n_fft), np.float32, padded, strides=(hop * padded.itemsize, padded.itemsize))
-    bands = np.empty((n_frames, len(filters)), dtype=np.float32)
+    bands = np.empty((n_frames, filters[-1][0].stop), dtype=np.float32)
     windowed = np.empty((min(n_frames, BLOCK_FRAMES), n_fft), dtype=np.float32)
     magnitudes = np.empty((len(windowed), 1 + n_fft // 2), dtype=np.float32)
-    window, parts = _window(window_length, n_fft), _filter_parts(filters)
+    window = _window(window_length, n_fft)
     for start in range(0, n_frames, BLOCK_FRAMES):
         n = min(n_frames - start, BLOCK_FRAMES)
         np.multiply(frames[start : start + n], window, out=windowed[:n])
         np.abs(scipy.fft.rfft(windowed[:n], axis=1), out=magnitudes[:n])
         if power:
             np.square(magnitudes[:n], out=magnitudes[:n])
-        for group, bins, part in parts:
+        for group, bins, part in filters:
             np.matmul(magnitudes[:n, bins], part, out=bands[start : start + n, group])
     return bands
 
 
-def _filter_parts(filters: np.ndarray) -> list[tuple[slice, slice, np.ndarray]]:
-    """(n_mels, bins) -> the bands in four groups, each with its bins and its part of the filters. Leaving out most of the zeros
-    halves the time of the product."""
-    parts = []
+@lru_cache
+def _filter_parts(sample_rate: int, n_fft: int, n_mels: int, fmin: float, fmax: float) -> Filters:
+    """The bands in four groups, each with its bins and its part of the filters. Leaving out most of the zeros halves the time
+    of the product."""
+    filters, parts = _mel_filters(sample_rate, n_fft, n_mels, fmin, fmax), []
     for group in (slice(i * len(filters) // 4, (i + 1) * len(filters) // 4) for i in range(4)):
         used = np.flatnonzero(filters[group].any(axis=0))
         bins = slice(used[0], used[-1] + 1) if used.size else slice(0, 0)

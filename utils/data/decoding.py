@@ -12,7 +12,7 @@ from utils.data import ffmpeg, levels, worker
 from utils.data.mel_format import SAMPLE_RATE
 from utils.errors import UserError
 
-BLOCK = 65536  # samples read at a time
+BLOCK = 1 << 18  # samples read at a time; few calls, as libsndfile seeks after each
 RATES = (4000, 384_000)  # Hz, the lowest and the highest
 MAX_CHANNELS = 64
 MAX_SECONDS = 3600.0
@@ -38,7 +38,7 @@ def read(path: Path, sample_rate: int = SAMPLE_RATE, max_seconds: float = MAX_SE
     path = Path(path)
     _check(path)
     try:
-        with worker.reading(path):
+        with worker.reading(path), np.errstate(over="ignore", invalid="ignore"):  # what is no number is refused below
             wav, notes = _one_wave(path, sample_rate, max_seconds, cut)
     except AudioError:
         raise
@@ -49,7 +49,10 @@ def read(path: Path, sample_rate: int = SAMPLE_RATE, max_seconds: float = MAX_SE
         raise AudioError(f"{path}: cannot be decoded ({reason}); it is damaged or not audio") from error
     if wav.size == 0:
         raise AudioError(f"{path}: holds no audio")
-    wav, changed = levels.settle(wav)
+    try:
+        wav, changed = levels.settle(wav)
+    except levels.NotSound as error:
+        raise AudioError(f"{path}: holds samples that are not numbers, or too large for sound") from error
     return Recording(wav, notes + changed)
 
 
@@ -85,6 +88,8 @@ def _one_wave(path: Path, sample_rate: int, max_seconds: float, cut: bool) -> tu
     """The mean of the channels, or what stands for it, which takes a second pass."""
     energies, mean_energy, wav, is_cut = _mixed(path, None, sample_rate, max_seconds, cut)
     notes = [f"only its first {max_seconds / 60:g} minutes are used"] if is_cut else []
+    if len(energies) == 1:
+        return wav, notes
     weights, note = levels.channel_weights(energies, mean_energy)
     if note:
         wav = _mixed(path, weights, sample_rate, max_seconds, cut)[2]
@@ -108,8 +113,6 @@ def _mixed(
                 raise AudioError(f"{path}: is longer than {max_seconds:g} s; cut it, or raise --max_seconds")
             block = block[:left]
         left -= len(block)
-        if not np.abs(block).max(initial=0.0) <= levels.LARGEST:
-            raise AudioError(f"{path}: holds samples that are not numbers, or too large for sound")
         mono = block[:, 0]
         if block.shape[1] > 1:
             mono = block.mean(axis=1) if weights is None else block @ weights
@@ -118,8 +121,10 @@ def _mixed(
         parts.append(resampler.add(mono.astype(np.float32, copy=False)))
         if is_longer:
             break
-    parts.append(resampler.end())
-    return np.atleast_1d(energies), mean_energy, np.concatenate(parts), is_longer
+    if len(end := resampler.end()):
+        parts.append(end)
+    wav = parts[0] if len(parts) == 1 else np.concatenate([np.zeros(0, np.float32), *parts])
+    return np.atleast_1d(energies), mean_energy, wav, is_longer
 
 
 def _check_rate(path: Path, rate: int) -> None:
@@ -169,8 +174,11 @@ def _opened(path: Path) -> tuple[int, Iterator[np.ndarray]]:
 
 def _is_chained_ogg(path: Path) -> bool:
     """Whether there are several streams, of which libsndfile reads the first alone."""
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        return content[:4] == b"OggS" and content.find(b"OggS\0\2", 4) > 0
+    with path.open("rb", buffering=0) as file:
+        if file.read(4) != b"OggS":
+            return False
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            return content.find(b"OggS\0\2", 4) > 0
 
 
 def _libsndfile(path: Path) -> Iterator:
@@ -180,7 +188,7 @@ def _libsndfile(path: Path) -> Iterator:
     with path.open("rb") as raw, soundfile.SoundFile(raw.fileno(), closefd=False) as file:  # without its name
         yield file.samplerate
         n, expected = 0, file.frames
-        while len(block := file.read(BLOCK, dtype="float32", always_2d=True)):
+        while n < expected and len(block := file.read(BLOCK // file.channels, dtype="float32", always_2d=True)):
             n += len(block)
             yield block
         if file.format == "FLAC" and n < expected:

@@ -136,7 +136,8 @@ def _open(file: Any) -> Any:
     import av
 
     av.logging.set_level(None)
-    return av.open(file, options={"protocol_whitelist": "none"}, metadata_errors="replace")
+    old = {"metadata_errors": "replace"} if int(av.__version__.partition(".")[0]) < 19 else {}  # since then always
+    return av.open(file, options={"protocol_whitelist": "none"}, **old)
 
 
 def _duration(path: str) -> Iterator[float]:
