@@ -188,7 +188,7 @@ def _libsndfile(path: Path) -> Iterator:
     with path.open("rb") as raw, soundfile.SoundFile(raw.fileno(), closefd=False) as file:  # without its name
         yield file.samplerate
         n, expected = 0, file.frames
-        while n < expected and len(block := file.read(BLOCK // file.channels, dtype="float32", always_2d=True)):
+        while len(block := file.read(BLOCK // file.channels, dtype="float32", always_2d=True)):
             n += len(block)
             yield block
         if file.format == "FLAC" and n < expected:
