@@ -53,7 +53,8 @@ def train(data_dir: Path, options: dict[str, Any], hparams: str = "", umap_every
         model = size.to_train(lambda: EncoderWithLoss(config), run.device)
         optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate, fused=True)
         data = (*index.names, index.first.tolist(), index.lengths.tolist())
-        wrapped = run.start(model, optimizer, config, settings, mel=MEL_FORMAT, data=data)
+        in_use = {"speakers_per_batch": plan.n_speakers, "eval_speakers": len(held_out)}
+        wrapped = run.start(model, optimizer, config, settings, mel=MEL_FORMAT, data=data, in_use=in_use)
         dataset = SpeakerDataset(index, settings.partial_frames)
         feed = batches(plan, run.step + 1, dataset, collate, run.device, run.n_workers)
         scale_similarity = partial(model.loss.scale_gradients, settings.similarity_gradient)
@@ -71,7 +72,7 @@ def train(data_dir: Path, options: dict[str, Any], hparams: str = "", umap_every
 
             if run.is_main and run.due(run.options.eval_every):
                 figures = verify(*embed(held_out, settings.eval_utterances)).figures()
-                run.report(**figures)
+                run.report(_sentence(figures, len(held_out)), **figures)
                 run.keep_best(figures["eer"])
             if run.is_main and run.due(umap_every):
                 embedded = embed(choose_speakers(held_out, SPEAKERS_DRAWN), UTTERANCES_DRAWN)
@@ -103,6 +104,13 @@ class Collapse:
             f"the encoder does not tell voices apart (loss {loss:.3g}{alike}; guessing has {self._chance:.3g}): it has "
             "probably collapsed. Start again (-f) with a lower learning rate, more speakers in a batch, or --precision fp32"
         )
+
+
+def _sentence(figures: dict[str, float], n_speakers: int) -> str:
+    """An evaluation in words."""
+    interval = f" ({figures['eer_low']:.3f} to {figures['eer_high']:.3f})" if "eer_low" in figures else ""
+    cosines = f"mean cosine {figures['same_cosine']:.2f} within a speaker, {figures['different_cosine']:.2f} between two"
+    return f"equal error rate {figures['eer']:.4f}{interval} on {n_speakers} held-out speakers; {cosines}"
 
 
 def _announce(index: SpeakerIndex, plan: SpeakerBatches, n_held_out: int, settings: EncoderTraining) -> None:

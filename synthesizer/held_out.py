@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from synthesizer.accelerate import accelerate
 from synthesizer.dataset import Batch, Utterances, collate
@@ -49,15 +48,18 @@ class HeldOut:
             free = model.generate(batch.text, batch.text_lengths, batch.speakers, caps, r, spoken_lengths, loop)
             losses = tacotron_losses(forced, batch.mels, batch.mel_lengths, r)
         values = self._measures(forced, free, r) | self._position_error(batch, forced, r)
-        run.report(eval_mel_loss=losses.mel, eval_stop_loss=losses.stop, **values)
+        is_aligned = bool(values["alignment_score"] >= ALIGNED)
+        sentence = self._sentence(is_aligned, values, float(losses.mel))
+        run.report(sentence, eval_mel_loss=losses.mel, eval_stop_loss=losses.stop, **values)
         run.keep_best(losses.mel)
-        self._print_summary(run, values)
+        self._was_aligned = is_aligned
+        if not is_aligned and run.step >= self.aligned_by:
+            run.tell("no alignment", f"step {run.step}: {LATE}")
         for number in range(min(self.n_shown, len(self.items))):
             self._show(run, number, forced, free, r)
 
-    def _print_summary(self, run: Run, values: dict[str, float]) -> None:
-        step, score, n = run.step, values["alignment_score"], len(self.items)
-        is_aligned = bool(score >= ALIGNED)
+    def _sentence(self, is_aligned: bool, values: dict[str, float], mel_loss: float) -> str:
+        """An evaluation in words."""
         if is_aligned:
             attention = "the attention follows the text"
             if not self._was_aligned:
@@ -66,13 +68,11 @@ class HeldOut:
             attention = "the alignment was lost again"
         else:
             attention = "no alignment yet"
+        n = len(self.items)
         n_missed = round(values["free_stop_misses"] * n)
         stops = f"{n - n_missed} of {n} held-out texts come to an end" + f", {n_missed} do not" * (n_missed > 0)
-        free_score = values["free_alignment_score"]
-        tqdm.write(f"step {step}: {attention} (score {score:.2f} of 1); free-running, {stops} (score {free_score:.2f})")
-        self._was_aligned = is_aligned
-        if not is_aligned and step >= self.aligned_by:
-            run.tell("no alignment", f"step {step}: {LATE}")
+        free = f"free-running, {stops} (score {values['free_alignment_score']:.2f})"
+        return f"{attention} (score {values['alignment_score']:.2f} of 1); {free}; held-out mel loss {mel_loss:.3f}"
 
     def _measures(self, forced: Prediction, free: Generated, r: int) -> dict[str, float]:
         true_lengths, free_lengths = [len(item.mel) for item in self.items], free.lengths.tolist()

@@ -58,7 +58,8 @@ def train(data_dir: Path, options: dict[str, Any], hparams: str = "") -> None:
         average, mel = Average(model, settings.average_decay), dataclasses.asdict(mel_format)
         graphs = settings.cuda_graphs > 1 or (settings.cuda_graphs > 0 and run.world_size == 1)
         kept = {"mel": mel, "symbols": settings.symbols, "average": average.state, "data": training.rows}
-        wrapped = run.start(model, optimizer, config, settings, embeds=data, in_graphs=graphs, **kept)
+        in_use = {"cuda_graphs": graphs and run.device.type == "cuda", "eval_utterances": len(watched.items)}
+        wrapped = run.start(model, optimizer, config, settings, embeds=data, in_graphs=graphs, in_use=in_use, **kept)
         if run.is_main:
             _warn_of_r(run, int(model.r), stages[0].r)
             _announce(training, len(watched.items), uses_times=settings.attention_weight > 0)

@@ -3,6 +3,7 @@
 import argparse
 import ast
 import functools
+import re
 import runpy
 import shutil
 import subprocess
@@ -295,6 +296,27 @@ def test_the_readme_is_short_and_has_the_figures_of_the_docs():
     assert written == page["readme"](written), "run `python docs/figures.py`"
     assert page["readme"](written.replace("0.109 s", "0.2 s").replace("7 to 16 hours", "1 hour")) == written
     assert len(written.split()) <= 1100
+
+
+def headings(page: Path) -> set[str]:
+    """The anchors of a page, as GitHub makes them."""
+    lines = re.findall(r"^#+ (.*)$", outside_blocks(page), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", line.lower()).replace(" ", "-") for line in lines}
+
+
+def outside_blocks(page: Path) -> str:
+    return re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+
+
+def test_links_between_pages_lead_somewhere():
+    pages = [path for path in ROOT.rglob("*.md") if not {"build", ".venv"} & set(path.relative_to(ROOT).parts)]
+    links = [(page, link) for page in pages for link in re.findall(r'\]\(([^)\s]+)\)|src="([^"]+)"', outside_blocks(page))]
+    inner = [(page, "".join(link)) for page, link in links if "://" not in "".join(link)]
+    assert len(inner) > 100
+    for page, link in inner:
+        name, _, anchor = link.partition("#")
+        target = page.parent / name if name else page
+        assert target.exists() and (not anchor or anchor in headings(target)), f"{page.relative_to(ROOT)}: {link}"
 
 
 # ---- without what is for speed

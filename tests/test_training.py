@@ -332,16 +332,56 @@ def test_stages_share_a_folder_and_do_not_forget_each_other_s_numbers(tmp_path):
     assert sorted(counted) == [*(("encoder", step) for step in range(1, 6)), ("vocoder", 1)]
 
 
+def test_dashboards_group_their_tags_and_draw_held_out_losses_over_those_of_training(tmp_path, monkeypatch):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    from utils.boards import plot
+    from utils.boards.board import Board
+
+    drawn = []
+    curves = plot.curves
+    monkeypatch.setattr(plot, "curves", lambda points: drawn.append(curves(points)) or drawn[-1])
+    for first in (0, 1):  # the second goes on
+        board = Board(tmp_path, "vocoder", None, every=1, first_step=first)
+        board.scalars(first + 1, {"loss": 2.0, "steps_per_second": 3.0, "skipped_steps": 0})
+        board.scalars(first + 1, {"held_out_loss": 2.5}, held_out=True)
+        board.audio(first + 1, "tone", np.sin(np.arange(1600) / 5), 16000)
+        board.figure(first + 1, "waves", lambda: plot.waves({"true": np.zeros(1600)}, 16000))
+        board.close()
+    written = EventAccumulator(str(tmp_path / "tensorboard" / "vocoder")).Reload()
+    tags = written.Tags()
+    assert set(tags["scalars"]) == {f"train/{name}" for name in ("loss", "steps_per_second", "skipped_steps")} | {"eval/loss"}
+    assert tags["audio"] == ["sound/tone"] and tags["images"] == ["picture/waves"]
+    assert [event.step for event in written.Scalars("eval/loss")] == [1, 2]
+    shown = {axis.get_title(loc="left"): axis for axis in drawn[-1].axes if axis.lines}
+    assert set(shown) == {"loss", "steps per second"}
+    assert [(line.get_label(), list(line.get_xdata())) for line in shown["loss"].lines] == [
+        ("training", [1, 2]),
+        ("held out", [1, 2]),
+    ]
+    assert shown["steps per second"].get_ylabel() == "steps per second"
+
+
 def test_a_figure_that_fails_does_not_stop_the_board(tmp_path):
     from utils.boards.board import Board
 
     board = Board(tmp_path, "vocoder", None)
     board.figure(1, "broken", lambda: 1 / 0)
     board.audio(1, "tone", lambda: np.sin(np.arange(1600) / 5), 16000)
-    board.scalars(1, {"loss": 1.0}, force=True)
+    board.scalars(1, {"loss": 1.0}, held_out=True)
     board.close()
     assert (tmp_path / "wavs" / "vocoder-tone-0000001.wav").stat().st_size > 3200
     assert [path.name for path in (tmp_path / "plots").iterdir()] == ["vocoder-curves.png"]
+
+
+def test_pictures_that_take_too_long_at_the_end_are_left_out_with_a_line(tmp_path, capfd):
+    from utils.boards.board import Board
+
+    board, waiting = Board(tmp_path, "vocoder", None), threading.Event()
+    board.figure(1, "slow", waiting.wait)
+    board.close(0.1)
+    waiting.set()
+    assert capfd.readouterr().err.count("the last pictures are left out") == 1
 
 
 def test_every_item_comes_once_an_epoch_and_ranks_share_a_batch():

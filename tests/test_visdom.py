@@ -68,8 +68,8 @@ def test_numbers_pictures_and_sounds_arrive(tmp_path, port):
     board.audio(6, "tone", np.sin(np.arange(1600) / 10), 16000)
     board.close()
     shown = windows(port)
-    assert set(shown) == {"parameters", "loss", "mel", "audio-tone"}
-    assert shown["loss"]["content"]["data"][0]["x"] == [2, 4, 6]
+    assert set(shown) == {"parameters", "train/loss", "picture/mel", "sound/tone"}
+    assert shown["train/loss"]["content"]["data"][0]["x"] == [2, 4, 6]
     assert "<td>learning_rate</td>" in shown["parameters"]["content"] and "&lt;odd&gt; &amp;" in shown["parameters"]["content"]
 
 
@@ -78,16 +78,16 @@ def test_measures_that_belong_together_share_a_window(tmp_path, port):
     for step, skipped in ((1, 0), (2, 0), (3, 1)):
         board.scalars(step, {"steps_per_second": 2.0, "skipped_steps": skipped})
         measured = {"eer": 0.1, "eer_low": 0.05, "eer_high": 0.2, "same_cosine": 0.9, "different_cosine": 0.2}
-        board.scalars(step, {name: value / step for name, value in measured.items()})
+        board.scalars(step, {name: value / step for name, value in measured.items()}, held_out=True)
     board.close()
     shown = windows(port, "shared")
-    assert set(shown) == {"steps_per_second", "skipped_steps", "eer", "cosine"}
-    traces = {trace["name"]: trace for trace in shown["eer"]["content"]["data"]}
+    assert set(shown) == {"train/steps_per_second", "train/skipped_steps", "eval/eer", "eval/cosine"}
+    traces = {trace["name"]: trace for trace in shown["eval/eer"]["content"]["data"]}
     assert list(traces) == ["EER", "95 % interval", "its upper end"]
     assert traces["EER"]["x"] == [1, 2, 3] and traces["EER"]["y"] == [0.1, 0.1 / 2, 0.1 / 3]
     assert traces["95 % interval"]["line"]["dash"] == "dot" and traces["EER"]["line"].get("dash") != "dot"
-    assert shown["eer"]["content"]["layout"]["yaxis"]["rangemode"] == "tozero"
-    assert shown["skipped_steps"]["content"]["data"][0]["x"] == [3]  # not before there were any
+    assert shown["eval/eer"]["content"]["layout"]["yaxis"]["rangemode"] == "tozero"
+    assert shown["train/skipped_steps"]["content"]["data"][0]["x"] == [3]  # not before there were any
 
 
 def test_the_offline_script_lays_every_file_that_the_server_would_download(tmp_path, monkeypatch):
@@ -124,7 +124,7 @@ def lose(server, port, folder):
     """Train 99 steps, the server being killed after the first."""
     board = Board(folder, "encoder", f"http://127.0.0.1:{port}", every=1)
     board.scalars(1, {"loss": 1.0})
-    while "loss" not in windows(port):
+    while "train/loss" not in windows(port):
         time.sleep(0.1)
     server.kill()
     server.wait()

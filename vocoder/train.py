@@ -77,7 +77,8 @@ def train(
             if run.is_main and len(watched):
                 if run.due(run.options.eval_every):
                     losses = [held_out_loss(run, each, watched, settings) for each in (average.model, model)]
-                    run.report(held_out_loss=losses[0], held_out_loss_not_averaged=losses[1])
+                    sentence = f"held-out loss {losses[0]:.4f} nats per sample, without averaged weights {losses[1]:.4f}"
+                    run.report(sentence, held_out_loss=losses[0], held_out_loss_not_averaged=losses[1])
                     run.keep_best(losses[0])
                 if run.due(generate_every):
                     speak(run, average.model, watched, settings)

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from utils.boards.dashboards import make_sinks
+from utils.boards.measures import EVAL, TRAIN
 from utils.boards.metrics import forget_steps_after
 from utils.boards.sink import Sink, say, short
 from utils.data import audio
@@ -57,13 +58,13 @@ class Board:
         """A line of text, shown under this name."""
         self._put(lambda: self._send("text", name, line))
 
-    def scalars(self, step: int, values: dict[str, float], force: bool = False) -> None:
-        """Append a line to metrics.jsonl; every `every`-th step, or with `force`, send it to the dashboards too."""
+    def scalars(self, step: int, values: dict[str, float], held_out: bool = False) -> None:
+        """Append a line to metrics.jsonl. Send it to the dashboards every `every`-th step, or if it is of held-out data."""
         finite = {name: value if math.isfinite(value) else None for name, value in values.items()}
         self._attempt(lambda: self._append(json.dumps({"stage": self.stage, "step": step, **finite}) + "\n"), "metrics.jsonl")
-        if force or step % self.every == 0:
+        if held_out or step % self.every == 0:
             shown = {name: value for name, value in finite.items() if value is not None}
-            self._put(lambda: self._send("scalars", step, shown))
+            self._put(lambda: self._send("scalars", step, shown, EVAL if held_out else TRAIN))
 
     def _append(self, line: str) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)  # somebody may have removed it
@@ -102,6 +103,8 @@ class Board:
         except queue.Full:
             self._dropped += self._queue.qsize()
         self._thread.join(max(0.0, until - time.monotonic()))
+        if self._thread.is_alive():
+            say(f"the last pictures are left out: drawing them takes longer than {seconds:g} s; metrics.jsonl has all numbers")
         if self._dropped:
             say(f"{self._dropped} dashboard updates were dropped: drawing was slower than training")
 

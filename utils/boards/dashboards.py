@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from utils.boards import plot
+from utils.boards.measures import PICTURE, SOUND, tag
 from utils.boards.metrics import read_metrics
 from utils.boards.sink import Sink, say, short
 from utils.boards.visdom_windows import VisdomWindows
@@ -36,17 +37,17 @@ class _TensorBoard(Sink):
     def text(self, name: str, text: str) -> None:
         self.writer.add_text(name, text.replace("\n", "  \n"))
 
-    def scalars(self, step: int, values: dict[str, float]) -> None:
+    def scalars(self, step: int, values: dict[str, float], group: str) -> None:
         for name, value in values.items():
-            self.writer.add_scalar(name, value, step)
+            self.writer.add_scalar(tag(group, name), value, step)
         self._rotate()
 
     def figure(self, step: int, name: str, figure: Any) -> None:
-        self.writer.add_figure(name, figure, step, close=False)
+        self.writer.add_figure(tag(PICTURE, name), figure, step, close=False)
         self._rotate()
 
     def audio(self, step: int, name: str, wav: np.ndarray, sample_rate: int) -> None:
-        self.writer.add_audio(name, wav / max(1.0, float(np.abs(wav).max())), step, sample_rate)
+        self.writer.add_audio(tag(SOUND, name), wav / max(1.0, float(np.abs(wav).max())), step, sample_rate)
         self._rotate()
 
     def _rotate(self) -> None:
@@ -78,7 +79,7 @@ class _Curves(Sink):
             if row["stage"] == stage:  # measured before the run was resumed
                 self._add(row["step"], {k: v for k, v in row.items() if k not in ("stage", "step") and v is not None})
 
-    def scalars(self, step: int, values: dict[str, float]) -> None:
+    def scalars(self, step: int, values: dict[str, float], group: str) -> None:
         self._add(step, values)
         if time.monotonic() - self._drawn > self.SECONDS_BETWEEN:
             self._draw()

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from utils.boards.measures import INTERVAL, is_shown, plot_of, unit
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -31,7 +33,7 @@ def mels(spectrograms: dict[str, np.ndarray], hop_seconds: float, title: str = "
         axis.set(title=name, ylabel="mel band")
     axes[-1].set_xlabel("seconds")
     figure.suptitle(title)
-    figure.colorbar(image, ax=axes, pad=0.01)
+    figure.colorbar(image, ax=axes, pad=0.01, label="level")
     return figure
 
 
@@ -43,7 +45,7 @@ def alignment(attention: np.ndarray, text: str, title: str, seconds_per_step: fl
     image = axis.imshow(attention.T, origin="lower", aspect="auto", extent=extent, vmin=0, interpolation="nearest")
     axis.set(title=title, xlabel="seconds", ylabel="symbol")
     symbol_ticks(axis, [*text[:-1], "end"])
-    figure.colorbar(image, ax=axis, pad=0.01)
+    figure.colorbar(image, ax=axis, pad=0.01, label="attention weight")
     return figure
 
 
@@ -125,22 +127,33 @@ def waves(named: dict[str, np.ndarray], sample_rate: int, title: str = "") -> "F
     axes = figure.subplots(len(named), 1, sharex=True, squeeze=False)[:, 0]
     for axis, (name, wav) in zip(axes, named.items(), strict=True):
         axis.plot(np.arange(len(wav)) / sample_rate, wav, linewidth=0.5)
-        axis.set(title=name, ylim=(-1, 1))
+        axis.set(title=name, ylim=(-1, 1), ylabel="amplitude")
     axes[-1].set_xlabel("seconds")
     figure.suptitle(title)
     return figure
 
 
 def curves(points: dict[str, list[tuple[int, float]]]) -> "Figure":
-    """A plot of (step, value)... for each measure, three in a row."""
-    n_rows = -(-len(points) // 3)
+    """Plots of (step, value)... of each measure, three in a row; held-out losses over those of training."""
+    plots: dict[str, dict[str, list[tuple[int, float]]]] = {}
+    for measure, values in points.items():
+        if is_shown(measure, values[-1][1]):
+            plot, trace = plot_of(measure)
+            plots.setdefault(plot, {})[trace] = values
+    n_rows = -(-len(plots) // 3)
     figure = _figure(12, 2.6 * n_rows)
     axes = figure.subplots(n_rows, 3, squeeze=False).flat
-    for (name, values), axis in zip(points.items(), axes, strict=False):
-        axis.plot(*zip(*values, strict=True), linewidth=1, marker="." if len(values) < 30 else None)
-        axis.set_title(name.replace("_", " "), fontsize=10)
+    for (plot, traces), axis in zip(plots.items(), axes, strict=False):
+        for trace, values in traces.items():
+            label = f"_{trace}" if trace == INTERVAL[1] else trace  # matplotlib's legends leave out what begins with _
+            style = {"color": "#888", "linestyle": ":"} if trace in INTERVAL else {"marker": "." if len(values) < 30 else None}
+            axis.plot(*zip(*values, strict=True), linewidth=1, label=label, **style)
+        axis.set_title(plot.partition("/")[2].replace("_", " "), fontsize=10, loc="left")
         axis.set_xlabel("step", fontsize=8)
+        axis.set_ylabel(unit(plot), fontsize=8)
         axis.grid(alpha=0.3)
+        if len(traces) > 1:  # above the curves
+            axis.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=3, fontsize=8, frameon=False, borderpad=0)
     for axis in list(axes):  # unused ones
         axis.set_axis_off()
     return figure

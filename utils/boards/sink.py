@@ -17,7 +17,8 @@ class Sink:
 
     def text(self, name: str, text: str) -> None: ...
 
-    def scalars(self, step: int, values: dict[str, float]) -> None: ...
+    def scalars(self, step: int, values: dict[str, float], group: str) -> None:
+        """group: of tags, TRAIN or EVAL (measures.py)."""
 
     def figure(self, step: int, name: str, figure: Any) -> None: ...
 

@@ -4,30 +4,18 @@ import html
 import logging
 import queue
 import threading
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
+from utils.boards.measures import INTERVAL, PANELS, PICTURE, SOUND, is_shown, plot_of, tag, unit
 from utils.boards.sink import Sink, say, short
 from utils.data import audio
 
-
-class Panel(NamedTuple):
-    """Measures that share a Visdom window: their traces by name."""
-
-    title: str
-    traces: dict[str, str]
-
-
-# Every other measure has a window of its own.
-PANELS = {
-    "eer": Panel("EER, held out", {"eer": "EER", "eer_low": "95 % interval", "eer_high": "its upper end"}),
-    "cosine": Panel("cosine, held out", {"same_cosine": "same speaker", "different_cosine": "different speakers"}),
-}
 THIN = {"line": {"dash": "dot", "width": 1, "color": "#888"}}
-STYLES = {"95 % interval": THIN, "its upper end": THIN | {"showlegend": False}}  # of traces
-FROM_ZERO = ("eer", "steps_per_second", "learning_rate", "grad_norm")  # windows whose vertical axis begins at zero
-SHOWN_WHEN_POSITIVE = ("skipped_steps",)
+STYLES = {INTERVAL[0]: THIN, INTERVAL[1]: THIN | {"showlegend": False}}  # of traces
+# Windows whose vertical axis begins at zero.
+FROM_ZERO = ("eval/eer", "train/steps_per_second", "train/learning_rate", "train/grad_norm")
 
 
 class VisdomWindows(Sink):
@@ -51,7 +39,6 @@ class VisdomWindows(Sink):
         self._is_given_up, self._is_over, self._n_dropped = False, False, 0
         self._thread = threading.Thread(target=self._work, args=(server, port, env), name="visdom", daemon=True)
         self._thread.start()
-        self.window_of = {measure: window for window, panel in PANELS.items() for measure in panel.traces}
 
     def text(self, name: str, text: str) -> None:
         """Show lines "name: value" as a table."""
@@ -62,25 +49,23 @@ class VisdomWindows(Sink):
         height = max(self.HEIGHT, 2 * self.TITLE_HEIGHT + self.LINE_HEIGHT * len(lines))
         self._put("text", table, win=name, opts={"title": name, "width": self.WIDTH, "height": height})
 
-    def scalars(self, step: int, values: dict[str, float]) -> None:
+    def scalars(self, step: int, values: dict[str, float], group: str) -> None:
         for name, value in values.items():
-            if value > 0 or name not in SHOWN_WHEN_POSITIVE:
-                window = self.window_of.get(name, name)
-                trace = PANELS[window].traces[name] if window in PANELS else name.replace("_", " ")
+            if is_shown(name, value):
+                window, trace = plot_of(name, group)
                 opts = self._line_options(window, trace)
                 self._put("line", np.array([value]), np.array([step]), win=window, name=trace, update="append", opts=opts)
 
     def _line_options(self, window: str, trace: str) -> dict[str, Any]:
-        panel = PANELS.get(window)
-        title = panel.title if panel else window.replace("_", " ")
-        heading = {"text": title, "x": 0.02, "xanchor": "left", "font": {"size": 15}}  # clear of the window's buttons
+        heading = {"text": window, "x": 0.02, "xanchor": "left", "font": {"size": 15}}  # clear of the window's buttons
         vertical = {"exponentformat": "power", "rangemode": "tozero" if window in FROM_ZERO else "normal"}
+        vertical["title"] = {"text": unit(window), "standoff": 4, "font": {"size": 11}}
         horizontal = {"title": {"text": "step", "standoff": 4, "font": {"size": 11}}}
-        legend = {"x": 0.99, "xanchor": "right", "y": 0.7, "bgcolor": "rgba(255,255,255,0.7)", "font": {"size": 11}}
-        layout = {"title": heading, "xaxis": horizontal, "yaxis": vertical, "legend": legend, "showlegend": panel is not None}
+        legend = {"orientation": "h", "x": 1, "xanchor": "right", "y": 1, "yanchor": "bottom", "font": {"size": 11}}
+        layout = {"title": heading, "xaxis": horizontal, "yaxis": vertical, "legend": legend, "showlegend": window in PANELS}
         plotly = {"layoutopts": {"plotly": layout}, "traceopts": {"plotly": {trace: STYLES.get(trace, {})}}}
-        margins = {"marginleft": 50, "marginright": 15, "margintop": 35, "marginbottom": 35}
-        return {"title": title, "width": self.WIDTH, "height": self.HEIGHT, **margins, **plotly}
+        margins = {"marginleft": 60, "marginright": 15, "margintop": 50, "marginbottom": 35}
+        return {"title": window, "width": self.WIDTH, "height": self.HEIGHT, **margins, **plotly}
 
     def figure(self, step: int, name: str, figure: Any) -> None:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -90,12 +75,14 @@ class VisdomWindows(Sink):
         pixels = np.asarray(canvas.buffer_rgba())[:, :, :3].transpose(2, 0, 1)  # (3, height, width)
         aspect = pixels.shape[1] / pixels.shape[2]
         width = self.WIDTH if aspect > 0.8 else 2 * self.WIDTH  # wide pictures, such as mels, take two windows
+        name = tag(PICTURE, name)
         opts = {"title": f"{name}, step {step}", "width": width, "height": round(width * aspect) + self.TITLE_HEIGHT}
         self._put("image", pixels, win=name, opts=opts)
 
     def audio(self, step: int, name: str, wav: np.ndarray, sample_rate: int) -> None:
+        name = tag(SOUND, name)
         opts = {"title": f"{name}, step {step}", "sample_frequency": sample_rate}
-        self._put("audio", tensor=audio.to_int16(wav), win=f"audio-{name}", opts=opts)
+        self._put("audio", tensor=audio.to_int16(wav), win=name, opts=opts)
 
     def close(self) -> None:
         self._is_over = True

@@ -95,6 +95,7 @@ class Run:
         further: Mapping[str, tuple[nn.Module, torch.optim.Optimizer]] | None = None,
         in_graphs: bool = False,
         data: Iterable[Any] = (),
+        in_use: Mapping[str, Any] | None = None,
     ) -> nn.Module:
         """Load the run's checkpoint or the weights of init_from, if any; returns the module to call: `wrap(model)`.
 
@@ -107,6 +108,7 @@ class Run:
         `further`: other models and their optimizers by name, such as a discriminator. They are saved and resumed too;
         `optimize(loss, ..., name=...)` trains one, and `wrap` gives the module to call.
         `in_graphs`: steps are recorded as CUDA graphs, which DistributedDataParallel does not allow; `optimize` does its work.
+        `in_use`: settings that dashboards show otherwise than the checkpoint keeps them, as this data or device allows no more.
         """
         self._average = average
         self._trained = {MAIN: Trained(model, optimizer), **{name: Trained(*pair) for name, pair in (further or {}).items()}}
@@ -130,7 +132,7 @@ class Run:
                 self._saving.files.put_aside()
             server = self.options.visdom_server if self.options.visdom else None
             self.board = Board(self.dir, self.stage, server, self.options.vis_every, self.step)
-            self._announce(n_frozen)
+            self._announce(n_frozen, in_use or {})
         return model if in_graphs else self.wrap(model)
 
     @property
@@ -171,7 +173,7 @@ class Run:
             return model
         return DistributedDataParallel(model, device_ids=[self.device.index] if self.device.type == "cuda" else None)
 
-    def _announce(self, n_frozen: int) -> None:
+    def _announce(self, n_frozen: int, in_use: Mapping[str, Any]) -> None:
         """Whether the run begins or goes on, where, and the model's size; and the table that dashboards show."""
         content, init_from, frozen = self._content, self._content.get("init_from"), ", ".join(self._content["frozen"])
         how = f"starting from {init_from['file']}" if init_from else "starting"
@@ -181,7 +183,7 @@ class Run:
         where = f"{self.device}" + (f" x {self.world_size} ranks" if self.world_size > 1 else "")
         precision = next((name for name, dtype in DTYPES.items() if dtype == self._dtype), "fp32")
         print(f"{self.stage}: {how} in {self.dir}; {n_parameters / 1e6:.2f} M parameters{still}, {precision} on {where}")
-        table = {**content["model"], **content["training"], "seed": self.seed, "precision": precision}
+        table = {**content["model"], **content["training"], **in_use, "seed": self.seed, "precision": precision}
         table |= {"frozen": frozen} if frozen else {}
         table |= {"init_from": f"{init_from['file']} at step {init_from['step']}"} if init_from else {}
         self.board.parameters(table)
@@ -288,12 +290,13 @@ class Run:
             tqdm.write(f"{self.stage}: {line}", file=sys.stderr)
             self.board.note(name, line)
 
-    def report(self, **values: float) -> None:
-        """Numbers measured on held-out data: printed on a line, and sent to all dashboards."""
+    def report(self, sentence: str = "", /, **values: float) -> None:
+        """Numbers measured on held-out data, sent to all dashboards. The console prints the sentence, or else the numbers."""
         values = {name: float(value) for name, value in values.items()}
         if self.is_main:
-            tqdm.write(f"step {self.step}: " + ", ".join(f"{name} {value:.4g}" for name, value in values.items()))
-        self.board.scalars(self.step, values, force=True)
+            sentence = sentence or ", ".join(f"{name} {value:.4g}" for name, value in values.items())
+            tqdm.write(f"step {self.step}: {sentence}")
+        self.board.scalars(self.step, values, held_out=True)
         self._diagnose(self.step, values)
 
     def keep_best(self, held_out_loss: float | torch.Tensor) -> None:
