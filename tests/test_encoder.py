@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from encoder import inference
 from encoder.config import EncoderConfig
@@ -390,6 +391,8 @@ def test_training_writes_metrics_pictures_and_a_checkpoint(uninterrupted):
     assert [line["step"] for line in lines if "loss" in line] == list(range(1, 13))
     assert [line["step"] for line in lines if "eer" in line] == [4, 8, 12]
     assert all(0 <= line["eer"] <= 1 and "same_cosine" in line for line in lines if "eer" in line)
+    (shown,) = EventAccumulator(str(uninterrupted / "tensorboard" / "encoder")).Reload().Tensors("parameters/text_summary")
+    assert b"eval_speakers: 2 " in shown.tensor_proto.string_val[0]  # as no more are held out, whatever the settings say
     assert [path.name for path in sorted((uninterrupted / "plots").iterdir())] == [
         "encoder-curves.png",
         "encoder-embeddings-0000006.png",
