@@ -1,4 +1,4 @@
-"""Speaking on a CUDA GPU: several decoder steps are recorded as a CUDA graph and launched as one."""
+"""The decoder on a CUDA GPU: fused cells, and speaking, for which several steps are recorded as a CUDA graph."""
 
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -10,10 +10,18 @@ from torch import Tensor
 from synthesizer.attention import Memory
 from synthesizer.decoder import Decoder
 from synthesizer.generation import TorchLoop
+from utils.cuda_cells import cells_for
 from utils.cuda_graph import record
 
 KEPT = 16  # graphs
-CHARACTERS = 32  # texts are padded to multiples of this, so that one graph fits many
+CHARACTERS = 32  # texts are padded to multiples of this, and batches to powers of two, so that one graph fits many
+
+
+def fuse(decoder: Decoder) -> None:
+    """Let the decoder's cells be one kernel each."""
+    cells = cells_for(decoder.stop.weight.device)
+    decoder.cell = cells.gru
+    decoder.lstm1.cell = decoder.lstm2.cell = cells.lstm
 
 
 class Recorded(NamedTuple):
@@ -36,7 +44,7 @@ class GraphLoop(TorchLoop):
         self._graphs: dict[tuple, Recorded] = {}
 
     def start(self, memory: Memory) -> None:
-        self._n_characters = memory.values.size(1)
+        self._n_rows, self._n_characters = memory.padding.shape
         super().start(_padded(memory))
         self._now: Recorded | None = None
 
@@ -52,7 +60,7 @@ class GraphLoop(TorchLoop):
             _copy(graph.state, self._now.state if self._now else (self._frame, self._state))
             self._now = graph
         graph.replay()
-        mels, stops, attention = (each.clone() for each in graph.outputs)
+        mels, stops, attention = (each[:, : self._n_rows].clone() for each in graph.outputs)
         return mels, stops, attention[:, :, : self._n_characters]
 
     def _record(self, n: int) -> Recorded:
@@ -74,9 +82,10 @@ class GraphLoop(TorchLoop):
 
 
 def _padded(memory: Memory) -> Memory:
-    missing = -memory.values.size(1) % CHARACTERS
-    keys = F.pad(memory.keys, (0, 0, 0, missing)) if memory.keys.numel() else memory.keys
-    values, padding = F.pad(memory.values, (0, 0, 0, missing)), F.pad(memory.padding, (0, missing), value=True)
+    n_rows, n_characters = memory.padding.shape
+    rows, right = (1 << (n_rows - 1).bit_length()) - n_rows, -n_characters % CHARACTERS
+    keys, values = (F.pad(each, (0, 0, 0, right, 0, rows)) if each.numel() else each for each in (memory.keys, memory.values))
+    padding = F.pad(F.pad(memory.padding, (0, right), value=True), (0, 0, 0, rows))  # a row that is all padding would be NaN
     return memory._replace(values=values, keys=keys, padding=padding)
 
 

@@ -11,18 +11,13 @@ from torch import Tensor, nn
 
 from synthesizer.attention import Memory
 from synthesizer.layers import PreNet
-from utils.models.recurrent import gru_cell
-
-
-def lstm_cell(gates: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
-    """Gates (input, forget, cell, output) before their nonlinearities (B, 4 C), and cell (B, C) -> next hidden, next cell"""
-    i, f, g, o = gates.chunk(4, dim=1)
-    cell = torch.addcmul(f.sigmoid() * cell, i.sigmoid(), g.tanh())
-    return o.sigmoid() * cell.tanh(), cell
+from utils.models.recurrent import gru_cell, lstm_cell
 
 
 class ResidualLSTM(nn.Module):
     """x + LSTM(x). In training zoneout keeps part of the hidden state at its last value (1606.01305)."""
+
+    cell = staticmethod(lstm_cell)
 
     def __init__(self, size: int, zoneout: float) -> None:
         super().__init__()
@@ -37,14 +32,14 @@ class ResidualLSTM(nn.Module):
         hidden = cell = torch.zeros_like(x[:, 0], dtype=torch.float32)
         steps = []
         for x_gates, zoned_out in zip(self._x_gates(x).unbind(1), kept.unbind(1), strict=True):
-            new_hidden, cell = lstm_cell((x_gates + self._h_gates(hidden)).float(), cell)
+            new_hidden, cell = self.cell((x_gates + self._h_gates(hidden)).float(), cell)
             hidden = torch.where(zoned_out, hidden, new_hidden)
             steps.append(hidden)
         return x + torch.stack(steps, dim=1)
 
     def step(self, x: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """One step without zoneout: (B, C) and (hidden, cell), (B, C) each -> (B, C) and the next state"""
-        state = lstm_cell(self._x_gates(x) + self._h_gates(state[0]), state[1])
+        state = self.cell(self._x_gates(x) + self._h_gates(state[0]), state[1])
         return x + state[0], state
 
     def _x_gates(self, x: Tensor) -> Tensor:
@@ -69,6 +64,8 @@ class DecoderState(NamedTuple):
 class Decoder(nn.Module):
     """The attention and its GRU do not read the LSTMs' output. With teacher forcing the attention therefore goes over all
     steps first and the LSTMs follow, and everything that is not recurrent is computed once for all steps."""
+
+    cell = staticmethod(gru_cell)
 
     def __init__(
         self,
@@ -128,7 +125,7 @@ class Decoder(nn.Module):
     def attend(self, x_gates: Tensor, last: Attended, memory: Memory) -> Attended:
         """query_prenet's output at this step (B, 3 A) -> where the attention goes next, and what it reads there"""
         x_gates = (x_gates + self.query_context(last.context)).float()
-        hidden = gru_cell(x_gates, self.query_hidden(last.hidden).float(), last.hidden.float())  # (B, A)
+        hidden = self.cell(x_gates, self.query_hidden(last.hidden).float(), last.hidden.float())  # (B, A)
         attention = self.attention(hidden, last.attention, memory)
         context = torch.bmm(attention.weights[:, None], memory.values).squeeze(1)  # (B, E)
         return Attended(hidden, context, attention)

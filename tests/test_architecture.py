@@ -55,6 +55,8 @@ UTILS = {  # the rooms that each room of utils may import, besides itself
     "cli": {"config", "errors"},
     "cpu": set(),
     "cuda_graph": set(),
+    "cuda_cells": {"cuda_kernels", "models"},
+    "cuda_kernels": set(),
     "data": {"config", "errors"},
     "corpora": {"data", "config", "errors"},
     "models": {"data", "config", "errors"},
@@ -67,6 +69,7 @@ UTILS = {  # the rooms that each room of utils may import, besides itself
     "fetch": {"cli", "data", "errors"},
 }
 MAY_BE_EXPORTED = {*MODELS, "config", "published", "sampling", "tables"}  # of the stages, by the command utils.export
+SPEED = ("cuda", "cuda_graph", "cuda_cells", "cuda_kernels")  # and all of cpu/
 MOST_FILES = 20  # in one folder
 HEAVY = {"torch", "numpy", "scipy", "librosa", "umap", "matplotlib", "tqdm", "soundfile"}
 LAZY = {"librosa", "webrtcvad", "umap", "visdom", "av", "soundfile", "soxr", "sounddevice", "matplotlib", "joblib", "unidecode"}
@@ -112,7 +115,7 @@ def package_of(name: str) -> str:
 
 
 def is_for_speed(name: str) -> bool:
-    return "cpu" in name.split(".") or name.rpartition(".")[2] in ("cuda", "cuda_graph")
+    return "cpu" in name.split(".") or name.rpartition(".")[2] in SPEED
 
 
 def each(names: dict[str, Path]) -> pytest.MarkDecorator:
@@ -198,7 +201,7 @@ def test_training_and_speaking_start_without_them_and_importing_sets_no_environm
         print(sorted(set(sys.modules) & {LAZY!r}), dict(os.environ) == before)
         import numba, threadpoolctl
         before = dict(os.environ)
-        import {", ".join(name for name, path in ALL.items() if "gradio" not in imports(path))}
+        import {", ".join(name for name, path in ALL.items() if not {"gradio", "triton"} & imports(path))}
         print(dict(os.environ) == before)
     """
     assert run_python(code) == "[] True\nTrue\n"
@@ -327,7 +330,7 @@ def test_everything_works_without_what_is_for_speed(tmp_path):
     """The tests of speech, of text and of corpora pass in a copy of the repository without cpu/ and cuda.py, and so does every
     command of the README (test_pipeline), training included."""
     copy = tmp_path / "copy"
-    left_out = shutil.ignore_patterns("cpu", "cuda.py", "cuda_graph.py", ".git", ".venv", "build", "__pycache__", ".*_cache")
+    left_out = shutil.ignore_patterns("cpu", "cuda*.py", ".git", ".venv", "build", "__pycache__", ".*_cache")
     shutil.copytree(ROOT, copy, ignore=left_out)
     speech = "default_weights demo extending generate mistakes notebooks pipeline postfilter reading_aloud spoken"
     models = "synthesizer_attention synthesizer_generation synthesizer_model vocoder_model vocoder_preprocess"

@@ -11,14 +11,21 @@ import numpy as np
 import pytest
 import torch
 
+import synthesizer.cuda
+import vocoder.cuda
 from synthesizer.config import SynthesizerTraining
 from synthesizer.dataset import Item, collate
+from synthesizer.generation import TorchLoop
 from synthesizer.train import learn_from
+from tests.test_generate import free_running
+from tests.test_synthesizer_generation import memory_of, run_loop
 from tests.test_synthesizer_model import TINY, tiny_model
+from tests.vocoder_data import tiny_vocoder
 from utils import cuda_graph
 from utils.training.batching import EpochPlan
 from utils.training.buckets import AT_MOST, Bucket, Buckets, PaddedSteps, choose_buckets
 from utils.training.stepping import MAIN, Stepper, Trained
+from vocoder.sampling import PlainSampler
 
 
 @pytest.mark.parametrize("n_utterances, batch_size", [(4000, 12), (300, 32), (40, 4), (7, 7)])
@@ -187,9 +194,10 @@ def test_running_out_of_memory_while_recording_is_not_hidden(steps):
         graphs(Pair(torch.ones(2)), [0.0])
 
 
-def test_a_broken_off_step_does_not_hinder_the_next():
+@pytest.mark.parametrize("scales", [True, False])
+def test_a_broken_off_step_does_not_hinder_the_next(scales):
     model = torch.nn.Linear(2, 1)
-    scaler = torch.amp.GradScaler("cpu", enabled=True)
+    scaler = torch.amp.GradScaler("cpu", enabled=scales)
     stepper = Stepper({MAIN: Trained(model, torch.optim.Adam(model.parameters(), fused=True))}, scaler, True)
     optimizer = stepper._trained[MAIN].optimizer
     scaler.scale(model(torch.ones(1, 2)).sum()).backward()
@@ -197,3 +205,40 @@ def test_a_broken_off_step_does_not_hinder_the_next():
     stepper.abandon()
     assert all(parameter.grad is None for parameter in model.parameters())
     assert torch.isfinite(stepper.step(model(torch.ones(1, 2)).sum(), clip=1.0))
+
+
+# ---- speaking
+
+
+@pytest.fixture
+def replays(monkeypatch):
+    """Graphs that are the plain function; as on a GPU, recording runs it once."""
+
+    def record(work, device, pool=None):
+        work()
+        return work
+
+    for module in (synthesizer.cuda, vocoder.cuda):
+        monkeypatch.setattr(module, "record", record)
+    monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: None)
+
+
+@pytest.mark.parametrize("attention", ["location", "dynamic"])
+def test_a_few_graphs_speak_any_number_of_sentences(replays, attention):
+    model = tiny_model(attention=attention, prenet_dropout=0.0).eval()
+    loop = synthesizer.cuda.GraphLoop(model.decoder, 2)
+    for n_texts in (3, 1, 4, 3, 2):
+        memory = memory_of(model, n_texts)
+        for one, other in zip(run_loop(loop, memory), run_loop(TorchLoop(model.decoder, 2), memory), strict=True):
+            torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
+    assert len(loop._graphs) == 3
+
+
+@pytest.mark.parametrize("mode", ["RAW", "MOL"])
+def test_a_few_graphs_draw_any_number_of_rows(replays, mode):
+    model, mel = tiny_vocoder(mode=mode), torch.rand(12, 80) * 2 - 1
+    sampler = vocoder.cuda.GraphSampler(model)
+    for rows in ([0, 3, 5], [0], [0, 1, 2, 3, 4], [2, 5]):
+        plain = free_running(PlainSampler(model), model, mel, rows, 3)
+        assert np.isclose(free_running(sampler, model, mel, rows, 3), plain, atol=1e-4).mean() > 0.99
+    assert sorted(sampler._recorded) == [4, 24]

@@ -10,17 +10,18 @@ from torch import Tensor
 LOADING = "thread_local"  # capture mode that lets other threads load data meanwhile
 
 
-def record(work: Callable[[], None], device: torch.device) -> Callable[[], None]:
+def record(work: Callable[[], None], device: torch.device, pool: Any = None) -> Callable[[], None]:
     """A function that does the same as `work` in one launch, or `work` itself if no graph can be recorded.
 
     The tensors that `work` reads and writes, all on `device`, must stay where they are in memory. Recording runs it once.
+    pool: the memory for all else, which graphs may share if they are replayed one at a time.
     """
     with torch.cuda.device(device):
         with _on(torch.cuda.Stream()):
             work()  # a first run, in which libraries allocate their memory
         graph = torch.cuda.CUDAGraph()
         try:
-            with torch.cuda.graph(graph, capture_error_mode=LOADING):
+            with torch.cuda.graph(graph, pool=pool, capture_error_mode=LOADING):
                 work()
         except torch.OutOfMemoryError:
             raise

@@ -1,4 +1,4 @@
-"""The GRU cell, for models whose products with input and hidden state are made apart. Plain torch."""
+"""Recurrent cells, for models whose products with input and hidden state are made apart. Plain torch."""
 
 import torch
 from torch import Tensor
@@ -10,3 +10,10 @@ def gru_cell(x_gates: Tensor, h_gates: Tensor, hidden: Tensor) -> Tensor:
     reset, update = (x_gates[:, : 2 * C] + h_gates[:, : 2 * C]).sigmoid().chunk(2, dim=1)
     new = torch.addcmul(x_gates[:, 2 * C :], reset, h_gates[:, 2 * C :]).tanh()
     return torch.lerp(new, hidden, update)
+
+
+def lstm_cell(gates: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
+    """Gates (input, forget, cell, output) before their nonlinearities (B, 4 C), and cell (B, C) -> next hidden, next cell"""
+    i, f, g, o = gates.chunk(4, dim=1)
+    cell = torch.addcmul(f.sigmoid() * cell, i.sigmoid(), g.tanh())
+    return o.sigmoid() * cell.tanh(), cell

@@ -1,0 +1,57 @@
+"""Chooses recurrent cells for a GPU: one Triton kernel each, or plain torch where those do not work."""
+
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from utils.models import recurrent
+
+TOLERANCE = 1e-5
+SIZES = {"gru": (3, 3, 1), "lstm": (4, 1)}  # of the arguments, in units
+
+
+class Cells(NamedTuple):
+    """See utils.models.recurrent."""
+
+    gru: Callable[[Tensor, Tensor, Tensor], Tensor]
+    lstm: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+
+
+PLAIN = Cells(recurrent.gru_cell, recurrent.lstm_cell)
+
+
+@functools.cache
+def cells_for(device: torch.device) -> Cells:
+    """One kernel each if they agree with plain torch on random numbers, gradients included; else a line says why not."""
+    try:
+        from utils import cuda_kernels
+
+        fused = Cells(cuda_kernels.gru_cell, cuda_kernels.lstm_cell)
+        off = max(difference(getattr(fused, name), getattr(PLAIN, name), SIZES[name], device) for name in SIZES)
+        problem = "" if off <= TOLERANCE else f"their results are off by {off:.1g}"
+    except Exception as error:  # whatever Triton, its compiler or the driver raises
+        problem = f"{type(error).__name__}: {error}".partition("\n")[0]
+    if problem:
+        print(f"recurrent cells take several kernels each instead of one, slower: {problem}")
+    return PLAIN if problem else fused
+
+
+@torch.inference_mode(False)
+@torch.enable_grad()
+def difference(cell: Callable, plain: Callable, sizes: tuple[int, ...], device: torch.device) -> float:
+    """The largest between what two cells, whose arguments are `sizes` times as wide as the state, and their gradients give."""
+    own, found = torch.Generator(device).manual_seed(0), []  # the random numbers of a run stay as they are
+
+    def random(size: int) -> Tensor:
+        return torch.randn(5, size * 300, generator=own, device=device)
+
+    inputs, weights = [random(size).requires_grad_() for size in sizes], [random(1), random(1)]
+    for each in (cell, plain):
+        given = each(*inputs)
+        given = given if isinstance(given, tuple) else (given,)
+        total = sum((one * weight).sum() for one, weight in zip(given, weights, strict=False))
+        found.append([*given, *torch.autograd.grad(total, inputs)])
+    return max((one - other).abs().max().item() for one, other in zip(*found, strict=True))
