@@ -20,7 +20,7 @@ from utils.boards import plot
 from utils.config import parse_overrides
 from utils.data.mel_format import ENCODER_HOP, SAMPLE_RATE
 from utils.models import size
-from utils.training.batching import batches
+from utils.training.memory import within_memory
 from utils.training.run import Run, RunOptions
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def train(data_dir: Path, options: dict[str, Any], hparams: str = "", umap_every
         in_use = {"speakers_per_batch": plan.n_speakers, "eval_speakers": len(held_out)}
         wrapped = run.start(model, optimizer, config, settings, mel=MEL_FORMAT, data=data, in_use=in_use)
         dataset = SpeakerDataset(index, settings.partial_frames)
-        feed = batches(plan, run.step + 1, dataset, collate, run.device, run.n_workers)
+        feed = run.feed(plan, dataset, collate)
         scale_similarity = partial(model.loss.scale_gradients, settings.similarity_gradient)
         embed = partial(_embed_held_out, run, model.encoder, index, settings.partial_frames)
 
@@ -65,9 +65,10 @@ def train(data_dir: Path, options: dict[str, Any], hparams: str = "", umap_every
         for step in run.steps():
             optimizer.param_groups[0]["lr"] = settings.learning_rate  # --hparams may have changed it for a resumed run
             batch = next(feed)
-            with run.autocast():
-                loss = wrapped(batch.mels)
-            grad_norm = run.optimize(loss, settings.clip, scale_similarity)
+            with within_memory(run, batch, lambda part: model(part.mels), "speakers_per_batch={}".format):
+                with run.autocast():
+                    loss = wrapped(batch.mels)
+                grad_norm = run.optimize(loss, settings.clip, scale_similarity)
             run.log(loss=loss, learning_rate=settings.learning_rate, grad_norm=grad_norm, data_seconds=feed.seconds_waited)
 
             if run.is_main and run.due(run.options.eval_every):

@@ -1,6 +1,6 @@
 """A training schedule: reduction factor, learning rate and batch size that change at given steps."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from synthesizer.config import Stage
 from utils.training.batching import EpochPlan
@@ -14,8 +14,16 @@ def stage_at(stages: Sequence[Stage], step: int) -> Stage:
 def remaining(stages: Sequence[Stage], step: int, r: int) -> str:
     """The schedule after `step`, its steps counted from there, all with the reduction factor r."""
     left = [stage for stage in stages if stage.until > step] or [stages[-1]]
-    parts = [(r, f"{stage.learning_rate:g}", max(1, stage.until - step), stage.batch_size) for stage in left]
-    return ";".join(":".join(map(str, part)) for part in parts)
+    return _written(stage._replace(r=r, until=max(1, stage.until - step)) for stage in left)
+
+
+def with_batches_of(stages: Sequence[Stage], largest: int) -> str:
+    """The hparam of the schedule without larger batches."""
+    return "schedule=" + _written(stage._replace(batch_size=min(stage.batch_size, largest)) for stage in stages)
+
+
+def _written(stages: Iterable[Stage]) -> str:
+    return ";".join(f"{stage.r}:{stage.learning_rate:g}:{stage.until}:{stage.batch_size}" for stage in stages)
 
 
 def fade(step: int, start: int, end: int) -> float:

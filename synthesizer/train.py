@@ -10,14 +10,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from synthesizer.accelerate import recorded_step
+from synthesizer.accelerate import fuse, recorded_step
 from synthesizer.config import NEW_MODEL, PUBLISHED_SCHEDULE, SynthesizerTraining, TacotronConfig, parse_schedule
 from synthesizer.dataset import Batch, Utterances, collate, usable_rows
 from synthesizer.held_out import HeldOut
 from synthesizer.loss import attention_loss, tacotron_losses
 from synthesizer.model import Tacotron
 from synthesizer.published import own_content
-from synthesizer.schedule import StagedPlan, fade, remaining, stage_at
+from synthesizer.schedule import StagedPlan, fade, remaining, stage_at, with_batches_of
 from synthesizer.text import resolve_symbols
 from utils.config import parse_overrides
 from utils.data.audio import MelFormat
@@ -26,9 +26,10 @@ from utils.data.rows import read_mel_format
 from utils.errors import UserError
 from utils.models import size
 from utils.training.average import Average
-from utils.training.batching import batches, split_rows
+from utils.training.batching import split_rows
 from utils.training.buckets import PaddedSteps
 from utils.training.health import Parting
+from utils.training.memory import within_memory
 from utils.training.ranks import share_of_mean
 from utils.training.run import Run, RunOptions
 
@@ -54,6 +55,7 @@ def train(data_dir: Path, options: dict[str, Any], hparams: str = "") -> None:
         watched = HeldOut(held_out, settings.eval_utterances, settings.eval_shown, aligned_by)
 
         model = size.to_train(lambda: Tacotron(config), run.device)
+        fuse(model)
         optimizer = torch.optim.Adam(model.parameters(), fused=True)
         average, mel = Average(model, settings.average_decay), dataclasses.asdict(mel_format)
         graphs = settings.cuda_graphs > 1 or (settings.cuda_graphs > 0 and run.world_size == 1)
@@ -64,7 +66,7 @@ def train(data_dir: Path, options: dict[str, Any], hparams: str = "") -> None:
             _warn_of_r(run, int(model.r), stages[0].r)
             _announce(training, len(watched.items), uses_times=settings.attention_weight > 0)
         plan = StagedPlan(stages, [row.n_frames for row in training.rows], run.seed, run.rank, run.world_size)
-        feed = batches(plan, run.step + 1, training, collate, run.device, run.n_workers)
+        feed = run.feed(plan, training, collate)
         learn = partial(learn_from, run, model, wrapped, settings)
         if graphs and (recorded := recorded_step(learn, optimizer, run.device, run.abandon_step)):
             learn = PaddedSteps(learn, recorded, training.buckets)
@@ -76,7 +78,9 @@ def train(data_dir: Path, options: dict[str, Any], hparams: str = "") -> None:
             optimizer.param_groups[0]["lr"] = stage.learning_rate
             model.r.fill_(stage.r)
             attention_weight = fade(step, *settings.attention_fade)
-            numbers = learn(next(feed), (attention_weight,), stage.r, attention_weight > 0)
+            batch = next(feed)
+            with within_memory(run, batch, partial(trial_loss, model, stage.r), partial(with_batches_of, stages)):
+                numbers = learn(batch, (attention_weight,), stage.r, attention_weight > 0)
             average.update(model, step)
             run.log(**numbers, learning_rate=stage.learning_rate, r=stage.r, data_seconds=feed.seconds_waited)
             if run.is_main and run.due(run.options.eval_every) and watched.items:
@@ -107,6 +111,11 @@ def learn_from(
     grad_norm = run.optimize(total, settings.clip, clipped_apart=apart)
     numbers = {"loss": losses.total, "mel_loss": losses.mel, "stop_loss": losses.stop, "attention_loss": aligned}
     return {name: number.detach() for name, number in numbers.items()} | {"grad_norm": grad_norm}
+
+
+def trial_loss(model: Tacotron, r: int, batch: Batch) -> Tensor:
+    """What takes as much memory as the losses."""
+    return sum(output.float().mean() for output in model(*batch.inputs, r))
 
 
 def continued(content: dict[str, Any]) -> tuple[str, dict[str, Any]]:

@@ -10,6 +10,7 @@ import signal
 import sys
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import filelock  # noqa: F401  (imported here once, not by each rank, as is what the first optimizer and DDP import)
 import torch
@@ -104,6 +105,32 @@ def pause_at_step_2(stage, folder, rank, seconds):
     train_stage(stage, folder, 4, f"paused for {seconds}")
 
 
+def load_for_ever(folder, rank):
+    """Rank 0 replays its steps, which runs no Python of a step; rank 1 takes them one by one and then never gets its batch."""
+    with Run("encoder", RunOptions("tiny", models_dir=folder, max_steps=STEPS, cpu=True, rank_timeout=3)) as run:
+        run.configure({}, TinyConfig(), TinySettings())
+        model = nn.Linear(1, 1)
+        run.start(model, torch.optim.Adam(model.parameters(), fused=True), TinyConfig(), in_graphs=True)
+        feed = run.feed(lambda step: [rank * step], Loaded(), lambda items: OneTensor(items[0]))
+        for _ in run.steps():
+            numbers = next(feed).numbers
+            print("a batch", flush=True)  # ends the line of the progress bar
+            if rank:
+                run.optimize(model(numbers).square().mean(), clip=1.0)
+            else:
+                torch.distributed.all_reduce(torch.zeros(2))  # the gradients
+
+
+class OneTensor(NamedTuple):
+    numbers: torch.Tensor
+
+
+class Loaded(torch.utils.data.Dataset):
+    def __getitem__(self, step):
+        time.sleep(60 if step == 5 else 0)
+        return torch.ones(1, 1)
+
+
 def rather_slowly(run):
     time.sleep(0.05)
 
@@ -116,6 +143,7 @@ SCENARIOS = {
     "other_data": lambda folder, rank: train(folder / "d", rank, data=("a", f"b{rank}")),
     "dead": lambda folder, rank: train(folder / "dead", rank, at=end_itself(signal.SIGKILL)),
     "hang": lambda folder, rank: train(folder / "hang", rank, at=end_itself(signal.SIGSTOP), rank_timeout=5),
+    "loading": lambda folder, rank: load_for_ever(folder / "loading", rank),
     "signals": lambda folder, rank: train(folder / "signals", rank, at=all_signalled_twice, save_every=0),
     "evaluating": lambda folder, rank: train(folder / "evaluating", rank, at=signalled_in_a_long_evaluation, save_every=0),
     "slow_disk": lambda folder, rank: train_with_slow_disk(folder / "slow_disk", rank),

@@ -15,7 +15,7 @@ from utils.models import checkpoint
 ROOT = Path(__file__).parent.parent
 SCENARIOS = (
     *("alike", "three", "other_step", "other_settings", "other_data"),  # in this order, as the first three share a folder
-    *("dead", "hang", "signals", "evaluating", "slow_disk", "orphans"),
+    *("dead", "hang", "loading", "signals", "evaluating", "slow_disk", "orphans"),
 )
 
 
@@ -88,6 +88,11 @@ def test_a_dead_rank_costs_one_line_that_says_what_is_held_and_how_to_go_on(outc
 def test_a_rank_that_hangs_is_named(outcome):
     (line,) = outcome.errors("hang")
     assert "rank 1 (" in line and "has not answered for 5 s" in line and "holds step 4" in line
+
+
+def test_a_rank_that_waits_for_its_data_is_named_though_the_others_replay_graphs(outcome):
+    (line,) = outcome.errors("loading")
+    assert "error: rank 1 (" in line and "has not answered for 3 s" in line
 
 
 def test_a_second_signal_to_all_ranks_waits_for_the_checkpoint(outcome):

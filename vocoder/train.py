@@ -17,8 +17,9 @@ from utils.data.rows import read_mel_format
 from utils.errors import UserError
 from utils.models import size
 from utils.training.average import Average
-from utils.training.batching import batches, split_rows
+from utils.training.batching import split_rows
 from utils.training.health import Parting, Rising
+from utils.training.memory import within_memory
 from utils.training.run import Run, RunOptions
 from vocoder.accelerate import accelerate
 from vocoder.config import VocoderTraining, WaveRNNConfig, check_sizes
@@ -62,16 +63,17 @@ def train(
         )
         lengths = [row.n_frames for row in training.sources.rows]
         plan = CropPlan(lengths, crop, settings.batch_size, run.seed, run.rank, run.world_size, settings.quiet_kept)
-        feed = batches(plan, run.step + 1, training, collate, run.device, run.n_workers)
+        feed = run.feed(plan, training, collate)
 
         run.rules = {"rising loss": Rising(), "overfitting": Parting("held_out_loss")}
 
         for step in run.steps():
             optimizer.param_groups[0]["lr"] = learning_rate = settings.learning_rate_at(step)
             batch = next(feed)
-            with run.autocast():
-                loss = wrapped(batch.levels, batch.mel, batch.targets)
-            grad_norm = run.optimize(loss, settings.clip)
+            with within_memory(run, batch, lambda part: model(part.levels, part.mel, part.targets), "batch_size={}".format):
+                with run.autocast():
+                    loss = wrapped(batch.levels, batch.mel, batch.targets)
+                grad_norm = run.optimize(loss, settings.clip)
             average.update(model, step)
             run.log(loss=loss, learning_rate=learning_rate, grad_norm=grad_norm, data_seconds=feed.seconds_waited)
             if run.is_main and len(watched):

@@ -96,8 +96,8 @@ class _PlannedSteps:
 class Feed:
     """Iterator over batches. `seconds_waited` is how long the training waited for the last one."""
 
-    def __init__(self, prepared: Iterator[Any]) -> None:
-        self._prepared = prepared
+    def __init__(self, prepared: Iterator[Any], arrived: Callable[[], None]) -> None:
+        self._prepared, self._arrived = prepared, arrived
         self.seconds_waited = 0.0
 
     def __iter__(self) -> "Feed":
@@ -107,6 +107,7 @@ class Feed:
         started = time.perf_counter()
         batch = next(self._prepared)
         self.seconds_waited = time.perf_counter() - started
+        self._arrived()
         return batch
 
 
@@ -117,11 +118,12 @@ def batches(
     collate: Callable[[list[Any]], Any],
     device: torch.device,
     n_workers: int,
+    arrived: Callable[[], None] = lambda: None,
 ) -> Feed:
     """The batches of steps first_step, first_step + 1, ... on `device`: collate([dataset[spec] for spec in plan(step)]).
 
     Workers prepare batches in advance; their number does not change the batches. `collate` returns a NamedTuple, whose tensors
-    are moved to the device.
+    are moved to the device. `arrived` is called whenever a batch is handed out.
     """
     loader = DataLoader(
         dataset,
@@ -134,7 +136,7 @@ def batches(
         worker_init_fn=functools.partial(_follow, os.getpid()),
         generator=torch.Generator(),  # else it would use up random numbers of the run, and resuming would not be exact
     )
-    return Feed(_moved(loader, device))
+    return Feed(_moved(loader, device), arrived)
 
 
 def _follow(parent: int, number: int) -> None:

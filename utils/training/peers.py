@@ -48,7 +48,7 @@ class NoPeers:
 
     def held(self) -> str: ...
 
-    def arrive(self) -> None: ...
+    def arrive(self, place: int) -> None: ...
 
     def is_first_to_leave(self) -> bool:
         return True
@@ -66,7 +66,7 @@ class Peers(NoPeers):
         self.world_size = world_size
         address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
         self._store = distributed.TCPStore(address, port, is_master=False, timeout=timedelta(seconds=30))
-        self._n_arrivals, self._arrived, self._over = 0, time.monotonic(), threading.Event()
+        self._place, self._arrived, self._over = 0, time.monotonic(), threading.Event()
         self._held = ""
         self._watching: threading.Thread | None = None
         self._n_beats = itertools.count()
@@ -101,9 +101,9 @@ class Peers(NoPeers):
         self._arrived = time.monotonic()
         self._watching.start()
 
-    def arrive(self) -> None:
-        """This rank has come to a point at which all meet."""
-        self._n_arrivals, self._arrived = self._n_arrivals + 1, time.monotonic()
+    def arrive(self, place: int) -> None:
+        """This rank has come to a place, counted from the run's start, at which all meet."""
+        self._place, self._arrived = place, time.monotonic()
 
     def hold(self, words: str) -> None:
         """Tell the other ranks what rank 0 has saved."""
@@ -147,7 +147,7 @@ class Peers(NoPeers):
             os._exit(1)
 
     def _beat(self) -> None:
-        sign = {"beat": next(self._n_beats), "arrivals": self._n_arrivals, "host": platform.node()}
+        sign = {"beat": next(self._n_beats), "place": self._place, "host": platform.node()}
         self._store.set(f"sv2tts/{self.rank}", json.dumps(sign))
 
     def _signs(self) -> list[dict[str, Any]]:
@@ -164,8 +164,8 @@ class Peers(NoPeers):
     def _missing(self, timeout: float) -> str:
         """Which rank keeps the others waiting."""
         silent, now = self._silent(timeout), self._signs()
-        last = max(sign["arrivals"] for sign in now)
-        behind = silent or [r for r in range(self.world_size) if now[r]["arrivals"] < last]
+        last = max(sign["place"] for sign in now)
+        behind = silent or [r for r in range(self.world_size) if now[r]["place"] < last]
         if not behind:
             return f"all ranks wait for each other, without progress for {timeout:.0f} s"
         names = ", ".join(f"rank {r} ({now[r]['host']})" for r in behind)

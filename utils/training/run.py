@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
+from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from utils.boards.board import SECONDS_AFTER_SIGNAL, SECONDS_TO_DRAIN, Board, NoBoard
@@ -22,6 +23,7 @@ from utils.data.paths import SynthesizerData
 from utils.errors import UserError
 from utils.models import checkpoint
 from utils.models.device import DTYPES, choose_dtype, evaluating, join_ranks, rng_state
+from utils.training.batching import Feed, batches
 from utils.training.freezing import freeze
 from utils.training.health import TO_GIVE_UP, Rule
 from utils.training.options import RunOptions
@@ -193,6 +195,11 @@ class Run:
         """Whether this is the first start of a run with init_from."""
         return self._start.from_weights
 
+    @property
+    def held(self) -> str:
+        """What the checkpoint holds, in words."""
+        return self._saving.held()
+
     # ---- the loop
 
     def steps(self) -> Iterator[int]:
@@ -220,8 +227,16 @@ class Run:
                 self._saving.end_with_best(**self._patience.state)
 
     def _are_to_stop(self) -> bool:
-        self._peers.arrive()
+        self._peers.arrive(2 * self.step + 2)
         return self._signals.any_rank_stops(self.world_size, self._patience.is_spent(self.step))
+
+    def _arrive(self) -> None:
+        """This rank has its batch. Said before the step, as a CUDA graph of it runs no Python."""
+        self._peers.arrive(2 * self.step + 1)
+
+    def feed(self, plan: Callable[[int], list[Any]], dataset: Dataset, collate: Callable[[list[Any]], Any]) -> Feed:
+        """The batches of the steps to come; see utils.training.batching.batches."""
+        return batches(plan, self.step + 1, dataset, collate, self.device, self.n_workers, self._arrive)
 
     def autocast(self) -> contextlib.AbstractContextManager:
         """The precision of the forward pass and the loss: `with run.autocast():`."""
@@ -244,7 +259,7 @@ class Run:
         the model's parameters, clipped by the norm of their own gradient. `name`: which of the `further` models given to
         `start` is trained; the gradients that the loss leaves in the others are dropped.
         """
-        self._peers.arrive()
+        self._arrive()
         return self._stepper.step(loss, clip, scale_gradients, clipped_apart, name)
 
     def abandon_step(self) -> None:

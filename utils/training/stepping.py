@@ -87,7 +87,8 @@ class Stepper:
 
     def abandon(self) -> None:
         """Forget a step that was broken off between its parts."""
-        self._scaler._per_optimizer_states.clear()  # which of its parts have been taken; torch has no other way
+        if self._scaler.is_enabled():
+            self._scaler._per_optimizer_states.clear()  # which of its parts have been taken; torch has no other way
         for each in self._trained.values():
             each.optimizer.zero_grad(set_to_none=True)
 
