@@ -1,5 +1,8 @@
 """What holds on a GPU; run where there is one, which continuous integration has not."""
 
+import re
+from typing import NamedTuple
+
 import numpy as np
 import pytest
 import torch
@@ -9,12 +12,15 @@ from encoder.config import EncoderConfig
 from encoder.model import EncoderWithLoss, SpeakerEncoder
 from synthesizer.accelerate import accelerate as loop_of
 from synthesizer.generation import TorchLoop
+from tests import test_synthesizer_train
 from tests.test_generate import free_running
 from tests.test_synthesizer_generation import R, memory_of, run_loop
 from tests.test_synthesizer_model import tiny_model
 from tests.test_synthesizer_train import HPARAMS, ROOT, run, write_data
 from tests.test_training import TinyConfig, metrics
 from tests.vocoder_data import tiny_vocoder
+from utils.errors import UserError
+from utils.training import memory as gpu_memory
 from utils.training.run import Run, RunOptions
 from utils.training.stepping import STEPS_BEHIND
 from vocoder.accelerate import accelerate as sampler_of
@@ -101,7 +107,12 @@ STILL = "prenet_dropout=0,zoneout=0,speaker_noise=0"  # random numbers differ wi
 
 @pytest.fixture(scope="module")
 def speech(tmp_path_factory):
-    return write_data(tmp_path_factory.mktemp("data"), ROOT / "samples")
+    """Noise, as a machine for training may be without the libraries that read sound."""
+    rng = np.random.default_rng(0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(test_synthesizer_train, "load", lambda path: rng.normal(size=16000).astype(np.float32) / 10)
+        patch.setattr(test_synthesizer_train, "mel_spectrogram", lambda wav, of: rng.normal(size=(len(wav) // 200, 80)))
+        return write_data(tmp_path_factory.mktemp("data"), ROOT / "samples")
 
 
 def trained(speech, folder, max_steps, hparams=HPARAMS, **options):
@@ -146,3 +157,35 @@ def test_memory_stays_flat_over_replays_and_stages(speech, tmp_path):
         trained(speech, tmp_path / str(n), max_steps, f"{HPARAMS},schedule={stages}")
         reserved.append(torch.cuda.max_memory_reserved())
     assert reserved[1] < 1.5 * reserved[0]
+
+
+class Numbers(NamedTuple):
+    x: torch.Tensor
+
+
+def test_running_out_of_memory_is_told_with_a_batch_that_fits(tmp_path, monkeypatch):
+    torch.cuda.empty_cache()
+    size = torch.cuda.memory_reserved() + 1.2e9
+    monkeypatch.setattr(gpu_memory, "memory_of", lambda device: size)
+    with Run("encoder", RunOptions("tiny", models_dir=tmp_path, max_steps=1)) as run:
+        model = nn.Linear(1, 1).to(run.device)
+        run.start(model, torch.optim.Adam(model.parameters(), fused=True), TinyConfig())
+        batch = Numbers(torch.ones(64, 2**20, device=run.device))
+
+        def loss_of(part):
+            x = part.x
+            for _ in range(8):
+                x = (x * model.weight).tanh()
+            return x.mean()
+
+        torch.cuda.set_per_process_memory_fraction(size / torch.cuda.get_device_properties(run.device).total_memory)
+        try:
+            with pytest.raises(UserError, match="does not suffice for a batch of 64; it should for") as caught:
+                for _ in run.steps():
+                    with gpu_memory.within_memory(run, batch, loss_of, "batch_size={}".format):
+                        run.optimize(loss_of(batch), clip=1.0)
+            fits = int(re.search(r"batch_size=(\d+)", str(caught.value))[1])
+            loss_of(Numbers(batch.x[:fits])).backward()
+        finally:
+            torch.cuda.set_per_process_memory_fraction(1.0)
+    assert fits >= 8
