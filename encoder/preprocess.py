@@ -13,7 +13,7 @@ from encoder.utterances import Placed, Table, read_table, write_table
 from utils import corpora
 from utils.config import override, parse_overrides
 from utils.corpora import Speaker
-from utils.data import audio, cluster, spans, vad
+from utils.data import audio, cluster, decoding, vad
 from utils.data.decoding import MAX_SECONDS
 from utils.data.lock import only_writer
 from utils.data.names import within
@@ -129,7 +129,7 @@ def preprocess_speaker(
     with _MelWriter(folder / data.MELS) as writer:
         for utterance in listing.utterances:
             try:
-                recording = spans.read(utterance.path, utterance.span, max_seconds=max_seconds)
+                recording = decoding.read_span(utterance.path, utterance.span, max_seconds=max_seconds)
                 mel = utterance_mel(recording.wav, utterance.path, settings)
             except audio.AudioError as error:
                 skipped.append(str(error))

@@ -16,7 +16,7 @@ from synthesizer.corpus.transcript import onto_text, spoken
 from synthesizer.text import SYMBOL_SETS, TextError, UnreadCounts, clean, read
 from utils import corpora
 from utils.corpora import Speaker, Utterance
-from utils.data import audio, spans, vad
+from utils.data import audio, decoding, vad
 from utils.data.audio import AudioError, MelFormat
 from utils.data.decoding import MAX_SECONDS
 from utils.data.names import same_file, within
@@ -89,7 +89,7 @@ def preprocess_speaker(
             continue
         taken.add(same_file(stem))
         try:
-            recording = spans.read(utterance.path, utterance.span, mel_format.sample_rate, max_seconds)
+            recording = decoding.read_span(utterance.path, utterance.span, mel_format.sample_rate, max_seconds)
             pieces = _pieces(part, utterance, recording.wav, passages, settings, mel_format)
         except AudioError as error:
             part.skipped.append(("unusable audio", str(error)))

@@ -3,6 +3,7 @@ files are read in blocks, up to a limit. Whatever goes wrong is an AudioError th
 
 import mmap
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -73,6 +74,25 @@ def _declared_seconds(path: Path) -> float | None:
             return file.frames / file.samplerate
     except Exception:  # as in `read`
         return ffmpeg.seconds(path)
+
+
+def read_span(
+    path: Path, span: tuple[float, float] | None, sample_rate: int = SAMPLE_RATE, max_seconds: float = MAX_SECONDS
+) -> Recording:
+    """What lies within `span` (start and end in s) of an audio file of up to max_seconds, or all of it. AudioError as read."""
+    if span is None:
+        return read(path, sample_rate, max_seconds)
+    first, past = (round(seconds * sample_rate) for seconds in span)
+    whole = _whole(path, sample_rate, max_seconds)
+    part = whole.wav[max(0, first) : past].copy()
+    if not len(part):
+        raise AudioError(f"{path}: holds nothing from {span[0]:g} to {span[1]:g} s")
+    return Recording(part, whole.notes)
+
+
+@lru_cache(maxsize=1)  # the parts of a file follow each other
+def _whole(path: Path, sample_rate: int, max_seconds: float) -> Recording:
+    return read(path, sample_rate, max_seconds)
 
 
 def _check(path: Path) -> None:
