@@ -50,8 +50,6 @@ def main() -> None:
         raise cli.UserError(f"the toolbox needs Gradio ({error}): pip install -r requirements-toolbox.txt") from error
     from demo.toolbox.page import serve
 
-    if args.host != LOCAL and not args.password:
-        print(f"warning: whoever can reach {args.host}:{args.port} can use the toolbox; set --password")
     show = not args.no_browser
     serve(args.datasets_root, args.models, args.host, args.port, args.password, args.cpu, args.hparams, show)
 

@@ -14,6 +14,7 @@ from demo import voice_file
 from demo.config import CloningSettings
 from demo.toolbox import models as models_module
 from demo.toolbox import pictures, views
+from demo.toolbox.messages import Messages
 from demo.toolbox.models import Choice, Models
 from demo.toolbox.session import Sessions
 from demo.toolbox.speaking import MOST_WORDS, Options, as_read, lines_of, speak
@@ -146,7 +147,7 @@ def test_files_are_removed_with_their_session_and_the_rest_with_the_server(sessi
 def test_a_tab_that_is_closed_while_it_speaks_leaves_nothing(sessions, models, recordings):
     session = sessions.of("1")
     speech = speak(session, models, voice(session, models, recordings[0]), [THREE], OPTIONS)
-    next(speech)
+    assert not next(speech).piece and next(speech).piece
     session.closed = True
     with pytest.raises(UserError, match="reload"):
         list(speech)
@@ -179,6 +180,30 @@ def test_a_voice_tells_its_speech_what_is_wrong_and_how_alike_its_halves_are(ses
     assert any(note.startswith("loud.wav: distorted") for note in loud.notes)
     view = views.voice(loud)
     assert "tb-mel" in view and "tb-wave" in view and "distorted" in view
+
+
+def test_recordings_of_two_people_are_told(session, models, recordings, monkeypatch):
+    embedder = models.cloner(DEFAULT).embedder
+    embed = embedder.embed_utterance
+    for speakers, is_told in (([0, 0, 0], False), ([0, 0, 1], True)):  # of three partials
+        partials = np.eye(3)[speakers]
+        monkeypatch.setattr(embedder, "embed_utterance", lambda wav, partials=partials: (embed(wav)[0], partials))
+        notes = voice(session, models, *recordings[:2]).notes
+        assert notes.count("probably more than one voice: cut out the one to clone") == is_told
+
+
+def test_messages_name_files_without_the_folders_of_the_server(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("runs").mkdir()
+    messages = Messages([tmp_path / "my models", Path("runs")])
+    for said, told in {
+        f"{tmp_path}/my models/a/encoder.pt: is damaged": "a/encoder.pt: is damaged",
+        f"{tmp_path}/my models: no run in it": "my models: no run in it",
+        f"runs/b/vocoder.pt is not of {tmp_path}/runs/b/synthesizer.pt": "b/vocoder.pt is not of b/synthesizer.pt",
+        "old-runs/and trunks/stay, and so do /runs/": "old-runs/and trunks/stay, and so do /runs/",
+    }.items():
+        assert messages.of(UserError(said)) == told
+    assert str(tmp_path) not in messages.of(PermissionError(13, "Permission denied", f"{tmp_path}/x"))
 
 
 def test_an_error_names_the_file_as_its_owner_does(session, models, tmp_path):
@@ -228,7 +253,7 @@ def test_corpora_are_browsed_by_names_that_were_found(samples):
 def test_each_line_is_an_entry_that_its_seed_repeats(session, models, recordings):
     recorded = voice(session, models, recordings[0])
     steps = list(speak(session, models, recorded, lines_of(f"{TWO}\n\n Three."), OPTIONS))
-    assert [step.n_done for step in steps] == [1, 2, 2, 3, 3] and {step.n_pieces for step in steps} == {3}
+    assert [(step.n_done, step.n_pieces) for step in steps] == [(0, 0), (1, 3), (2, 3), (2, 3), (3, 3), (3, 3)]
     first, second = (step.entry for step in steps if step.entry)
     assert first.text == TWO and second.text == "Three." and first.seed == second.seed == 7
     assert [Path(step.piece).is_file() for step in steps if step.piece] == [True] * 3
@@ -256,7 +281,7 @@ def test_pauses_speed_and_sound_are_those_of_the_page_and_change_nothing_else(se
 def test_a_stop_keeps_what_was_said_and_a_second_text_is_refused(session, models, recordings):
     recorded = voice(session, models, recordings[0])
     speech = speak(session, models, recorded, [THREE, "Four."], OPTIONS)
-    next(speech)
+    assert not next(speech).piece and next(speech).piece
     with pytest.raises(UserError, match="still speaking"):
         next(speak(session, models, recorded, ["Five."], OPTIONS))
     session.stop.set()

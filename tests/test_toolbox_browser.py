@@ -341,7 +341,7 @@ def test_two_tabs_speak_at_the_same_time_and_know_nothing_of_each_other(page, se
     page.until(lambda: len(sessions(server[1])) == n_open - 1)
 
 
-def test_models_are_chosen_and_those_that_do_not_fit_are_refused(page):
+def test_models_are_chosen_and_those_that_do_not_fit_are_refused(page, server):
     def choose(stage: str, run: str) -> None:
         page.click(f"#{stage} input")
         page.click(f"#{stage} li, .options li", run)
@@ -356,6 +356,7 @@ def test_models_are_chosen_and_those_that_do_not_fit_are_refused(page):
         choose(stage, run)
         page.click("#use-models")
         page.find("#models-result", said)
+        assert str(server[1]) not in page.text("#models-result")
 
 
 def test_nothing_leaves_this_machine_and_no_error_is_logged(page, server):
@@ -371,11 +372,14 @@ def test_nothing_leaves_this_machine_and_no_error_is_logged(page, server):
     assert not [entry for entry in page.driver.get_log("browser") if entry["level"] == "SEVERE"]
 
 
-def test_only_the_sessions_files_are_served_and_a_password_is_asked_for(tmp_path):
+def test_only_the_sessions_files_are_served_and_a_password_is_asked_for(tmp_path, capsys):
+    from demo.config import CloningSettings
     from demo.toolbox import page as toolbox
     from demo.toolbox.answers import Answers
+    from demo.toolbox.models import Models
     from demo.toolbox.session import Sessions
     from demo.toolbox.voices import Browser
+    from synthesizer.config import ReadingSettings
     from tests.toolbox_server import DEFAULT
 
     def status(path: str) -> int:
@@ -385,15 +389,16 @@ def test_only_the_sessions_files_are_served_and_a_password_is_asked_for(tmp_path
         except urllib.error.HTTPError as error:
             return error.code
 
-    sessions = Sessions(DEFAULT)
+    sessions, models = Sessions(DEFAULT), Models(tmp_path, True, CloningSettings(), ReadingSettings())
     sound = sessions.of("a tab").new_file(".wav")
     sound.write_bytes(b"sound")
     outside = tmp_path / "other.wav"
     outside.write_bytes(b"sound")
     for password in (None, "secret"):
         port = free_port()
-        page = toolbox.build(Answers(None, Browser(ROOT / "samples"), sessions))
-        toolbox._launch(page, sessions.folder, "127.0.0.1", port, password, show=False)
+        page = toolbox.build(Answers(models, Browser(ROOT / "samples"), sessions))
+        toolbox._launch(page, sessions.folder, "0.0.0.0", port, password, show=False)
+        assert ("--password" in capsys.readouterr().out) == (password is None)
         assert status(f"gradio_api/file={sound}") == (401 if password else 200)
         for path in (outside, "/etc/passwd", ROOT / "README.md", f"{sound.parent}/../../../etc/passwd"):
             assert status(f"gradio_api/file={path}") in (401, 403, 404), path

@@ -1,61 +1,20 @@
-"""What the page's buttons do. A user's mistake becomes a message in the page, and changes nothing else."""
+"""What the page's buttons do."""
 
 import contextlib
-import functools
-import html
 import shutil
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import gradio as gr
-import numpy as np
 
-from demo.toolbox import pictures, views
+from demo.toolbox import views
+from demo.toolbox.messages import Messages, answer, answer_bit_by_bit
 from demo.toolbox.models import Choice, Models
 from demo.toolbox.session import Recorded, Session, Sessions
 from demo.toolbox.speaking import Options, as_read, lines_of, speak
 from demo.toolbox.voices import Browser, add_recordings, of_encoder
-from utils.boards.plot import project
 from utils.errors import UserError
-
-SHOWN = 20.0  # s that a message stays
-
-
-def answer(function: Callable) -> Callable:
-    """The function, with an error of the user's as a message."""
-
-    @functools.wraps(function)
-    def answered(*arguments: Any) -> Any:
-        try:
-            return function(*arguments)
-        except (UserError, OSError) as error:
-            tell(error)
-            return gr.skip()
-
-    return answered
-
-
-def answer_bit_by_bit(function: Callable) -> Callable:
-    """The same for a generator."""
-
-    @functools.wraps(function)
-    def answered(*arguments: Any) -> Iterator[Any]:
-        try:
-            yield from function(*arguments)
-        except (UserError, OSError) as error:
-            tell(error)
-            yield gr.skip()
-
-    return answered
-
-
-def tell(error: Exception) -> None:
-    text = str(error) if isinstance(error, UserError) else f"the server cannot read or write a file: {error.strerror}"
-    if text.split(" ")[0].isalpha():  # not a file's name
-        text = text[0].upper() + text[1:]
-    gr.Warning(html.escape(text), duration=SHOWN, title="Not possible")
 
 
 class Answers:
@@ -63,6 +22,7 @@ class Answers:
 
     def __init__(self, models: Models, browser: Browser, sessions: Sessions) -> None:
         self._models, self._browser, self._sessions = models, browser, sessions
+        self.messages = Messages((models.folder, browser.root, sessions.folder))
 
     def _session(self, request: gr.Request) -> Session:
         return self._sessions.of(request.session_hash or "")
@@ -87,7 +47,7 @@ class Answers:
                 recorded = add_recordings(session, self._models.cloner(session.models), files, name)
             return *self._chosen(session, recorded), None
         except (UserError, OSError) as error:
-            tell(error)
+            self.messages.tell(error)
             return gr.skip(), gr.skip(), gr.skip(), None
         finally:
             for _, path in files:
@@ -163,32 +123,26 @@ class Answers:
         yield from self.speak(text, voice, seed, speed, pauses, sound, request)
 
     def _speak(self, session: Session, voice: str, lines: list[str], options: Options) -> Iterator[tuple]:
-        try:
-            yield from self._said(session, voice, lines, options)
-        except (UserError, OSError):
-            yield gr.skip(), views.status("Not all of it was said."), gr.skip(), gr.skip()
-            raise
-
-    def _said(self, session: Session, voice: str, lines: list[str], options: Options) -> Iterator[tuple]:
         recorded = session.voice(voice)
         stream = {"run": uuid.uuid4().hex, "pieces": [], "stopped": False}
-        nothing = (gr.skip(), gr.skip())
-        yield stream, views.status("Reading the text …", 0, True), *nothing
-        progress = None
-        with contextlib.closing(speak(session, self._models, recorded, lines, options)) as said:
-            for progress in said:
-                pieces = [*stream["pieces"], *([views.url(Path(progress.piece))] if progress.piece else [])]
-                stream = stream | {"pieces": pieces, "stopped": session.stop.is_set()}
-                share = progress.n_done / progress.n_pieces
-                text = f"{progress.n_done} of {progress.n_pieces} pieces, {progress.seconds:.1f} s of speech so far"
-                number = progress.entry and progress.entry.number
-                latest = (views.history(session, number), views.entry(progress.entry)) if progress.entry else nothing
-                yield stream, views.status(text, share, True), *latest
-        if progress is None:
-            yield stream | {"stopped": True}, views.status("Stopped before anything was said."), *nothing
+        nothing, progress = (gr.skip(), gr.skip()), None
+        try:
+            with contextlib.closing(speak(session, self._models, recorded, lines, options)) as said:
+                for progress in said:
+                    pieces = [*stream["pieces"], *([views.url(Path(progress.piece))] if progress.piece else [])]
+                    stream = stream | {"pieces": pieces, "stopped": session.stop.is_set()}
+                    number = progress.entry and progress.entry.number
+                    latest = (views.history(session, number), views.entry(progress.entry)) if progress.entry else nothing
+                    yield stream, views.progress(progress), *latest
+        except (UserError, OSError):
+            if progress:  # another text may still be spoken
+                yield stream, views.status("Not all of it was said."), *nothing
+            raise
+        if session.stop.is_set():
+            when = f"after {progress.seconds:.1f} s of speech" if progress.seconds else "before anything was said"
+            yield stream | {"stopped": True}, views.status(f"Stopped {when}."), *nothing
         else:
-            done = "Stopped after" if session.stop.is_set() else "Said:"
-            yield stream, views.status(f"{done} {progress.seconds:.1f} s of speech."), *nothing
+            yield stream, views.status(f"Said: {progress.seconds:.1f} s of speech."), *nothing
 
     @answer
     def stop(self, request: gr.Request) -> None:
@@ -230,19 +184,7 @@ class Answers:
         with self._models.turn:
             cloner = self._models.cloner(session.models)
             voices = [of_encoder(each, cloner) for each in session.voices.values()]
-        groups = {each.name: i for i, each in enumerate(voices)}
-        found = [
-            (each.voice.embedding, pictures.Point(each.name, groups[each.name], True, views.url(each.wav))) for each in voices
-        ]
-        for each in session.entries.values():
-            if each.embedding is not None and each.models.encoder == session.models.encoder:
-                label = f"{each.number} · {each.voice_name}: {each.text[:60]}"
-                point = pictures.Point(label, groups.setdefault(each.voice_name, len(groups)), False, views.url(each.wav))
-                found.append((each.embedding, point))
-        if len(found) < 2:
-            return '<p class="tb-hint">Add voices and say something: with two or more, they are shown here.</p>'
-        points, method = project(np.stack([embedding for embedding, _ in found]))
-        return pictures.voice_map(points, [point for _, point in found], method)
+        return views.voice_map(session, voices)
 
     # ---- models
 
@@ -261,7 +203,7 @@ class Answers:
         try:
             warning = self._models.warning(choice)
         except UserError as error:
-            return views.warning(f"{error}. Still in use: {', '.join(session.models)}.")
+            return views.warning(f"{self.messages.of(error)}. Still in use: {', '.join(session.models)}.")
         session.models = choice
         names = ", ".join(f"{stage} {run}" for stage, run in choice._asdict().items())
         return views.warning(warning) + views.notes([f"In use: {names}."])

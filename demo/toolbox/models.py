@@ -36,7 +36,7 @@ class Models:
     """The models in a folder of runs. `turn` is held by whoever computes with one."""
 
     def __init__(self, folder: Path, cpu: bool, settings: CloningSettings, reading: ReadingSettings) -> None:
-        self._folder, self._settings, self._reading = folder, settings, reading
+        self.folder, self._settings, self._reading = folder, settings, reading
         self._device = torch.device("cpu" if cpu or not torch.cuda.is_available() else "cuda")
         self._loaded: dict[str, OrderedDict] = {stage: OrderedDict() for stage in (*STAGES, "cloner")}
         self.turn = threading.RLock()
@@ -71,7 +71,7 @@ class Models:
 
     def _files(self, stage: str) -> dict[str, Path]:
         """run -> its file of this stage."""
-        found = [path for suffix in SUFFIXES for path in self._folder.glob(f"*/{stage}{suffix}")]
+        found = [path for suffix in SUFFIXES for path in self.folder.glob(f"*/{stage}{suffix}")]
         return {path.parent.name: path for path in sorted(found, key=lambda path: (path.parent.name != DEFAULT, path))}
 
     def _path(self, stage: str, run: str) -> Path:
@@ -79,7 +79,7 @@ class Models:
         found = self._files(stage)
         if not found:
             fetch = " (`make weights` downloads one)" if stage == "encoder" else ""
-            raise UserError(f"{self._folder}: no run in it has a {stage}.pt{fetch}; train one, or name another folder")
+            raise UserError(f"{self.folder}: no run in it has a {stage}.pt{fetch}; train one, or name another folder")
         if run not in found:
             raise UserError(f"no run called {run!r} has a {stage}.pt now; choose one of {', '.join(sorted(found))}")
         return found[run]

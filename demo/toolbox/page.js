@@ -67,6 +67,41 @@
     if (!audio.paused) requestAnimationFrame(() => follow(audio));
   }
 
+  // ---- the map: names stand where there is room, the others are shown at the pointer
+
+  const SIDES = [[0, -1, "middle"], [0, 1, "middle"], [1, 0, "start"], [-1, 0, "end"]]; // x, y
+
+  toolbox.label = () => {
+    const map = document.querySelector(".tb-map");
+    const frame = map?.getBoundingClientRect();
+    if (!frame?.width) return; // on a tab that is not shown
+    const pixels = map.getScreenCTM().a; // of a unit of the drawing
+    const taken = [...map.querySelectorAll("rect, circle")].map((each) => each.getBoundingClientRect());
+    const apart = (a, b) => a.right < b.left || b.right < a.left || a.bottom < b.top || b.bottom < a.top;
+    const within = (box) => box.left > frame.left && box.right < frame.right && box.top > frame.top && box.bottom < frame.bottom;
+    for (const name of map.querySelectorAll("text")) {
+      const size = parseFloat(getComputedStyle(name).fontSize);
+      const away = name.previousElementSibling.getBoundingClientRect().height / 2 / pixels + 5;
+      const fits = SIDES.some(([x, y, anchor]) => {
+        name.setAttribute("x", x * away);
+        name.setAttribute("y", y * away + [0, 0.35, 0.8][y + 1] * size);
+        name.setAttribute("text-anchor", anchor);
+        const box = name.getBoundingClientRect();
+        return within(box) && taken.every((other) => apart(box, other)) && taken.push(box);
+      });
+      name.classList.toggle("tb-crowded", !fits);
+    }
+  };
+  window.addEventListener("resize", () => toolbox.label());
+
+  // ---- messages: what was said of the last action is not said of the next
+
+  const forget = (event) => {
+    if (!event.target.closest?.("button, input[type=file], .upload-container") || event.target.closest(".toast-body")) return;
+    document.querySelectorAll(".toast-close").forEach((button) => button.click());
+  };
+  for (const kind of ["click", "change", "drop"]) document.addEventListener(kind, forget, true);
+
   // ---- sounds
 
   function playing(element) {

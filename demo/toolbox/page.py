@@ -2,6 +2,7 @@
 
 import contextlib
 import hmac
+import ipaddress
 import os
 import signal
 import sys
@@ -51,7 +52,7 @@ def build(answers: Answers) -> gr.Blocks:
         with gr.Tab("Compare", elem_id="compare-tab") as compare_tab:
             _compare(answers, compare_tab, download)
         with gr.Tab("Map") as map_tab:
-            drawing = gr.HTML(elem_id="map")
+            drawing = gr.HTML(js_on_load="watch('value', () => requestAnimationFrame(toolbox.label))", elem_id="map")
             _quietly(map_tab.select, answers.map, None, drawing, show_progress="full")
         with gr.Tab("Models") as models_tab:
             _models(answers, models_tab)
@@ -222,3 +223,17 @@ def _launch(page: gr.Blocks, files: Path, host: str, port: int, password: str | 
     except OSError as error:
         raise UserError(f"port {port} of {host} cannot be used ({error}); name another one with --port") from error
     print(f"The toolbox is at http://{host}:{port}. Ctrl-C ends it.", flush=True)
+    if not password and not _is_local(host):
+        print(
+            f"warning: anyone who reaches port {port} of this computer can clone voices here and hear the recordings that can "
+            "be browsed; start it with --password WORD",
+            flush=True,
+        )
+
+
+def _is_local(host: str) -> bool:
+    """Whether only this computer reaches an address."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -128,8 +128,7 @@ def voice_map(points: np.ndarray, about: Sequence[Point], method: str) -> str:
         left, top = MARGIN + x * (width - 2 * MARGIN), height - MARGIN - y * (height - 2 * MARGIN)
         label, colour = html.escape(point.label), f"hsl({point.group * 137.5 % 360:.0f} 65% 50%)"
         shape = '<rect x="-9" y="-9" width="18" height="18" rx="3"/>' if point.is_voice else '<circle r="7"/>'
-        anchor = "start" if x < 0.2 else "end" if x > 0.8 else "middle"
-        name = f'<text y="-14" text-anchor="{anchor}">{html.escape(point.label[:40])}</text>' if point.is_voice else ""
+        name = f"<text>{html.escape(point.label[:40])}</text>" if point.is_voice else ""
         drawn.append(
             f'<g class="tb-point" tabindex="0" role="button" aria-label="play {label}" data-play="{html.escape(point.url)}" '
             f'transform="translate({left:.1f} {top:.1f})" fill="{colour}"><title>{label}</title>{shape}{name}</g>'

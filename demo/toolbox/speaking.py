@@ -47,7 +47,7 @@ class Progress(NamedTuple):
 
     piece: str  # the wave of the last piece, a file's path
     n_done: int
-    n_pieces: int  # of all lines
+    n_pieces: int  # of all lines; 0 until they are read
     seconds: float  # of speech so far
     entry: Entry | None  # if a line is finished
 
@@ -60,7 +60,7 @@ def lines_of(text: str) -> list[str]:
     n_words = len(re.findall(r"\S+", text))
     if n_words > MOST_WORDS or len(lines) > MOST_LINES or len(text) > 10 * MOST_WORDS:
         raise UserError(
-            f"this text has {n_words:,} words in {len(lines):,} lines; at most {MOST_WORDS:,} words in {MOST_LINES} lines are "
+            f"this text has {n_words:,} words in {len(lines):,} line{'s'[: len(lines) != 1]}; at most {MOST_WORDS:,} words in {MOST_LINES} lines are "
             "said here at a time. demo_cli.py --text_file reads out books"
         )
     return lines
@@ -72,6 +72,7 @@ def speak(session: Session, models: Models, recorded: Recorded, lines: Sequence[
         raise UserError("it is still speaking; wait for it, or press Stop")
     try:
         session.stop.clear()
+        yield Progress("", 0, 0, 0.0, None)
         choice = session.models
         with models.turn:
             cloner, voice = models.cloner(choice), of_encoder(recorded, models.cloner(choice))

@@ -4,10 +4,14 @@ import html
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from demo.toolbox import pictures
 from demo.toolbox.models import DEFAULT
 from demo.toolbox.session import Entry, Recorded, Session
+from demo.toolbox.speaking import Progress
 from demo.toolbox.voices import how_much
+from utils.boards.plot import project
 from utils.data import audio
 from utils.data.mel_format import MelFormat
 
@@ -76,6 +80,29 @@ def status(text: str, share: float | None = None, is_busy: bool = False) -> str:
     """A line, and a bar if a share from 0 to 1 is given."""
     bar = "" if share is None else f'<div class="tb-bar {"tb-busy" if is_busy else ""}"><i style="width:{share:.0%}"></i></div>'
     return f'<div class="tb-status tb-some" role="status">{html.escape(text)}{bar}</div>' if text else ""
+
+
+def progress(made: Progress) -> str:
+    """How far a text is said."""
+    if not made.n_pieces:
+        return status("Reading the text …", 0, True)
+    text = f"{made.n_done} of {made.n_pieces} pieces, {made.seconds:.1f} s of speech so far"
+    return status(text, made.n_done / made.n_pieces, True)
+
+
+def voice_map(session: Session, voices: Sequence[Recorded]) -> str:
+    """The session's voices and what was said with its present encoder."""
+    groups = {each.name: i for i, each in enumerate(voices)}
+    found = [(each.voice.embedding, pictures.Point(each.name, groups[each.name], True, url(each.wav))) for each in voices]
+    for each in session.entries.values():
+        if each.embedding is not None and each.models.encoder == session.models.encoder:
+            label = f"{each.number} · {each.voice_name}: {each.text[:60]}"
+            group = groups.setdefault(each.voice_name, len(groups))
+            found.append((each.embedding, pictures.Point(label, group, False, url(each.wav))))
+    if len(found) < 2:
+        return '<p class="tb-hint">Add voices and say something: with two or more, they are shown here.</p>'
+    points, method = project(np.stack([embedding for embedding, _ in found]))
+    return pictures.voice_map(points, [point for _, point in found], method)
 
 
 def as_read(lines: Sequence[tuple[str, list[str]]]) -> str:

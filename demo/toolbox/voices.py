@@ -13,7 +13,7 @@ from demo.cloner import Cloner, reference
 from demo.toolbox.session import Recorded, Session
 from utils.corpora import registry
 from utils.corpora.layout import Speaker
-from utils.data import audio
+from utils.data import audio, quality
 from utils.errors import UserError
 
 ENOUGH = (5.0, 60.0)  # seconds of speech
@@ -35,6 +35,8 @@ def add_recordings(session: Session, cloner: Cloner, files: Sequence[tuple[str, 
         speech.append(found)
         notes += [f"{label}: {line}" for line in about] if len(files) > 1 else about
     whole = np.concatenate(speech)
+    if quality.has_two_voices(cloner.embedder.embed_utterance(whole)[1]):
+        notes.append(": ".join(quality.SEVERAL))
     voice = cloner.voice(speech, ", ".join(label for label, _ in files))
     wav = session.new_file(".wav")
     audio.write_wav(wav, whole)
@@ -92,11 +94,11 @@ class Browser:
     """Corpora below datasets_root. Whatever the page names is looked up among what was found."""
 
     def __init__(self, root: Path) -> None:
-        self._root = root
+        self.root = root
         self._speakers = lru_cache(maxsize=16)(self._find_speakers)
 
     def datasets(self) -> list[str]:
-        return registry.datasets_in(self._root)
+        return registry.datasets_in(self.root)
 
     def speakers(self, dataset: str) -> list[str]:
         """UserError if there are none."""
@@ -105,7 +107,7 @@ class Browser:
     def _find_speakers(self, dataset: str) -> dict[str, Speaker]:
         if dataset not in self.datasets():
             raise UserError("choose a dataset first")
-        return {speaker.name: speaker for speaker in registry.find_speakers(self._root, [dataset])}
+        return {speaker.name: speaker for speaker in registry.find_speakers(self.root, [dataset])}
 
     def utterances(self, dataset: str, speaker: str) -> dict[str, Path]:
         """name -> file"""
