@@ -161,7 +161,7 @@ class Page:
     def told(self, *said: str) -> None:
         """There is one message, and it says this."""
         self.until(lambda: all(part in self.toasts() for part in said))
-        assert self.script("return document.querySelectorAll('.toast-body').length") == 1
+        assert self.script("return document.querySelectorAll('[data-testid=toast-text]').length") == 1
         self.script("document.querySelectorAll('.toast-close').forEach((button) => button.click())")
         self.until(lambda: not self.script("return document.querySelectorAll('.toast-body').length"))
 
@@ -280,7 +280,7 @@ def test_each_mistake_costs_one_message_and_the_page_goes_on(page, tmp_path):
         return tmp_path / name
 
     page.open().click("#speak")
-    page.told("Choose a voice first")
+    page.find(".toast-body", "Choose a voice first")  # and the next message takes its place
     for path, said in {
         write("text.wav", b"These are words."): "text.wav: cannot be decoded",
         write("empty.mp3", b""): "empty.mp3: is empty",
@@ -303,7 +303,7 @@ def test_each_mistake_costs_one_message_and_the_page_goes_on(page, tmp_path):
     page.told("Nothing to read in the text '?!'")
     page.write("many words " * 5000)
     page.click("#speak")
-    page.told("This text has 10,000 words", "at most 2,000 words", "demo_cli.py --text_file")
+    page.told("This text has 10,000 words in 1 line;", "at most 2,000 words", "demo_cli.py --text_file")
     page.say("It goes on.")
 
 
@@ -312,8 +312,10 @@ def test_a_second_click_is_told_and_a_stop_keeps_what_was_said(page):
     page.write("This is a sentence. " * 200)
     page.click("#speak")
     page.find("#status", "of 200 pieces")
+    played = page.script("return toolbox.run")
     page.click("#speak")
     page.told("It is still speaking")
+    assert page.script("return toolbox.run") == played
     page.click("#stop")
     page.find("#status", "Stopped after")
     assert "Stopped before its end." in page.text("#look") and len(page.all("#history li")) == 1

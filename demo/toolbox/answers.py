@@ -203,7 +203,6 @@ class Answers:
         try:
             warning = self._models.warning(choice)
         except UserError as error:
-            return views.warning(f"{self.messages.of(error)}. Still in use: {', '.join(session.models)}.")
+            return views.warning(f"{self.messages.of(error)}. Still in use: {session.models.named()}.")
         session.models = choice
-        names = ", ".join(f"{stage} {run}" for stage, run in choice._asdict().items())
-        return views.warning(warning) + views.notes([f"In use: {names}."])
+        return views.warning(warning) + views.notes([f"In use: {choice.named()}."])

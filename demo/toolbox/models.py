@@ -31,6 +31,10 @@ class Choice(NamedTuple):
     synthesizer: str
     vocoder: str
 
+    def named(self) -> str:
+        """In words."""
+        return ", ".join(f"{stage} {run}" for stage, run in self._asdict().items())
+
 
 class Models:
     """The models in a folder of runs. `turn` is held by whoever computes with one."""

@@ -59,8 +59,9 @@ def lines_of(text: str) -> list[str]:
         raise UserError("write a text first")
     n_words = len(re.findall(r"\S+", text))
     if n_words > MOST_WORDS or len(lines) > MOST_LINES or len(text) > 10 * MOST_WORDS:
+        n_lines = f"{len(lines):,} line{'s' * (len(lines) != 1)}"
         raise UserError(
-            f"this text has {n_words:,} words in {len(lines):,} line{'s'[: len(lines) != 1]}; at most {MOST_WORDS:,} words in {MOST_LINES} lines are "
+            f"this text has {n_words:,} words in {n_lines}; at most {MOST_WORDS:,} words in {MOST_LINES} lines are "
             "said here at a time. demo_cli.py --text_file reads out books"
         )
     return lines
