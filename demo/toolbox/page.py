@@ -83,7 +83,7 @@ def _voice_column(page: gr.Blocks, answers: Answers, download: gr.HTML) -> gr.Dr
             some = gr.Button("Random", elem_id="random", min_width=80)
     voice = gr.Dropdown([], label="Voices", elem_id="voice")
     with gr.Row():
-        name = gr.Textbox(label="Name", max_length=60, elem_id="voice-name", scale=3, min_width=140)
+        name = gr.Textbox(label="Name", max_length=60, max_lines=1, elem_id="voice-name", scale=3, min_width=140)
         save = gr.Button("Save .voice", elem_id="save-voice", scale=1, min_width=110)
     view = gr.HTML(
         '<p class="tb-hint">Record a voice, upload recordings, or browse. 5 to 15 s of clean speech work best.</p>',
