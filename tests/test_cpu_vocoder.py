@@ -91,7 +91,7 @@ def test_compiled_draws_are_those_of_the_distribution():
 def test_a_recorded_frame_can_be_replayed(mode, monkeypatch):
     """Runs the work again where a GPU would replay its graph: all that it reads and writes is in the recorded tensors."""
     cuda = pytest.importorskip("vocoder.cuda")
-    monkeypatch.setattr(cuda, "record", lambda work, device: work)
+    monkeypatch.setattr(cuda, "record", lambda work, device, pool: work)
     model, mel = tiny_vocoder(mode=mode), torch.rand(12, 80) * 2 - 1
     sampler = cuda.GraphSampler(model)
     for rows in ([0, 3, 5], [1, 2], [0, 3, 5]):

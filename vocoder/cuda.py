@@ -54,7 +54,7 @@ class GraphSampler:
         self._model, device = model, model.output.weight.device
         self._cell = cells_for(device).gru
         self._sample = _fused_draw(model, device) or model.distribution.sample
-        self._pool = torch.cuda.graph_pool_handle()  # of all graphs, of which one is replayed at a time
+        self._pool = torch.cuda.graph_pool_handle() if device.type == "cuda" else None  # one graph is replayed at a time
         self._matrices, self._taps = split(model), filter_taps(model)
         self._recorded: dict[int, Recorded] = {}  # for each of SIZES
 
