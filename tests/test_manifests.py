@@ -124,7 +124,7 @@ def test_lists_of_the_field_are_taken_as_they_are_meant(name, tmp_path, waves, c
     *_, told, speakers = FORMATS[name]
     texts = [SAID[0], WRITTEN, SAID[2]] if name == "LJSpeech" else SAID
     expected = [*zip("012", speakers, texts, strict=True)]
-    for newline, mark in itertools.product(("\n", "\r\n"), ("", "\ufeff")):
+    for newline, mark in itertools.product(("\n", "\r\n", "\r"), ("", "\ufeff")):
         shutil.rmtree(tmp_path, ignore_errors=True)
         named = build(tmp_path, name, [np.zeros(160, np.float32)] * 3, mark if name != "HiFiTTS" else "", newline)
         assert spoken(tmp_path, named) == expected

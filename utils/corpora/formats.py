@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from utils.corpora.layout import AUDIO_SUFFIXES, a_span
+from utils.corpora.lines import lines_of
 from utils.corpora.places import Place, find_place
 from utils.errors import UserError
 
@@ -130,7 +131,7 @@ def sample(path: Path) -> list[str]:
             raise UserError(f"{path}: is UTF-16; save it as UTF-8, e.g. iconv -f UTF-16 -t UTF-8 {path.name} > new.txt")
         file.seek(0)
         lines: list[str] = []
-        for line in file:
+        for line in lines_of(file):
             try:
                 text = line.decode("utf-8-sig").strip("\r\n")
             except UnicodeDecodeError as error:

@@ -175,8 +175,8 @@ def read_text(path: Path, problems: list[str]) -> str | None:
 
 def numbered_lines(path: Path, problems: list[str]) -> list[tuple[int, str]]:
     """(number from 1, line) for each line that is not empty."""
-    lines = ((number, line.strip()) for number, line in enumerate((read_text(path, problems) or "").split("\n"), start=1))
-    return [(number, line) for number, line in lines if line]
+    lines = re.split(r"\r\n?|\n", read_text(path, problems) or "")
+    return [(number, line.strip()) for number, line in enumerate(lines, start=1) if line.strip()]
 
 
 def enumerate_names(names: Iterable[str]) -> str:

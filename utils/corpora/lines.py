@@ -1,11 +1,17 @@
 """An index of a long text file's lines by key, which takes 16 bytes a line instead of the whole file."""
 
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+
+
+def lines_of(file: Iterable[bytes]) -> Iterator[bytes]:
+    """The lines of a binary file with their ends, those of any system: \\n, \\r\\n or \\r."""
+    for line in file:
+        yield from line.splitlines(keepends=True)
 
 
 class LineIndex:
@@ -15,13 +21,14 @@ class LineIndex:
         self.path, self._key = path, key
         hashes, offsets, keys, offset = array("q"), array("q"), set(), 0
         with path.open("rb") as file:
-            for line in file:
+            for line in lines_of(file):
                 found = key(line)
                 hashes.append(hash(found))  # hashes differ between processes, so an index serves one process
                 offsets.append(offset)
                 offset += len(line)
                 if keep_keys:
                     keys.add(found)
+        offsets.append(offset)
         self.keys = frozenset(keys)
         hashes = np.array(hashes, dtype=np.int64)
         self._order = np.argsort(hashes, kind="stable")
@@ -36,7 +43,7 @@ class LineIndex:
         with self.path.open("rb") as file:
             for number in self._order[first:past]:
                 file.seek(self._offsets[number])
-                line = file.readline()
+                line = file.read(self._offsets[number + 1] - self._offsets[number])
                 if self._key(line) == key:
                     found.append((int(number) + 1, line.rstrip(b"\r\n")))
         return found
