@@ -10,13 +10,15 @@ import torch
 
 from encoder import audio
 from encoder.audio import preprocess_wav, sampling_rate
-from encoder.config import MEL_FORMAT, PARTIAL_FRAMES, EncoderConfig
+from encoder.config import MEL_FORMAT, PARTIAL_FRAMES, VOLUME_DBFS, EncoderConfig
 from encoder.model import SpeakerEncoder
 from encoder.partials import Slices, compute_partial_slices, embed_partials, mean_embedding, partials_of_wave
 from encoder.published import own_content
 from utils.boards import plot
 from utils.config import rebuilt
 from utils.data import signals
+from utils.data.audio import normalize_volume
+from utils.data.levels import OVERSHOOT
 from utils.data.quality import Quality, assess
 from utils.errors import UserError
 from utils.models import checkpoint, identity, size
@@ -53,14 +55,14 @@ class SpeakerEmbedder:
 
     def embed_utterance(self, wav: np.ndarray, slices: Slices | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Preprocessed float wave (n,) -> its embedding (E,) and those of its partials (P, E), all of length 1."""
-        wav = signals.wave(wav)
+        wav = _at_a_true_level(wav)
         partials = partials_of_wave(wav, slices or compute_partial_slices(len(wav)))
         (embeddings,) = self._embed_partials([partials])
         return mean_embedding(embeddings), embeddings
 
     def embed_whole(self, wav: np.ndarray) -> np.ndarray:
         """Preprocessed float wave (n,) -> (E,), in one pass instead of by partials; the longer the wave, the worse."""
-        (embedding,) = self._embed_partials([audio.wav_to_mel_spectrogram(signals.wave(wav))[None]])
+        (embedding,) = self._embed_partials([audio.wav_to_mel_spectrogram(_at_a_true_level(wav))[None]])
         return embedding[0]
 
     def embed_batch(self, wavs: Iterable[np.ndarray]) -> np.ndarray:
@@ -93,8 +95,16 @@ class SpeakerEmbedder:
         return mean_embedding(self.embed_batch(wavs))
 
 
-def _wave_partials(wav: np.ndarray) -> np.ndarray:
+def _at_a_true_level(wav: np.ndarray) -> np.ndarray:
+    """A preprocessed wave of any layout and type -> float32 (n,). One that goes far beyond full scale gets the usual volume."""
     wav = signals.wave(wav)
+    if np.abs(wav).max() <= OVERSHOOT:
+        return wav
+    return normalize_volume(wav, VOLUME_DBFS, increase_only=False)
+
+
+def _wave_partials(wav: np.ndarray) -> np.ndarray:
+    wav = _at_a_true_level(wav)
     return partials_of_wave(wav, compute_partial_slices(len(wav)))
 
 

@@ -132,6 +132,7 @@ def preprocess_speaker(
                 recording = decoding.read_span(utterance.path, utterance.span, max_seconds=max_seconds)
                 mel = utterance_mel(recording.wav, utterance.path, settings)
             except audio.AudioError as error:
+                corpora.check_there(speaker)
                 skipped.append(str(error))
                 continue
             writer.append(mel)
@@ -231,6 +232,8 @@ def _check_files(data: EncoderData, speakers: list[Speaker]) -> None:
     files = (data.speaker_dir(speaker.id) / name for speaker in speakers for name in (data.MELS, data.UTTERANCES))
     if lost := [path for path in files if not path.is_file()]:
         raise UserError(f"{lost[0]}: has been removed meanwhile ({len(lost)} files are missing); continue with --skip_existing")
+    empty = (each for each in speakers if any(line.endswith(NO_AUDIO) for line in _lines(data, each, data.SKIPPED)))
+    corpora.check_empty(empty)
 
 
 def _lengths(data: EncoderData, speaker: Speaker) -> Iterator[int]:

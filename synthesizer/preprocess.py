@@ -109,7 +109,7 @@ def preprocess_audio(
         if scheduler:
             remove_leftovers(data.root)  # from workers that died
         parts = {path.stem: read_part(path) for path in sorted(data.parts_dir.glob("*.tsv"))}
-        _check_files(data, parts, {speaker.id for speaker in speakers})
+        _check_files(data, parts, speakers)
         _assemble(data, list(parts.values()))
         report(data, parts, datasets_root, settings, mel_format)
 
@@ -129,12 +129,13 @@ def _need(settings: PreprocessSettings, f: MelFormat) -> corpora.Need:
     return corpora.Need(n_each * per_second, per_file=n_each * 3 * DISK_BLOCK)
 
 
-def _check_files(data: SynthesizerData, parts: dict[str, Part], speakers: set[str]) -> None:
+def _check_files(data: SynthesizerData, parts: dict[str, Part], speakers: Sequence[corpora.Speaker]) -> None:
     """UserError if something has removed what was written."""
-    lost = [data.part(speaker) for speaker in sorted(speakers - parts.keys())]
+    lost = [data.part(speaker.id) for speaker in speakers if speaker.id not in parts]
     lost += [path for part in parts.values() for path in missing_files(data, part)]
     if lost:
         raise UserError(f"{lost[0]}: has been removed meanwhile ({len(lost)} files are missing); continue with --skip_existing")
+    corpora.check_empty(speaker for speaker in speakers if not parts[speaker.id].n_utterances)
 
 
 def _assemble(data: SynthesizerData, parts: list[Part]) -> None:

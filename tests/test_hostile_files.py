@@ -100,8 +100,9 @@ def nested(depth: int) -> list:
         {"model": asdict(TINY) | {"hidden_size": "2"}},
         {"model": asdict(TINY) | {"hidden_size": True}},
         {"model": asdict(TINY) | {"hidden_size": 2.5}},
-        {"symbols": 5},
-        {"encoder_sha256": 5},
+        *({name: wrong} for name in ("symbols", "encoder_sha256", "step", "patience", "frozen") for wrong in (5.5, True)),
+        *({name: None} for name in ("step", "patience", "frozen")),
+        *({"step": wrong} for wrong in (-5, True, "x", float("nan"), 10**30)),
     ],
 )
 def test_sizes_that_the_file_does_not_hold_are_refused(tmp_path, changes):

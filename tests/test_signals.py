@@ -111,6 +111,11 @@ def test_public_functions_take_the_same_arrays(speech, tmp_path):
         encoder.embed_speaker(speech)
     with pytest.raises(UserError, match="preprocess_wav scales them"):
         encoder.embed_utterance(speech * 32768)
+    usual = encoder.preprocess_wav(speech)
+    for peak in (2, 8, 99):
+        loud = usual * (peak / np.abs(usual).max())
+        for embedding in (encoder.embed_utterance(loud), encoder.embed_speaker([loud])):
+            assert embedding @ encoder.embed_utterance(usual) > 0.95, peak  # 0.86 to 0.57 at the level as it comes
     for rate in (0, -16000, 1):
         with pytest.raises(UserError, match="source_sr"):
             encoder.preprocess_wav(speech, rate)

@@ -92,6 +92,7 @@ def preprocess_speaker(
             recording = decoding.read_span(utterance.path, utterance.span, mel_format.sample_rate, max_seconds)
             pieces = _pieces(part, utterance, recording.wav, passages, settings, mel_format)
         except AudioError as error:
+            corpora.check_there(speaker)
             part.skipped.append(("unusable audio", str(error)))
             continue
         tally.add(str(utterance.path), recording)

@@ -136,7 +136,7 @@ def audio_below(folder: Path) -> list[Path]:
 
 
 def _audio_below(folder: Path, above: frozenset[str] = frozenset()) -> Iterable[Path]:
-    """Links to folders are followed, except to one of those above."""
+    """Links to folders are followed, except to one that holds those above."""
     inner, above = [], above | {os.path.realpath(folder)}
     try:
         with os.scandir(folder) as entries:
@@ -144,7 +144,8 @@ def _audio_below(folder: Path, above: frozenset[str] = frozenset()) -> Iterable[
                 if entry.name.startswith("."):
                     continue
                 if entry.is_dir():
-                    if not (entry.is_symlink() and os.path.realpath(entry.path) in above):
+                    target = os.path.join(os.path.realpath(entry.path), "")
+                    if not (entry.is_symlink() and any(f"{each}{os.sep}".startswith(target) for each in above)):
                         inner.append(entry.name)
                 elif os.path.splitext(entry.name)[1].lower() in AUDIO_SUFFIXES and entry.is_file():
                     yield folder / entry.name

@@ -6,7 +6,7 @@ even with millions of files on a slow disk.
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from itertools import groupby
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from utils.corpora.alignments import alignment_files
 from utils.corpora.layout import Found, Speaker
-from utils.corpora.registry import CORPORA, relative
+from utils.corpora.registry import CORPORA, list_utterances, relative
 from utils.data import decoding
 from utils.errors import UserError
 
@@ -166,3 +166,16 @@ def _check_space(found: list[_Found], out_dir: Path, need: Need, ignore: bool) -
 
 def _size(n_bytes: float) -> str:
     return f"{n_bytes / 1e9:,.1f} GB" if n_bytes >= 1e8 else f"{n_bytes / 1e6:,.1f} MB"
+
+
+def check_there(speaker: Speaker) -> None:
+    """UserError if the speaker's folder has gone since it was found: then a file that is missing is no fault of the file."""
+    if not speaker.folder.exists():
+        raise UserError(f"{speaker.folder}: has gone; bring its disk back, then continue with --skip_existing")
+
+
+def check_empty(speakers: Iterable[Speaker]) -> None:
+    """UserError if one of the speakers that were found to be empty has audio after all."""
+    if seen := [speaker for speaker in speakers if list_utterances(speaker).utterances]:
+        problem = f"has audio, but was empty to the process that read it ({len(seen)} speakers)"
+        raise UserError(f"{seen[0].folder}: {problem}; bring the disk back on each host, then continue with --skip_existing")

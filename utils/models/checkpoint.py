@@ -16,6 +16,9 @@ from utils.models import untrusted
 
 STAGES = ("encoder", "synthesizer", "vocoder")
 SUFFIXES = (".safetensors", ".pt")
+NO_SYMBOLS = {"symbols": type(None), "encoder_sha256": type(None)}  # in what is no synthesizer
+KINDS = {"symbols": str, "encoder_sha256": list, "step": int, "patience": dict, "frozen": list}  # of some entries
+MOST_STEPS = 10**15
 
 
 def stage_format(stage: str) -> str:
@@ -78,9 +81,11 @@ def load(path: Path, stage: str, device: str | torch.device = "cpu", published: 
         state = content.get("model_state", content)
         if not isinstance(state, dict):
             raise UserError(f"{path}: is damaged, its model_state is a {type(state).__name__}")
-        for name, kind in (("symbols", str), ("encoder_sha256", list)):
-            if not isinstance(content.get(name) or kind(), kind):
+        for name, kind in KINDS.items():
+            if type(content.get(name, kind())) not in (kind, NO_SYMBOLS.get(name)):
                 raise UserError(f"{path}: is damaged, its {name} is a {type(content[name]).__name__}")
+        if not 0 <= content.get("step", 0) < MOST_STEPS:
+            raise UserError(f"{path}: is damaged, its step is {content['step']:.3g}")
         if name := not_finite(content):
             raise UserError(f"{path}: {name} holds numbers that are not finite; its training went wrong, use a backup")
         return content
