@@ -167,6 +167,22 @@ def test_what_is_ambiguous_is_asked_for(tmp_path, text, columns, speaker, proble
         assert [said for _, _, said in found] == [line.split("|")[-1] for line in text.splitlines()]
 
 
+@pytest.mark.parametrize(("separator", "suffix"), itertools.product("\t|,;", ("", ".wav")))
+def test_a_header_of_unknown_names_is_no_recording(tmp_path, separator, suffix):
+    """With and without quotes, and where the list names its files without a suffix."""
+    for i in range(3):
+        write_audio(tmp_path / f"set/wavs/{i}.wav", np.zeros(160, np.float32))
+    for header in (["recording", "who", "words"], ['"recording"', '"who"', '"words"']):
+        rows = [header, *zip(names(f"{{}}{suffix}"), TWO, ["Well.", "No, no it is not.", "And then?"], strict=True)]
+        rows = [[*row[:2], f'"{row[2]}"' if separator in ",;" and row != header else row[2]] for row in rows]
+        write_text(tmp_path / "set/list.txt", lines(*zip(*rows, strict=True), separator=separator))
+        with pytest.raises(UserError, match="--columns"):
+            corpora.find_speakers(tmp_path, ["set/list.txt"])
+        for columns, said in ((("audio", "speaker", "text"), "No, no it is not."), (("audio", "speaker", "-"), None)):
+            found = spoken(tmp_path, "set/list.txt", Asked(columns))
+            assert [(file, who) for file, who, _ in found] == list(zip("012", TWO, strict=True)) and found[1][2] == said
+
+
 def test_files_that_are_no_list_are_refused_in_one_line(tmp_path):
     path = tmp_path / "set/list.txt"
     write_text(path, "")

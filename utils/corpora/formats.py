@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -111,16 +112,16 @@ def recognise(path: Path, columns: Sequence[str] = ()) -> Format:
     names = [cell.casefold() for cell in rows[0]] if rows else []
     if any(name in HEADERS[AUDIO].split() for name in names) and not columns:
         return _of_names(path, separator, names, first.strip())
+    if columns:
+        return _asked(path, separator, list(columns), rows, first)
     width = Counter(map(len, rows)).most_common(1)[0][0] if rows else 0
     whole = [[*row[: width - 1], separator.join(row[width - 1 :])] for row in rows if len(row) >= width]
-    if columns:
-        return _asked(path, separator, list(columns), rows[0] if rows else [])
     found = [(name, shape) for name, shape in SHAPES if whole and _fits(_stretched(shape, width), whole, path.parent)]
     found = found[:-1] if len(found) > 1 and MORE in found[-1][1] else found
-    if len(found) == 1:
-        name, shape = found[0]
-        return _format(name, separator, _stretched(shape, width))
-    raise UserError(_question(path, separator, first, [_stretched(shape, width) for _, shape in found]), exit_code=2)
+    shapes = [_stretched(shape, width) for _, shape in found]
+    if len(found) == 1 and not _is_heading([row[shapes[0].index(AUDIO)] for row in whole], path.parent):
+        return _format(found[0][0], separator, shapes[0])
+    raise UserError(_question(path, separator, first, shapes if len(shapes) > 1 else []), exit_code=2)
 
 
 def sample(path: Path) -> list[str]:
@@ -178,16 +179,19 @@ def _of_names(path: Path, separator: str, names: list[str], header: str | None) 
     return Format(name, separator, tuple(names), key(AUDIO)[0], speaker[0] if speaker else None, tuple(key(TEXT)), header)
 
 
-def _asked(path: Path, separator: str, columns: list[str], first: list[str]) -> Format:
+def _asked(path: Path, separator: str, columns: list[str], rows: list[list[str]], line: str) -> Format:
     if wrong := [name for name in columns if name not in (AUDIO, SPEAKER, TEXT, UNUSED)]:
         raise UserError(f"--columns: {wrong[0]!r} is none of audio, speaker, text and -", exit_code=2)
     if columns.count(AUDIO) != 1 or columns.count(SPEAKER) > 1 or columns.count(TEXT) > 1:
         raise UserError("--columns: names audio once, and speaker and text at most once", exit_code=2)
+    first = rows[0] if rows else []
     if len(first) < len(columns) or (len(first) > len(columns) and columns[-1] != TEXT):
         has = f"{len(first)} columns: {separator.join(first)[:80]}"
         raise UserError(f"{path}: --columns names {len(columns)} columns, but the first line has {has}", exit_code=2)
-    is_header = any(cell.casefold() in HEADERS[AUDIO].split() for cell in first)
-    return _format("asked", separator, columns, separator.join(first) if is_header else None)
+    column = columns.index(AUDIO)
+    is_header = first[column].casefold() in HEADERS[AUDIO].split()
+    is_header = is_header or _is_heading([row[column] for row in rows if len(row) > column], path.parent)
+    return _format("asked", separator, columns, line.strip() if is_header else None)
 
 
 def _format(name: str, separator: str, columns: list[str], header: str | None = None) -> Format:
@@ -213,6 +217,14 @@ def _fits(shape: list[str], rows: list[list[str]], folder: Path) -> bool:
 
 def _is_audio(values: list[str], folder: Path) -> bool:
     return _are_files(values) or find_place(values, folder) is not None
+
+
+def _is_heading(values: list[str], folder: Path) -> bool:
+    """Whether the first of these audio files is none, while the others are: a header of unknown names."""
+    if not values or Path(values[0]).suffix.lower() in AUDIO_SUFFIXES:
+        return False
+    place = find_place(values[1:], folder)
+    return not os.path.isfile(place.path(values[0])) if place else _are_files(values[1:])
 
 
 def _are_files(values: list[str]) -> bool:
