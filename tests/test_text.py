@@ -523,3 +523,9 @@ def test_a_text_with_nothing_to_read_is_refused(text):
 @pytest.mark.parametrize("text", ["${}", "Rs{}", "3/{}", "6 {}'5\"", "{}/2", "1,{}", "{} km", "{}th", "{}-7"])
 def test_a_number_without_end_is_read_digit_by_digit(text):
     assert "one one one" in clean(text.format("1" * 5000), "english")
+
+
+@pytest.mark.parametrize("sign", "•†·☃|*")
+def test_an_unread_sign_is_named_as_it_was_written(sign):
+    (unread,) = read(f"One {sign} two.").unread
+    assert unread.character == sign and sign in unread.around

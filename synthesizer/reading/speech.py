@@ -73,8 +73,8 @@ def _is_readable(text: str, symbols: str, cleaner: str) -> bool:
 
 
 def _divided(piece: Piece, limit: int, symbols: str, cleaner: str) -> list[Piece]:
-    """The piece, divided further where it is much longer as it is read: 1,234 has four words."""
-    most = len(piece.text) + 10 * sum(not (c.isalpha() or c in PLAIN) for c in piece.text)
+    """The piece, divided further where it is much longer as it is read: 1,234 has four words, and BBC is spelt."""
+    most = len(piece.text) + 10 * sum(not ("a" <= c <= "z" or c in PLAIN) for c in piece.text)
     if most <= limit or len(piece.text) < FEWEST_SYMBOLS:
         return [piece]
     length = len(read(piece.text, symbols, cleaner).text)

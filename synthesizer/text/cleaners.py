@@ -160,7 +160,13 @@ def read(text: str, symbols: str = SYMBOLS, cleaner: str = "english") -> Reading
         cleaned = collapse_whitespace("".join(gaps.get(c, c) for c in cleaned))
     if not any(map(is_spoken, cleaned)):
         raise TextError(f"nothing to read in the text {text[:80]!r}: none of its letters is among the model's symbols")
-    return Reading("".join(c for c in cleaned if c in symbols), tuple(Unread(c, _around(c, text, cleaned)) for c in unread))
+    written = (_written(c, text) for c in unread)
+    return Reading("".join(c for c in cleaned if c in symbols), tuple(Unread(c, _around(c, text, cleaned)) for c in written))
+
+
+def _written(character: str, text: str) -> str:
+    """What became this character, such as • for *, where the text does not hold it."""
+    return character if character in text else next((c for c in text if character in transliterate(c)), character)
 
 
 def _around(character: str, text: str, cleaned: str, width: int = 12) -> str:
