@@ -167,6 +167,26 @@ def test_what_is_ambiguous_is_asked_for(tmp_path, text, columns, speaker, proble
         assert [said for _, _, said in found] == [line.split("|")[-1] for line in text.splitlines()]
 
 
+def test_commas_in_sentences_do_not_make_speakers(tmp_path):
+    """Without quotes: with and without a space, and with few or many words before the comma."""
+    for i in range(4):
+        write_audio(tmp_path / f"set/{i}.wav", np.zeros(160, np.float32))
+    one, two = ("Well", "It is so", "She came home", "No"), ("he said", "of course it is", "yes", "10,000 of them")
+    same = ("He said it is so", "He said it was", "She told me it will be so", "And it is so"), ("yes well",) * 4
+    for separator, (before, after) in itertools.product((",", ", ", ";", "; "), ((one, two), (two, one), same)):
+        said = [f"{a}{separator}{b}" for a, b in zip(before, after, strict=True)]
+        if separator in (",", ";") and before is same[0]:
+            continue  # "yes well" may be a speaker
+        write_text(tmp_path / "set/list.txt", lines([*names("{}.wav"), "3.wav"], said, separator=separator[0]))
+        with pytest.raises(UserError, match="--columns"):
+            corpora.find_speakers(tmp_path, ["set/list.txt"])
+        found = spoken(tmp_path, "set/list.txt", Asked(("audio", "text")))
+        assert [text for _, _, text in found] == said
+    rows = [["0.wav", "anna", "Well no."], ["1.wav", "bo", "It is so, yes, 10,000."], ["2.wav", "anna", "So it is."]]
+    write_text(tmp_path / "set/list.txt", lines(*zip(*rows, strict=True), separator=","))
+    assert spoken(tmp_path, "set/list.txt") == [(file[0], who, text) for file, who, text in rows]
+
+
 @pytest.mark.parametrize(("separator", "suffix"), itertools.product("\t|,;", ("", ".wav")))
 def test_a_header_of_unknown_names_is_no_recording(tmp_path, separator, suffix):
     """With and without quotes, and where the list names its files without a suffix."""

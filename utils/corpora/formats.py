@@ -119,7 +119,8 @@ def recognise(path: Path, columns: Sequence[str] = ()) -> Format:
     found = [(name, shape) for name, shape in SHAPES if whole and _fits(_stretched(shape, width), whole, path.parent)]
     found = found[:-1] if len(found) > 1 and MORE in found[-1][1] else found
     shapes = [_stretched(shape, width) for _, shape in found]
-    if len(found) == 1 and not _is_heading([row[shapes[0].index(AUDIO)] for row in whole], path.parent):
+    is_clear = len(found) == 1 and not _is_cut_text(lines, separator, shapes[0])
+    if is_clear and not _is_heading([row[shapes[0].index(AUDIO)] for row in whole], path.parent):
         return _format(found[0][0], separator, shapes[0])
     raise UserError(_question(path, separator, first, shapes if len(shapes) > 1 else []), exit_code=2)
 
@@ -151,7 +152,7 @@ def split(line: str, separator: str, most: int = -1) -> list[str]:
 
     Quotes are part of a text, except in comma-separated files and where a quote in them is doubled.
     """
-    if separator in ",;":
+    if separator in ",;" and '"' in line:
         cells = [cell.strip() for cell in next(csv.reader([line], delimiter=separator, skipinitialspace=True), [])]
         return cells if most < 0 or len(cells) <= most else [*cells[:most], f"{separator} ".join(cells[most:])]
     cells = [cell.strip() for cell in line.split(separator, most)]
@@ -217,6 +218,15 @@ def _fits(shape: list[str], rows: list[list[str]], folder: Path) -> bool:
 
 def _is_audio(values: list[str], folder: Path) -> bool:
     return _are_files(values) or find_place(values, folder) is not None
+
+
+def _is_cut_text(lines: list[str], separator: str, shape: list[str]) -> bool:
+    """Whether the speakers of a list without quotes may be parts of sentences that hold the separator."""
+    if separator not in ",;" or SPEAKER not in shape or any('"' in line for line in lines):
+        return False
+    rows = [cells for line in lines if len(cells := line.split(separator, len(shape) - 1)) == len(shape)]
+    speakers = {cells[shape.index(SPEAKER)] for cells in rows}
+    return any(cell.startswith(" ") for cells in rows for cell in cells) or len(speakers) > max(1, 0.8 * len(rows))
 
 
 def _is_heading(values: list[str], folder: Path) -> bool:
