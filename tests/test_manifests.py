@@ -192,7 +192,7 @@ def test_a_header_of_unknown_names_is_no_recording(tmp_path, separator, suffix):
     """With and without quotes, and where the list names its files without a suffix."""
     for i in range(3):
         write_audio(tmp_path / f"set/wavs/{i}.wav", np.zeros(160, np.float32))
-    for header in (["recording", "who", "words"], ['"recording"', '"who"', '"words"']):
+    for header in (["recording", "who", "words"], ['"recording"', '"who"', '"words"'], ["wav", "who", "phrase"]):
         rows = [header, *zip(names(f"{{}}{suffix}"), TWO, ["Well.", "No, no it is not.", "And then?"], strict=True)]
         rows = [[*row[:2], f'"{row[2]}"' if separator in ",;" and row != header else row[2]] for row in rows]
         write_text(tmp_path / "set/list.txt", lines(*zip(*rows, strict=True), separator=separator))

@@ -111,7 +111,10 @@ def recognise(path: Path, columns: Sequence[str] = ()) -> Format:
     rows = [split(line, separator) for line in lines]
     names = [cell.casefold() for cell in rows[0]] if rows else []
     if any(name in HEADERS[AUDIO].split() for name in names) and not columns:
-        return _of_names(path, separator, names, first.strip())
+        layout = _of_names(path, separator, names, first.strip())
+        if len(names) == 1 or layout.speaker is not None or layout.texts:
+            return layout
+        raise UserError(_question(path, separator, first, []), exit_code=2)
     if columns:
         return _asked(path, separator, list(columns), rows, first)
     width = Counter(map(len, rows)).most_common(1)[0][0] if rows else 0
