@@ -14,6 +14,7 @@ from tests import layouts
 from tests.layouts import write_audio, write_text
 from utils import corpora
 from utils.corpora import Asked
+from utils.corpora.manifest import MANIFEST
 from utils.data.paths import SynthesizerData
 from utils.data.rows import read_rows
 from utils.errors import UserError
@@ -165,6 +166,29 @@ def test_what_is_ambiguous_is_asked_for(tmp_path, text, columns, speaker, proble
     assert [who for _, who, _ in found] == people
     if "text" in columns:
         assert [said for _, _, said in found] == [line.split("|")[-1] for line in text.splitlines()]
+
+
+@pytest.mark.parametrize(("separator", "newline"), itertools.product(",;", ("\n", "\r\n", "\r")))
+def test_line_breaks_within_quotes_are_spaces(tmp_path, separator, newline):
+    """With a header or --columns. A quote that is not closed takes no other rows, and lines keep their numbers."""
+    said = ['One\n"more"\n\nline, yes; well.', "Nothing more.", "The last\none."]
+    rows = lines(names("{}.wav"), TWO, quoted(said), separator=separator)
+    path = tmp_path / "set/list.txt"
+    for i in range(3):
+        write_audio(tmp_path / f"set/{i}.wav", np.zeros(160, np.float32))
+    expected = [*zip("012", TWO, (" ".join(text.split()) for text in said), strict=True)]
+    for header, columns in itertools.product(
+        ("audio|speaker|text\n", "recording|who|words\n", ""), ((), ("audio", "speaker", "text"))
+    ):
+        if columns or not header.startswith("recording"):
+            write_text(path, (header.replace("|", separator) + rows).replace("\n", newline))
+            assert spoken(tmp_path, "set/list.txt", Asked(columns)) == expected
+    damaged = rows + lines(["0.wav", "nothing"], ["bo", ""], ['"Never closed', ""], separator=separator) + rows
+    write_text(path, damaged.replace("\n", newline))
+    (anna, bo), problems = corpora.find_speakers(tmp_path, ["set/list.txt"]), []
+    assert [row.name for row in MANIFEST.audio(anna, problems)] == ["0", "1"] * 2
+    assert [row.name for row in MANIFEST.audio(bo, problems)] == ["2", "0", "2"]
+    assert len(problems) == 1 and "line 9: not UTF-8 text in 3 columns" in problems[0]
 
 
 def test_commas_in_sentences_do_not_make_speakers(tmp_path):

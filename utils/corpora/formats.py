@@ -4,7 +4,8 @@ import csv
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ from utils.errors import UserError
 
 N_SAMPLED = 200  # lines by which a format is recognised
 SEPARATORS = "\t|,;"  # the first that is in every line counts
+N_JOINED = 50  # lines that a row with line breaks within quotes may have
 END_MARKS = ".!?…。！？"
 AUDIO, SPEAKER, TEXT, UNUSED, MORE = "audio", "speaker", "text", "-", "..."
 
@@ -107,7 +109,9 @@ def recognise(path: Path, columns: Sequence[str] = ()) -> Format:
             return _of_names(path, "", list(_json(first)), None)
         except (ValueError, RecursionError) as error:
             raise UserError(f"{path}: its first line begins like JSON but is none; mend or delete it") from error
-    separator = next((s for s in SEPARATORS if lines and all(s in line for line in lines)), "|")
+    separator = next((s for s in SEPARATORS if lines and all(s in line for line in sample(path, s))), "|")
+    lines = sample(path, separator)
+    first = lines[0] if lines else ""
     rows = [split(line, separator) for line in lines]
     names = [cell.casefold() for cell in rows[0]] if rows else []
     if any(name in HEADERS[AUDIO].split() for name in names) and not columns:
@@ -128,7 +132,31 @@ def recognise(path: Path, columns: Sequence[str] = ()) -> Format:
     raise UserError(_question(path, separator, first, shapes if len(shapes) > 1 else []), exit_code=2)
 
 
-def sample(path: Path) -> list[str]:
+def rows_of(file: Iterable[bytes], separator: str) -> Iterator[bytes]:
+    """The lines of a list. One with line breaks within quotes is several lines of the file; empty ones keep the numbers."""
+    lines = lines_of(file)
+    ahead: list[bytes] = []
+    while ahead or (ahead := list(islice(lines, 1))):
+        n = 1
+        if separator in (",", ";") and b'"' in ahead[0]:
+            ahead += islice(lines, N_JOINED - len(ahead))
+            n = _n_lines(ahead, separator)
+        yield b"".join(ahead[:n])
+        yield from [b""] * (n - 1)
+        del ahead[:n]
+
+
+def _n_lines(lines: list[bytes], separator: str) -> int:
+    """How many of them are the first CSV row; 1 if its quotes are wrong or not closed."""
+    rows = csv.reader((line.decode("latin-1") for line in lines), delimiter=separator, skipinitialspace=True, strict=True)
+    try:
+        next(rows)
+    except csv.Error:
+        return 1
+    return rows.line_num
+
+
+def sample(path: Path, separator: str = "") -> list[str]:
     """The first lines that are not empty, without those that are not UTF-8. UserError if the first is none, or for UTF-16."""
     with path.open("rb") as file:
         start = file.read(4)
@@ -136,7 +164,7 @@ def sample(path: Path) -> list[str]:
             raise UserError(f"{path}: is UTF-16; save it as UTF-8, e.g. iconv -f UTF-16 -t UTF-8 {path.name} > new.txt")
         file.seek(0)
         lines: list[str] = []
-        for line in lines_of(file):
+        for line in rows_of(file, separator):
             try:
                 text = line.decode("utf-8-sig").strip("\r\n")
             except UnicodeDecodeError as error:
@@ -156,7 +184,8 @@ def split(line: str, separator: str, most: int = -1) -> list[str]:
     Quotes are part of a text, except in comma-separated files and where a quote in them is doubled.
     """
     if separator in ",;" and '"' in line:
-        cells = [cell.strip() for cell in next(csv.reader([line], delimiter=separator, skipinitialspace=True), [])]
+        row = next(csv.reader([line], delimiter=separator, skipinitialspace=True), [])
+        cells = [" ".join(cell.splitlines()).strip() for cell in row]
         return cells if most < 0 or len(cells) <= most else [*cells[:most], f"{separator} ".join(cells[most:])]
     cells = [cell.strip() for cell in line.split(separator, most)]
     return [

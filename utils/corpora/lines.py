@@ -15,13 +15,19 @@ def lines_of(file: Iterable[bytes]) -> Iterator[bytes]:
 
 
 class LineIndex:
-    """find(key) -> the lines with that key. `keys` holds all keys if keep_keys, else none."""
+    """find(key) -> the lines with that key. `keys` holds all keys if keep_keys, else none. `split` cuts the file into lines."""
 
-    def __init__(self, path: Path, key: Callable[[bytes], bytes], keep_keys: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path,
+        key: Callable[[bytes], bytes],
+        keep_keys: bool = False,
+        split: Callable[[Iterable[bytes]], Iterable[bytes]] = lines_of,
+    ) -> None:
         self.path, self._key = path, key
         hashes, offsets, keys, offset = array("q"), array("q"), set(), 0
         with path.open("rb") as file:
-            for line in lines_of(file):
+            for line in split(file):
                 found = key(line)
                 hashes.append(hash(found))  # hashes differ between processes, so an index serves one process
                 offsets.append(offset)

@@ -6,7 +6,7 @@ Only the encoder can do without texts. Audio may be anywhere (places.py).
 from functools import lru_cache, partial
 from pathlib import Path, PurePosixPath
 
-from utils.corpora.formats import Format, Row, recognise, sample
+from utils.corpora.formats import Format, Row, recognise, rows_of, sample
 from utils.corpora.layout import AUDIO_SUFFIXES, Asked, Corpus, Found, Speaker, Utterance
 from utils.corpora.lines import LineIndex
 from utils.corpora.places import Place, find_place
@@ -100,7 +100,7 @@ def _names(index: LineIndex) -> list[str]:
 
 
 def _sampled(path: Path, layout: Format) -> list[Row]:
-    lines = (line.encode() for line in sample(path))
+    lines = (line.encode() for line in sample(path, layout.separator))
     return [row for line in lines if not layout.is_header(line) and (row := layout.row(line))]
 
 
@@ -115,7 +115,7 @@ def _opened(path: Path, asked: Asked, changed: int, size: int) -> tuple[Format, 
     names = [row.audio for row in _sampled(path, layout)]
     layout = layout._replace(place=find_place(names, path.parent) or Place(path.parent))
     by_folder = layout.speaker is None and asked.speaker == OF_FOLDERS
-    return layout, LineIndex(path, partial(_whose, layout, by_folder), keep_keys=True)
+    return layout, LineIndex(path, partial(_whose, layout, by_folder), True, partial(rows_of, separator=layout.separator))
 
 
 def _whose(layout: Format, by_folder: bool, line: bytes) -> bytes:
