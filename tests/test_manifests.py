@@ -227,6 +227,19 @@ def test_a_header_of_unknown_names_is_no_recording(tmp_path, separator, suffix):
             assert [(file, who) for file, who, _ in found] == list(zip("012", TWO, strict=True)) and found[1][2] == said
 
 
+def test_of_two_audio_columns_the_one_whose_files_exist_is_taken(tmp_path):
+    for i in range(3):
+        write_audio(tmp_path / f"set/{i}.wav", np.zeros(160, np.float32))
+    for header in itertools.permutations(("path", "audio", "filename"), 2):
+        for columns in itertools.permutations((names("{}.wav"), names("u{}"))):
+            text = "|".join(header) + "|text\n" + lines(*columns, SAID)
+            write_text(tmp_path / "set/list.txt", text)
+            assert spoken(tmp_path, "set/list.txt") == [*zip("012", ["set"] * 3, SAID, strict=True)]
+        write_text(tmp_path / "set/list.txt", text.replace(".wav", "-gone.wav"))
+        with pytest.raises(UserError, match="--columns"):
+            corpora.find_speakers(tmp_path, ["set/list.txt"])
+
+
 def test_files_that_are_no_list_are_refused_in_one_line(tmp_path):
     path = tmp_path / "set/list.txt"
     write_text(path, "")

@@ -116,8 +116,11 @@ def recognise(path: Path, columns: Sequence[str] = ()) -> Format:
     names = [cell.casefold() for cell in rows[0]] if rows else []
     if any(name in HEADERS[AUDIO].split() for name in names) and not columns:
         layout = _of_names(path, separator, names, first.strip())
-        if len(names) == 1 or layout.speaker is not None or layout.texts:
-            return layout
+        is_known = len(names) == 1 or layout.speaker is not None or bool(layout.texts)
+        several = [i for known in HEADERS[AUDIO].split() for i, name in enumerate(names) if name == known]
+        exist = [i for i in several if find_place([row[i] for row in rows[1:] if len(row) > i], path.parent)]
+        if is_known and (exist or len(several) == 1):
+            return layout._replace(audio=(exist or several)[0])
         raise UserError(_question(path, separator, first, []), exit_code=2)
     if columns:
         return _asked(path, separator, list(columns), rows, first)
