@@ -248,6 +248,7 @@ def test_files_that_are_no_list_are_refused_in_one_line(tmp_path):
         ("0.wav|a|Good day.\n".encode("utf-16-le"), Asked(), "is UTF-16"),
         ("ä.wav|a|Good day.\n".encode("latin-1"), Asked(), "not UTF-8"),
         (b"", Asked(), "do not tell which"),
+        (b'0.wav,"' + b"a " * 100_000 + b'"\n', Asked(("audio",)), "names 1 columns"),
         (b"id|text\n1|Good day.\n", Asked(), "do not tell which"),
         (b'{"sound": "0.wav"}\n', Asked(), "none of sound is a name for audio"),
         (b"0.wav|a|Good day.\n", Asked(("audio", "who")), "'who' is none of audio"),

@@ -187,7 +187,10 @@ def split(line: str, separator: str, most: int = -1) -> list[str]:
     Quotes are part of a text, except in comma-separated files and where a quote in them is doubled.
     """
     if separator in ",;" and '"' in line:
-        row = next(csv.reader([line], delimiter=separator, skipinitialspace=True), [])
+        try:
+            row = next(csv.reader([line], delimiter=separator, skipinitialspace=True), [])
+        except csv.Error:  # longer than csv.field_size_limit()
+            row = line.split(separator)
         cells = [" ".join(cell.splitlines()).strip() for cell in row]
         return cells if most < 0 or len(cells) <= most else [*cells[:most], f"{separator} ".join(cells[most:])]
     cells = [cell.strip() for cell in line.split(separator, most)]
