@@ -207,7 +207,7 @@ def test_the_demo_asks_until_its_input_ends_and_overwrites_nothing(trained, tmp_
     code, out, err = run_here("demo_cli.py", options, tmp_path, stdin=answers)
     assert code == 0, err
     assert "nowhere.wav" in out and "real-time factor" in out
-    assert sorted(path.name for path in tmp_path.glob("*.wav")) == [f"demo_output_0{n}.wav" for n in (1, 2, 3)]
+    assert sorted(path.name for path in tmp_path.glob("*.wav")) == [f"demo_output_0{n}.wav" for n in (1, 2, 3)], out
     assert (tmp_path / "demo_output_01.wav").read_text() == "precious"
 
 

@@ -81,10 +81,10 @@ def load(path: Path, stage: str, device: str | torch.device = "cpu", published: 
         state = content.get("model_state", content)
         if not isinstance(state, dict):
             raise UserError(f"{path}: is damaged, its model_state is a {type(state).__name__}")
-        for name, kind in KINDS.items():
+        for name, kind in KINDS.items() if found else ():
             if type(content.get(name, kind())) not in (kind, NO_SYMBOLS.get(name)):
                 raise UserError(f"{path}: is damaged, its {name} is a {type(content[name]).__name__}")
-        if not 0 <= content.get("step", 0) < MOST_STEPS:
+        if found and not 0 <= content.get("step", 0) < MOST_STEPS:
             raise UserError(f"{path}: is damaged, its step is {content['step']:.3g}")
         if name := not_finite(content):
             raise UserError(f"{path}: {name} holds numbers that are not finite; its training went wrong, use a backup")
