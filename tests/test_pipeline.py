@@ -62,9 +62,10 @@ def readme_commands() -> list[list[str]]:
     return [shlex.split(line) for line in lines if line.startswith(("python ", "torchrun "))]
 
 
-def run_process(command: list[str], cwd: Path) -> tuple[int, str, str]:
+def run_process(command: list[str], cwd: Path, stdin: str = "") -> tuple[int, str, str]:
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    done = subprocess.run([sys.executable, *command], cwd=cwd, capture_output=True, text=True, env=environment, timeout=300)
+    options = {"capture_output": True, "text": True, "env": environment, "timeout": 300, "input": stdin}
+    done = subprocess.run([sys.executable, *command], cwd=cwd, **options)
     return done.returncode, done.stdout, done.stderr
 
 
@@ -204,7 +205,7 @@ def test_the_demo_asks_until_its_input_ends_and_overwrites_nothing(trained, tmp_
     models = [word.replace("saved_models", str(trained / "saved_models")) for word in MODELS]
     (tmp_path / "demo_output_01.wav").write_text("precious")
     options = [*models, "--cpu", "--no_sound", "--griffin_lim"]
-    code, out, err = run_here("demo_cli.py", options, tmp_path, stdin=answers)
+    code, out, err = run_process([str(ROOT / "demo_cli.py"), *options], tmp_path, answers)
     assert code == 0, err
     assert "nowhere.wav" in out and "real-time factor" in out
     assert sorted(path.name for path in tmp_path.glob("*.wav")) == [f"demo_output_0{n}.wav" for n in (1, 2, 3)], out
