@@ -129,6 +129,23 @@ def test_empty_lines_part_paragraphs_and_wrapped_lines_belong_together():
 
 
 @pytest.mark.parametrize(
+    "written, whole",
+    [
+        ("an inter-\nnational af-\r\n  fair of note.", "an international affair of note."),
+        ("a well-\nknown twenty-\nfive state-of-\nthe-art thing.", "a well-known twenty-five state-of-the-art thing."),
+        ("the Anglo-\nSaxon B-\n52 of 1914-\n1918.", "the Anglo-Saxon B-52 of 1914-1918."),
+        (
+            "pre- and post-\nand near-\nor far -\na dash --\nanother - \nend.",
+            "pre- and post- and near- or far - a dash -- another - end.",
+        ),
+        ("soft\u00ad\nened hyphen\u2010\nated.", "softened hyphenated."),
+    ],
+)
+def test_a_word_cut_at_the_end_of_a_line_is_one_word(written, whole):
+    assert texts(written) == [whole]
+
+
+@pytest.mark.parametrize(
     "sentence, parts",
     [
         ("We waited for the bus, which came late; then we left.", ["We waited for the bus,", "which came late; then we left."]),

@@ -143,7 +143,7 @@ READ_AS = {
     "Henry V. Smith": "henry v smith",
     # signs
     "50% of R&D": "fifty percent of r and d",
-    "and/or [sic], he/she": "and or (sic), he slash she",
+    "and/or [sic], he/she": "and or (sic), he or she",
     "#5 + #fun = 6*7 @ 3°": "number five plus hashtag fun equals six times seven at three degrees",
     "5-3=2, 5 × 3, 3x4, 2^10, x²": "five minus three equals two, five times three, three by four, two to the power of ten, "
     "x squared",
@@ -195,7 +195,7 @@ READ_AS = {
     "Beverly Hills, CA 90210": "beverly hills, california, nine zero two one zero",
     "NY 10001-1234, ZIP code 02134": "new york one zero zero zero one, one two three four, zip code zero two one three four",
     "90210 men, COME IN 90210 MEN": "ninety thousand, two hundred ten men, come in ninety thousand, two hundred ten men",
-    "737-MAX, 747-400": "seven hundred thirty-seven-max, seven hundred forty-seven to four hundred",
+    "737-MAX, 747-400": "seven thirty-seven max, seven forty-seven four hundred",
     # magnitudes
     "1.5M people, 3k, 10K": "one point five million people, three thousand, ten thousand",
     "2.5B, 5m users, 3-5k, 3k-5k": "two point five billion, five million users, three to five thousand, "
@@ -273,7 +273,7 @@ READ_AS = {
     # dot files, paths and addresses
     "the .env, .gitignore and ~/.ssh/config files": "the dot env, dot gitignore and tilde slash dot s s h slash config files",
     "/etc/passwd and C:\\Users, and/or yes/no, a / b, wait ...what, a .5 chance": "slash etc slash passwd and c colon "
-    "backslash users, and or yes slash no, a slash b, wait ...what, a point five chance",
+    "backslash users, and or yes no, a slash b, wait ...what, a point five chance",
     "setup.cfg, a.jpeg, x.org:8080, a.html?q=1, is it foo.com? Yes": "setup dot c f g, a dot jpeg, x dot org colon eight "
     "thousand eighty, a dot h t m l question mark q equals one, is it foo dot com? yes",
     # ranges with spaces
@@ -304,8 +304,8 @@ READ_AS = {
     "florida in portland, oregon.",
     "12 S. Main St., W. 42nd St., N. America, N. Lee, Vitamin E 5": "twelve south main street, west forty-second street, "
     "north america, n lee, vitamin e five",
-    "a 10s timer, the 10s, by 10s, 10s and 20s, 555-HELP": "a ten second timer, the tens, by tens, ten seconds and "
-    "twenties, five five five, help",
+    "a 10s timer, the 10s, by 10s, 10s and 20s, 555-HELP": "a ten second timer, the tens, by tens, tens and twenties, "
+    "five five five, help",
     # initials, and letters that are none
     "I met N. Lee, by E. Nesbit and S. Kim": "i met n lee, by e nesbit and s kim",
     "Malcolm X. He got an A. Poe left. A. The first": "malcolm x. he got an a. poe left. a. the first",
@@ -317,7 +317,7 @@ READ_AS = {
     "IPv6, IPv4, mRNA, cDNAs, iOS 17, macOS, MySQL": "i p v six, i p v four, m r n a, c d n a's, i o s seventeen, mac o s, "
     "my s q l",
     "an iPhone, eBay, McDONALD, DeVito, YouTube, WiFi": "an i phone, e bay, mcdonald, devito, youtube, wi-fi",
-    "A/C, I/O over TCP/IP or yes/no": "a c, i o over t c p i p or yes slash no",
+    "A/C, I/O over TCP/IP or yes/no": "a c, i o over t c p i p or yes no",
     # signs after the figures of a range
     "10$-20$, 10€ – 20€, 5-10 EUR, 10k€-20k€": "ten to twenty dollars, ten to twenty euros, five to ten euros, ten thousand "
     "to twenty thousand euros",
@@ -364,6 +364,62 @@ READ_AS = {
     "dollars, fifty cents",
     "a 6'2\" man, 5 ft 6 in, 5 ft 6 in the rain, 9 cm³ and m³ of cm³": "a six foot two man, five feet six inches, five "
     "feet six in the rain, nine cubic centimeters and m cubed of cubic centimeters",
+    # units beside a hyphen, after a number in words and without a number
+    "The 10-ft. pole, a 5-lb. bag, 6-in. nails, a 10-min. walk": "the ten-foot pole, a five-pound bag, six-inch nails, a "
+    "ten-minute walk",
+    "a ten-ft. pole, Two hrs. later, 10 ft. from Ft. Lee": "a ten-foot pole, two hours later, ten feet from fort lee",
+    "in km/h, m/s and mg/dL, mph, kg/m³, 3 m/s": "in kilometers per hour, meters per second and milligrams per deciliter, "
+    "miles per hour, kilograms per cubic meter, three meters per second",
+    "15 A.M., 15 p.m. or 15 A.": "fifteen a m, fifteen p m or fifteen amps.",
+    "It is 13 am I old?": "it is thirteen am i old?",
+    "5'": "five feet",
+    "The fence is 5' and 6'.": "the fence is five feet and six feet.",
+    "at 'the age of 5'.": "at 'the age of five'.",
+    "I am 5', he said. The 1990s' end": "i am five', he said. the nineteen nineties' end",
+    '8.5" x 11", 8½"x11", 8.5" × 11"': "eight point five inches by eleven inches, eight and a half inches by eleven inches, "
+    "eight point five inches by eleven inches",
+    # titles without capitals
+    "rep. Smith, pres. Lincoln, sen. Warren, gov. Hochul": "representative smith, president lincoln, senator warren, "
+    "governor hochul",
+    "We met gen. Lee, reps. Roe and Poe, capt Cook and lt Dan": "we met general lee, representatives roe and poe, captain cook "
+    "and lieutenant dan",
+    "Do 10 reps. Rest. One rep. Rest now. The rep. said": "do ten reps. rest. one rep. rest now. the representative said",
+    # 911
+    "911": "nine one one",
+    "911 is busy. 911 people, 911, 912": "nine one one is busy. nine hundred eleven people, nine hundred eleven, nine hundred "
+    "twelve",
+    "911, what is your emergency?": "nine one one, what is your emergency?",
+    # plural figures in lists, and models
+    "10s and 12s, sizes 8s, 10s and 12s": "tens and twelves, sizes eights, tens and twelves",
+    "Pauses of 5s, 10s and 30s, it lasted between 5s and 10s": "pauses of five seconds, ten seconds and thirty seconds, it "
+    "lasted between five seconds and ten seconds",
+    "Two 737-800s, a 737-800 and pages 737-800": "two seven thirty-seven eight hundreds, a seven thirty-seven eight hundred "
+    "and pages seven hundred thirty-seven to eight hundred",
+    "AK-47": "a k-forty-seven",
+    "An AK-47, TOP-10, F/A-18": "an a k-forty-seven, top-ten, f a-eighteen",
+    "IN JAN-5": "in jan-five",
+    # words with a slash
+    "AC/DC": "a c d c",
+    "TCP/IP": "t c p i p",
+    "HE/SHE AND/OR 24/7": "he or she and or twenty-four seven",
+    "he/she/they, his/her, s/he, (s)he, input/output": "he or she or they, his or her, he or she, he or she, input output",
+    "a/b/c, src/main/java, lib/form-data, a / b": "a slash b slash c, src slash main slash java, "
+    "lib slash form-data, a slash b",
+    # states and directions
+    "LA. is hot": "louisiana is hot",
+    "PA. roads are bad in CA. towns, I left LA. He": "pennsylvania roads are bad in california towns, i left l a. he",
+    "San Jose, CAL. is hot. Well, Cal. How": "san jose, california is hot. well, cal. how",
+    "Boston, Mass, Seattle, Wash. is; Tulsa, Okla": "boston, massachusetts, seattle, washington is; tulsa, oklahoma",
+    "PHILADELPHIA, PENN.": "philadelphia, pennsylvania.",
+    "In Boston, Wash. Hello, Miss": "in boston, washington. hello, miss",
+    "12 OAK LN.": "twelve oak lane.",
+    "SE Asia, NE Brazil, SW London, in W Africa": "southeast asia, northeast brazil, southwest london, in west africa",
+    "iPhone SE, NE is neon, vitamin E Canada": "i phone s e, n e is neon, vitamin e canada",
+    # etc. in a text of plain words
+    "and so on, etc.": "and so on, et cetera.",
+    "cats, etc": "cats, et cetera",
+    "(cats, etc.) etc., etc… “etc.” Etc.": '(cats, et cetera) et cetera, et cetera... "et cetera" et cetera.',
+    "smith and co.": "smith and company.",
 }
 
 

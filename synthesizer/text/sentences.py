@@ -9,7 +9,7 @@ import itertools
 import math
 import re
 import string
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from synthesizer.text.english import full_stops
@@ -49,6 +49,17 @@ _LETTERS = re.compile(r"[^\W\d_]{1,2}(?:\.[^\W\d_]{1,2})+")  # U.S, Ph.D
 _NUMBERED = re.compile(r"([•⁃]?\(?)(\d{1,3}|[a-z]|[ivx]{2,5})([.)]{1,2}) |[•⁃] ")
 _ROMAN = "i ii iii iv v vi vii viii ix x xi xii".split()
 _ITEM = re.compile(r"\d{1,3}|[IVX]+|[A-Za-z]")
+# A word cut at the end of a line, inter-\nnational; what goes before the hyphen may be a compound already, state-of-\nthe-art.
+_CUT_WORD = re.compile(r"(?<![\w-])(\w[\w'’-]*)(?<!-)([-\u2010\u00ad])[^\S\n]*\n\s*([^\W_]+)")
+COMPOUNDING = frozenset(  # words that keep a hyphen after them; their hyphens seldom cut a longer word
+    (
+        "well ill self half quasi cross all non anti high low long short near far old new young big small full hard soft "
+        "deep wide late early best better first second third fourth last next left right back front north south east west "
+        "black white red blue green grey gray dark light bright one two three four five six seven eight nine twelve "
+        "twenty thirty forty fifty sixty seventy eighty ninety hundred mother father brother sister daughter great grand "
+        "vice free open home hand heart life time year day good bad much world state"
+    ).split()
+)
 _SAYS = re.compile(  # not in reported speech: Anna asked whether
     r"(?:\S+ )?(?:asked|said|cried|called|replied|answered|shouted|whispered|exclaimed|murmured|added|demanded)\b"
     r"(?! (?:that|what|if|whether|how|why|no|nothing)\b)"
@@ -64,6 +75,19 @@ def sentences(paragraph: str) -> list[str]:
             found.append("".join(words[first:end]).rstrip())
             first = end
     return found
+
+
+def _unwrapped(lines: Iterable[str]) -> str:
+    """The lines of a paragraph as one. A hyphen at the end of a line is left out where it cut a word."""
+    return " ".join(_CUT_WORD.sub(_mended, "\n".join(lines)).split("\n"))
+
+
+def _mended(match: re.Match[str]) -> str:
+    first, hyphen, rest = match.groups()
+    if rest.lower() in ("and", "or", "to", "nor"):  # pre- and post-war
+        return f"{first}{hyphen} {rest}"
+    is_cut = hyphen == "\u00ad" or (first.isalpha() and rest[0].islower() and first.lower() not in COMPOUNDING)
+    return first + ("" if is_cut else hyphen) + rest
 
 
 def _words(paragraph: str) -> Iterator[str]:
@@ -165,7 +189,7 @@ def _letter_ends(letter: str, previous: str, following: str, is_capital: bool, s
 _BREAK = re.compile(
     r"(?P<whole>\{[A-Z0-2 ]+\}|\d{1,3}(?: \d{3}){1,6}(?!\d)|(?:https?://|www\.)\S+)"
     r"|(?P<clause>(?<=[,;:—–)\]]) |(?<=[,;:)\]][\"'”’]) |(?<= -) | (?=[(\[])"
-    r"|(?<=[，、；：])(?=\S)|(?<=[^\W\d_][—–])(?=[^\W\d_]))"
+    r"|(?<=[，、；：])(?=\S)|(?<=[^\W\d_][—–,;])(?=[^\W\d_]))"
     r"|(?P<conjunction> (?=(?:and|but|or|nor|because|which|who|that|while|when|where|if|though|although|unless|until|since"
     r"|before|after|as)\b))"
     r"|(?P<space> )"
@@ -182,7 +206,7 @@ def split(text: str, limit: int = 200) -> list[Piece]:
     found = []
     for is_text, lines in itertools.groupby(text.splitlines(), key=lambda line: bool(line.strip())):
         if is_text:
-            pieces = [piece for sentence in sentences(" ".join(lines)) for piece in _cut(sentence, limit)]
+            pieces = [piece for sentence in sentences(_unwrapped(lines)) for piece in _cut(sentence, limit)]
             *others, last = _join_short(pieces, limit)
             found += [*others, last._replace(pause=Pause.PARAGRAPH)]
     return found

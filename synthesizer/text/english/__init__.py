@@ -16,7 +16,8 @@ _WORD_RULES: tuple[Rule, ...] = (
     places.expand,
     abbreviations.expand,
     clock.expand_names,
-    units.expand_per,
+    units.expand_alone,
+    acronyms.expand_pairs,
     acronyms.expand_mixed,
 )
 _NUMBER_RULES: tuple[Rule, ...] = (
@@ -32,7 +33,10 @@ _NUMBER_RULES: tuple[Rule, ...] = (
 )
 _DIGIT = re.compile(r"\d")
 _PLAIN = re.compile(r"[a-z',;:!?()\"\s-]*\.?")  # only words in lower case
-_SHORT_FORM = re.compile(r"\b(?:per [a-z]+|mrs?|dr|prof|hon|vs|ave|blvd|hwy|[ivx]{2,}|[a-y]{3,5}-[a-y]{3,5})\b|\b[iv][).]")
+_SHORT_FORM = re.compile(
+    rf"\b(?:per [a-z]+|mrs?|dr|prof|hon|vs|ave|blvd|hwy|[ivx]{{2,}}|[a-y]{{3,5}}-[a-y]{{3,5}}|{'|'.join(units.VOWELLESS)})\b"
+    r"|\b[iv][).]|\betc\b|\b(?:co|inc|ltd|corp|bros|jr|sr|esq|dept|govt|univ)\.$"
+)
 
 
 def expand(text: str) -> str:

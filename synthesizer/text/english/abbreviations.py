@@ -26,6 +26,7 @@ PHRASES = {  # pattern: words
     r"(?<!\w)&c(?=\.)": "etc",
     r"(?<!\w)&c\b": "et cetera",
     r"\brt\.?\shon\b\.?": "right honorable",
+    r"(?:^|(?<=[.!?]\s)|(?<=\bthe\s))(?-i:hon\.(?=\s[A-Z][a-z]))": "honorable",
     r"\bhon\b\.?(?=\s(?:friends?|members?|gentlem[ae]n|lad(?:y|ies))\b)": "honorable",
     r"\be\.\s?g\b\.?": "for example",
     r"\bi\.\s?e\b\.?": "that is",
@@ -36,23 +37,20 @@ PHRASES = {  # pattern: words
     r"\bw/o\b": "without",
     r"\bw/(?=\s)": "with",
     r"\bc/o\b": "care of",
-    r"\band/or\b": "and or",
     r"\b(?-i:pH)\b": "p h",
-    r"\b(?-i:([ACDINS])/([ACOWS]))\b": r"\1 \2",  # A/C, N/A, I/O
-    r"\b(?-i:TCP/IP)\b": "TCP IP",
 }
 # Words that a letter may name, which can then end a sentence.
 LETTERED = "Plan Vitamin Group Type Class Hepatitis Section Appendix Part Grade Option Team Block Exhibit Model Point".split()
 
-_ABBREVIATION = re.compile(rf"\b(?!(?<=\d )ft)({'|'.join(ABBREVIATIONS)})\.(?:({END})|(?=([A-Za-z])))?", re.I)
+_NAME = rf"(?!(?:{'|'.join(STARTERS)})\b)(?-i:[A-Z][a-z])"
+_ABBREVIATION = re.compile(rf"\b(?!(?<=\d[ -])ft|(?<=-)ft)({'|'.join(ABBREVIATIONS)})\.(?:({END})|(?=([A-Za-z])))?", re.I)
 _AMBIGUOUS = {  # abbreviations, as written, that are something else unless this follows
-    word: re.compile(following)
+    word: re.compile(following, re.I if word.islower() else 0)
     for word, following in {
-        "rep": r"\s(?:[a-z]|(?!(?:The|Then|He|She|We|They|You|And|But)\b)[A-Z][a-z]+\s[A-Z])",  # "one rep. Then"
-        "Rep": r"\s?[A-Z]",
+        "rep": rf"\s(?:(?-i:[a-z])|{_NAME})",
         "hon": r"(?!)",
-        **dict.fromkeys("Fr Reps Sens Gens Govs".split(), r"\s?[A-Z]"),
-        **dict.fromkeys("fr pres reps sens gens govs mx".split(), r"(?!)"),
+        **dict.fromkeys("Rep Fr Reps Sens Gens Govs".split(), r"\s?[A-Z]"),
+        **dict.fromkeys("fr pres reps sens gens govs mx".split(), rf"\s{_NAME}"),
         "Hon": r"\s?[A-Z]",
         "CA": r"\s?\d",
         "EST": r"\s(?:in\s)?\d{4}\b",  # or Eastern time
@@ -61,7 +59,13 @@ _AMBIGUOUS = {  # abbreviations, as written, that are something else unless this
 }
 _TITLE = re.compile(
     r"\b(?:Mr|Mrs|Ms|Messrs|Dr|Prof|Mt)(?=\s+[A-Z])|\b(?:St|Hon|Rep|Sen|Gov|Capt|Sgt|Lt)(?=\s+[A-Z][a-z])"
-    r"|\b(?:mr|mrs|dr|prof)(?=\s+[A-Za-z])|(?<=[a-z] )(?:Jr|Sr)\b(?!\.)|\bvs\b(?!\.)"
+    rf"|\b(?:mr|mrs|dr|prof)(?=\s+[A-Za-z])|(?<![\d-])\b(?:capt|sgt|gov|sen|lt|mt|st)(?=\s+(?i:{_NAME}))"
+    r"|(?<=[a-z] )(?:Jr|Sr)\b(?!\.)|\bvs\b(?!\.)|(?<!slash )\b[Ee]tc\b(?!\.(?!\.))"
+)
+_COUNTED = re.compile(  # reps of an exercise
+    r"(?:\d|\b(?:an?|each|every|per|last|first|next|final|more|of|few|some|all|one|two|three|four|five|six|"
+    r"seven|eight|nine|ten|twelve|fifteen|twenty|thirty))\s$",
+    re.I,
 )
 _BEFORE_NUMBER = re.compile(rf"\b(?:(pp|vols?|figs?)|({'|'.join(BEFORE_NUMBER)})\.)\s?(?=\d|\(\d+\))", re.I)
 _PHRASES = [(re.compile(pattern, re.I), words) for pattern, words in PHRASES.items()]
@@ -101,6 +105,8 @@ def _abbreviation(match: re.Match[str]) -> str:
     if match[1] in _AMBIGUOUS and not _AMBIGUOUS[match[1]].match(match.string, match.end()):
         return match[0]
     short = match[1].lower()
+    if short in ("rep", "reps") and not match[1].istitle() and _COUNTED.search(match.string, 0, match.start()):
+        return match[0]
     return ABBREVIATIONS[short] + (" " if match[3] else stop(match, 2, short == "etc"))
 
 

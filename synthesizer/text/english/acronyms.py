@@ -40,6 +40,19 @@ _MIXED = re.compile(  # after no figure: 5 mAh
 )
 _AFTER_TITLE = re.compile(r"\b(?:mister|missus|miz|doctor|professor|captain|general|colonel|senator|president|saint) $", re.I)
 _LOWER = re.compile(r"\b[A-Z]*[a-z]")
+_MODEL = re.compile(r"(?<![\w'-])([A-Z]{2,3})(?=-\d)")  # AK-47
+_NO_MODEL = frozenset("JAN FEB MAR APR MAY JUN JUL AUG SEP OCT NOV DEC PRE MID NON PRO".split())
+_PAIR = re.compile(  # no units: 3 m/s
+    r"(?<![\w/.:~\\-])(?:(?<!\d\s)|(?=[a-z]{3})(?!mol|gal|min|lbs|cal))([A-Za-z]+)/([A-Za-z]+)(?![\w/]|\.\w|-[a-z])"
+)
+_CHOICE = re.compile(
+    "|".join(
+        rf"\b(?:{each})(?:/(?:{each}))+\b"
+        for each in ("s?he|it|they", "him|her|them|it", "his|hers?|theirs?|its", "(?:him|her|it)self|themselves")
+    ),
+    re.I,
+)
+_EITHER = re.compile(r"(?:\bs/|\(s\))he\b", re.I)
 _VOWEL = re.compile("[AEIOUY]")
 
 
@@ -58,6 +71,20 @@ def expand_mixed(text: str) -> str:
     for written, words in RESPELT_MIXED.items():
         text = text.replace(written, words)
     return _MIXED.sub(_mixed, text)
+
+
+def expand_pairs(text: str) -> str:
+    """ "he/she" -> "he or she", "and/or" -> "and or", "AC/DC" -> "a c d c", "AK-47" -> "a k-47"."""
+    text = _MODEL.sub(lambda m: m[0] if m[1] in _NO_MODEL else _as_initials(m[1]), text)
+    if "/" not in text and ")" not in text:
+        return text
+    text = _CHOICE.sub(lambda m: m[0].replace("/", " or "), _EITHER.sub("he or she", text))
+    return _PAIR.sub(lambda m: f"{_as_initials(m[1])} {_as_initials(m[2])}", text)
+
+
+def _as_initials(word: str) -> str:
+    """Beside a sign, capitals are initials even in a text that is all in capitals."""
+    return " ".join(word).lower() if word.isupper() and len(word) > 1 and _is_spelt(word, False) else word
 
 
 def _mixed(match: re.Match[str]) -> str:

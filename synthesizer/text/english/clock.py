@@ -24,7 +24,9 @@ _SHORT_NAME = re.compile(rf"\b({'|'.join(sorted(_NAMES, key=len, reverse=True))}
 _SENTENCE_ENDS = re.compile(r"[\"')]*\s*$|\s+[A-Z]")
 _HALF = r"(?:\s?([AaPp])\.?\s?[Mm]\b(\.)?)"
 _TIME = re.compile(rf"(?<![\w:.,-])(\d{{1,2}}):([0-5]\d)(?::([0-5]\d))?(?![\d:]){_HALF}?")
-_HOUR = re.compile(rf"(?<![\w:.,])(1[0-2]|0?[1-9]){_HALF}")
+_HOUR = re.compile(  # 13 to 24 only where the letters can be nothing else
+    rf"(?<![\w:.,])(?:(1[0-2]|0?[1-9])|(1[3-9]|2[0-4]|00?)(?=\s?(?:[AP]\.?\s?M|[ap]\.\s?m)\b)){_HALF}"
+)
 _DOTTED_HOUR = re.compile(r"(?<![\w:.,])(\d{1,2})\.([0-5]\d)(?=\s?[AaPp]\.?\s?[Mm]\b)")
 _SPAN = re.compile(
     r"(?<=\d:\d\d)\s?-\s?(?=\d{1,2}:\d\d)|(?:(?<=\d[ap]m)|(?<=\d [ap]m))(?:-(?=\d)|\s-\s(?=\d{1,2}(?::\d\d)?\s?[ap]m))"
@@ -73,7 +75,7 @@ def expand(text: str) -> str:
     text = _DOTTED_HOUR.sub(r"\1:\2", text)
     text = _SPAN.sub(" to ", _HOURS.sub(r"\1 to ", text))
     text = _TIME.sub(_time, text)
-    text = _HOUR.sub(lambda m: cardinal(int(m[1])) + _half(m, 2), text)
+    text = _HOUR.sub(lambda m: cardinal(int(m[1] or m[2])) + _half(m, 3), text)
     return _RATIO.sub(lambda m: f"{number(m[1])} to {number(m[2])}", text)
 
 

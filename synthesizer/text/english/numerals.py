@@ -31,8 +31,14 @@ _EMERGENCY = re.compile(
     r"(?:(?<=[Cc]all )|(?<=[Dd]ial )|(?<=[Rr]ing )|(?<=called )|(?<=dialed )|(?<=emergency number )|(?<=emergency number is ))"
     rf"{_SHORT_NUMBER}(?:(?:,? or |, | and |/){_SHORT_NUMBER})*\b(?![,.-]\d|\s\w+s\b)"
     r"|\b911(?=[\s-](?:calls?|callers?|operators?|dispatch\w*|centers?|emergenc\w+|services?)\b)"
+    r"|(?:^|(?<=[.!?] )|(?<=[Tt]his is )|(?<=\"))911(?=[!?\"]|[.,:](?!\s?\d)|$"
+    r"|\s(?:is|was|has|had|can|could|will|would|may|might|should|must|does|did|answers?|answered|asks?|asked|says?|said)\b)"
+    rf"|\b{_SHORT_NUMBER}(?=, what(?:'s|\sis)\s(?:your|the)\semergency\b)"
 )
 _NINE_ELEVEN = re.compile(r"(?<=Porsche )911\b|\b911(?= attacks?\b)")
+_PLANE = re.compile(  # no ranges
+    r"(?<![\w.,-])(Boeing |(?:[Aa]n?|[Tt]h(?:e|is|at)|[Oo]ne) )?(7\d7)(?:-(\d{3}|MAX\b))?(s)?(?![\w-]|[.,]\d)"
+)
 _DATE = re.compile(
     r"\d{4}-\d\d-\d\d|(?:(?:0?[1-9]|1[0-2])-(?:0?[1-9]|[12]\d|3[01])|(?:1[3-9]|2\d|3[01])-(?:0?[1-9]|1[0-2]))-[12]\d{3}"
 )
@@ -155,6 +161,7 @@ def expand_serials(text: str) -> str:
     text = _PHONE.sub(_groups, text)
     text = _EMERGENCY.sub(lambda m: _NUMBER.sub(lambda d: digit_by_digit(d[0]), m[0]), text)
     text = _NINE_ELEVEN.sub("nine eleven", text)
+    text = _PLANE.sub(_plane, text)
     text = _SPACED.sub(lambda m: m[0].replace(" ", ","), text)
     return _SERIAL.sub(lambda m: m[0] if _DATE.fullmatch(m[0]) else _groups(m), text)
 
@@ -165,6 +172,17 @@ def _groups(match: re.Match[str]) -> str:
     if match.re is not _SERIAL:
         groups = ["eight hundred" if group == "800" else group for group in groups]
     return plus + ", ".join(digit_by_digit(group) if group.isdigit() else group for group in groups)
+
+
+def _plane(match: re.Match[str]) -> str:
+    """ "two 737-800s" -> "two seven thirty-seven eight hundreds"; "737-800" alone may be a range, and 747 a number."""
+    before, model, variant, ending = match.groups()
+    is_boeing, is_maximum = before == "Boeing ", variant == "MAX"
+    if not (is_boeing or (variant and (before or ending or is_maximum or variant < model))):
+        return match[0]
+    words = [_model(model), "max" if is_maximum else _model(variant) if variant else ""]
+    spoken = (before or "") + " ".join(words).strip()
+    return _in_plural(spoken) if ending else spoken
 
 
 def expand_magnitudes(text: str) -> str:
@@ -226,11 +244,22 @@ def _fraction(match: re.Match[str]) -> str:
 
 def _plural(match: re.Match[str]) -> str:
     """ "1980s" -> "nineteen eighties", "747s" -> "seven forty-sevens"."""
-    digits = match[2]
+    return ("" if match[1] is None else " ") + plural(match[2])
+
+
+def _model(digits: str) -> str:
+    """ "747" -> "seven forty-seven"."""
     is_model = len(digits) == 3 and digits[0] != "0" and digits[1:] != "00"
-    spoken = f"{cardinal(int(digits[0]))} {_after_hundreds(int(digits[1:]))}" if is_model else number(digits)
-    gap = "" if match[1] is None else " "
-    return gap + (spoken[:-1] + "ies" if spoken.endswith("y") else spoken + ("es" if spoken.endswith("x") else "s"))
+    return f"{cardinal(int(digits[0]))} {_after_hundreds(int(digits[1:]))}" if is_model else number(digits)
+
+
+def plural(digits: str) -> str:
+    """ "1980" -> "nineteen eighties", "747" -> "seven forty-sevens"."""
+    return _in_plural(_model(digits))
+
+
+def _in_plural(spoken: str) -> str:
+    return spoken[:-1] + "ies" if spoken.endswith("y") else spoken + ("es" if spoken.endswith("x") else "s")
 
 
 def _after_hundreds(value: int) -> str:

@@ -28,13 +28,27 @@ OLD_STATES = table(  # after a comma; also words, names or notes of music
     "Mont Montana, Neb Nebraska, Nev Nevada, Ore Oregon, Penn Pennsylvania, Pa Pennsylvania, Tex Texas, Va Virginia, "
     "Vt Vermont, Wash Washington, Ga Georgia, Ky Kentucky, La Louisiana, Md Maryland, Me Maine, Mo Missouri, Del Delaware"
 )
+OLD_TOWNS = {  # towns of states whose abbreviations are also words or names
+    **dict.fromkeys("Boston Cambridge Worcester Springfield Lowell Salem Amherst Concord Plymouth".split(), "Mass"),
+    **dict.fromkeys("Seattle Tacoma Spokane Olympia Everett Yakima".split(), "Wash"),
+    **dict.fromkeys("Philadelphia Pittsburgh Scranton Harrisburg Allentown Lancaster Erie".split(), "Penn"),
+}
+_SHOUTED = "ALA CAL COLO IND KAN MONT NEB NEV PENN TEX".replace(" ", "|")  # no words in a text that is all in capitals
+FIRST = "CA FL GA IL IA KS KY LA MI MN NC ND NE NH NJ NM NV NY PA RI SC SD TN TX UT VA VT WA WI WV WY".split()  # before a stop
 CLEAR_STATES = table(  # anywhere
     "Ariz Arizona, Calif California, Conn Connecticut, Fla Florida, Mich Michigan, Minn Minnesota, Okla Oklahoma, "
     "Tenn Tennessee, Wis Wisconsin, Wyo Wyoming"
 )
+OLD_NAMES = OLD_STATES | CLEAR_STATES | {"Cal": "California"}
 DIRECTIONS = table("NW northwest, NE northeast, SW southwest, SE southeast, N north, E east, S south, W west")
-LANDS = "Coast America Africa Korea Carolina Dakota Ireland Wales Yorkshire Sussex Virginia Germany Atlantic Pacific".split()
-STREETS = table("St street, Dr drive, Ct court, Pl place, Ave avenue, Rd road, Ln lane")  # after a name
+LANDS = (  # after a direction
+    "Coast America Africa Asia Europe Korea Carolina Dakota Ireland Wales Yorkshire Sussex Virginia Germany Atlantic "
+    "Pacific England Scotland Britain London Brazil India China Japan Australia France Spain Italy Poland Russia Turkey "
+    "Iran Iraq Syria Nigeria Kenya Ethiopia Sudan Mexico Canada Argentina Portland Washington Florida Texas Ohio Georgia "
+    "Alaska Oregon Colorado Kansas Missouri Michigan Minnesota Montana Wisconsin Pennsylvania Tennessee Kentucky Alabama "
+    "Louisiana Oklahoma Arizona Nevada Utah Iowa Calgary Essex Kent"
+).split()
+STREETS = table("St street, Dr drive, Ct court, Pl place, Ave avenue, Rd road, Ln lane, Blvd boulevard")  # after a name
 ROADS = table("ave avenue, blvd boulevard, hwy highway, pkwy parkway")  # anywhere
 
 
@@ -51,26 +65,53 @@ _ROADS = r"(?:[Ss]t(?:reet)?|[Aa]ve(?:nue)?|[Rr](?:oa)?d|[Bb]lvd|boulevard|Dr|[D
 _DIRECTION = re.compile(
     r"\bNW\b|(?:(?<=street )|(?<=avenue )|(?<=road )|(?<=drive ))(?:NE|SW|SE|[NS]\.\s?[EW]\.)(?!\w)"
     r"|\b(?:NE|SW|SE)(?=\s(?:\d+(?:st|nd|rd|th)|of|corner|side|winds?|quadrant|part|coast|edge|end|quarter)\b)"
+    rf"|(?:\b(?:NE|SW|SE)|(?:^|(?<=\b[Ii]n )|(?<=\bof )|(?<=\bto )|(?<=from )|(?<=across ))[NESW])(?=\s(?:{'|'.join(LANDS)})\b)"
     rf"|\b([NESW])\.?(?=\s\d+(?:st|nd|rd|th)\s{_ROADS}\b)|\b([NESW])\.(?=\s(?:{'|'.join(LANDS)})\b)"
     rf"|(?:(?<=\d )|^|(?<=[a-z] ))([NESW])\.?(?=\s[A-Z][a-z]+\s{_ROADS}\b)"
 )
 _ZIP_CODE = r"\s+(\d{5})(?:-(\d{4}))?(?![\w-]|,\d)"
 _STATE = re.compile(
-    rf"\b([A-Z]\w*),\s+(?!MT\.\s*[A-Z]|CA\.\s\d{{4}}\b)({'|'.join(STATES)})\b(?:(\.)?{_ZIP_CODE}|\.({END})?|(?!['\w-]))"
+    rf"\b([A-Z]\w*),\s+(?!MT\.\s*[A-Z]|CA\.\s\d{{4}}\b|NE\s(?:{'|'.join(LANDS)})\b)({'|'.join(STATES)})\b(?:(\.)?{_ZIP_CODE}|\.({END})?|(?!['\w-]))"
 )
 _CLAUSE_ENDS = re.compile(r"[,;)]|[\"']*$")
 _ZIP = re.compile(rf"\b((?i:zip(?: codes?)?):?|{'|'.join(s for s in STATES if s not in WITH_STOP + WITH_ZIP)}){_ZIP_CODE}")
-_OLD_STATE = re.compile(rf"(?:(?<=[a-z],\s)({_any_case(OLD_STATES)})|\b({_any_case(CLEAR_STATES)}))\.({END})?")
+_OLD_STATE = re.compile(
+    rf"(?:(?<=[a-z],\s)({_any_case(OLD_STATES)}|CAL|Cal(?=\.,))|(?<=[A-Z]{{3}},\s)({_SHOUTED})|\b({_any_case(CLEAR_STATES)}))"
+    rf"\.({END})?"
+)
+_AFTER_TOWN = re.compile(
+    rf"\b({_any_case(OLD_TOWNS)}),\s({_any_case(dict.fromkeys(OLD_TOWNS.values()))})\b(?:\.({END})?|(?=[,;)]|\s*$))"
+)
+_WITHOUT_STOP = re.compile(rf"(?<=\w,\s)({_any_case(CLEAR_STATES)})(?=[,;)]|\s*$)")
+_FIRST = re.compile(rf"(?:^|(?<=\b[Ii]n )|(?<=\bof )|(?<=\bacross ))({'|'.join(FIRST)})\.(?=\s[a-z])")
+_SHOUTED_STREET = re.compile(rf"(?<=[A-Z])(\s)({'|'.join(STREETS).upper()})\b(?:\.(?!\s+[A-Z])({END})?|(?=[,;)]|\s*$))")
+_NUMBERED = re.compile(r"\d+(?:[A-Z]{2})?(?:\s[NESW]\.?)?(?:\s[A-Z]+){0,2}$")
 
 
 def expand(text: str) -> str:
     """Write out states, streets and directions; ZIP codes digit by digit."""
-    text = _STATE.sub(_state, text)
+    text = _FIRST.sub(lambda m: STATES[m[1]], _STATE.sub(_state, text))
     text = _ZIP.sub(lambda m: f"{STATES.get(m[1], m[1])} {_zip(m[2], m[3])}", text)
     text = _STREET.sub(_street, text)
+    text = _SHOUTED_STREET.sub(_shouted_street, text)
     text = _ROAD.sub(lambda m: ROADS[m[1].lower()], text)
     text = _DIRECTION.sub(lambda m: DIRECTIONS[re.sub(r"[\s.]", "", m[0])], text)
-    return _OLD_STATE.sub(lambda m: (OLD_STATES | CLEAR_STATES)[(m[1] or m[2]).title()] + stop(m, 3, ends_sentences=True), text)
+    text = _WITHOUT_STOP.sub(lambda m: OLD_NAMES[m[1].title()], _AFTER_TOWN.sub(_after_town, text))
+    return _OLD_STATE.sub(lambda m: OLD_NAMES[(m[1] or m[2] or m[3]).title()] + stop(m, 4, ends_sentences=True), text)
+
+
+def _after_town(match: re.Match[str]) -> str:
+    """ "Boston, Mass" and "SEATTLE, WASH.", but not "Boston, Wash"."""
+    state = match[2].title()
+    if OLD_TOWNS[match[1].title()] != state:
+        return match[0]
+    return f"{match[1]}, {OLD_NAMES[state]}" + (stop(match, 3, ends_sentences=True) if match[0].endswith(".") else "")
+
+
+def _shouted_street(match: re.Match[str]) -> str:
+    """ "12 OAK LN.", but not "AT 12 SAID DR."."""
+    is_numbered = _NUMBERED.search(match.string[max(0, match.start() - 40) : match.start()])
+    return match[1] + STREETS[match[2].title()] + stop(match, 3) if is_numbered else match[0]
 
 
 def _state(match: re.Match[str]) -> str:

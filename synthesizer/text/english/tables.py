@@ -3,7 +3,7 @@
 import re
 
 END = r"(?=[\"')]*\s*$)"  # a full stop that also ends the text stays
-_NEW_SENTENCE = re.compile(r"\s+[A-Z]")
+_NEW_SENTENCE = re.compile(r"\s+[A-Z](?![A-Z])")
 # Words that are no names, so that a capital shows where a sentence begins.
 STARTERS = frozenset(
     (

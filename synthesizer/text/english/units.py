@@ -2,7 +2,7 @@
 
 import re
 
-from synthesizer.text.english.numerals import cardinal
+from synthesizer.text.english.numerals import cardinal, plural
 from synthesizer.text.english.tables import table
 
 _METRIC = table(
@@ -24,6 +24,7 @@ _OTHERS = table(
     "mpg mile per gallon, kmh kilometer per hour, ppm part per million, ppb part per billion, Tsp teaspoon, Tbsp tablespoon, "
     "Nm newton-meter, mos month, wk week, wks week, mAh milliamp-hour, Ah amp-hour, "
     "ft-lb foot-pound, lb-ft foot-pound, cal calorie, kcal kilocalorie, hp horsepower, px pixel, kn knot, "
+    "FT foot, LB pound, LBS pound, OZ ounce, MPH mile per hour, "
     "°C degree celsius, °F degree fahrenheit, °K degree kelvin, ° degree"
 )
 _SAME_PLURAL = {"hertz", "kilohertz", "megahertz", "gigahertz", "horsepower"}
@@ -43,10 +44,10 @@ _POWER = r"\^?([23])(?!\d)"
 _MEASURE = re.compile(
     r"(?<![\w.,])(?P<amount>(?:\d+[ -])?\d+/\d+|\d(?:[\d,]*\d)?(?:\.\d+)?)(?P<gap>[\s-]?)(?P<power>sq\.?\s|cu\.?\s)?"
     rf"(?:(?P<unit>{_UNIT})(?P<exponent>{_POWER})?|(?P<inch>in)(?=\.(?:\s+[a-z0-9]|,|\s*$)|²))"
-    rf"(?:\s?/\s?(?P<per>{_UNIT})(?P<per_exponent>{_POWER})?)?(?![\w'°])(?P<stop>\.(?=\s+[a-z0-9]|,|-\d))?(?P<until>-(?=\d))?"
+    rf"(?:\s?/\s?(?P<per>{_UNIT})(?P<per_exponent>{_POWER})?)?(?![\w'°])(?P<stop>\.(?=\s+[a-z0-9]|,|-\w))?(?P<until>-(?=\d))?"
 )
 _AMPS = re.compile(
-    r"(?:\b(?P<before>[A-Za-z]+)\.?\s)?(?<![\w.,-])(?P<amount>\d+(?:\.\d+)?)(?P<gap>\s?)A(?![\w'-]|\s(?:[A-Z]|grades?\b|levels?\b|day\b))"
+    r"(?:\b(?P<before>[A-Za-z]+)\.?\s)?(?<![\w.,-])(?P<amount>\d+(?:\.\d+)?)(?P<gap>\s?)A(?![\w'-]|\.?\s?[Mm]\b|\s(?:[A-Z]|grades?\b|levels?\b|day\b))"
 )
 _LABELS = frozenset(  # what 5A may name
     (
@@ -58,6 +59,18 @@ _LABELS = frozenset(  # what 5A may name
 _LETTERED_FIGURE = re.compile(r"\d\s?[B-F]\b")
 _CUP = re.compile(r"(?<![\w.,])(?P<amount>(?:\d+[ -])?\d+(?:/\d+)?)\s(?P<unit>[cT])\.?(?=\s[a-z]+)")
 _PER = re.compile(rf"(?<=\bper )(sq\.?\s)?({_UNIT})(?![\w'])")
+VOWELLESS = "km kg cm mph kph kmh rpm mpg fps dpi ppm ppb bpm kbps".split()  # no words, so units without a number too
+_RATES = "|".join([*_PREFIXED, *"m g ft mi L l".split()])
+_ALONE_UNIT = re.compile(
+    rf"(?<![\w.,'/&-])(?<!\d\s)(?<!\bper\s)(?:({_RATES})/(s|h|hr|min|sec|l|L|dL|ml|mL|m|cm|km|kg|mol)(?:\^?([23]))?"
+    rf"|({'|'.join(VOWELLESS)}))(?![\w'/&^-]|\.\w)"
+)
+_COUNTS = (
+    "one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|fifteen|twenty|thirty|forty|fifty|sixty|hundred|thousand"
+)
+_AFTER_WORD = re.compile(
+    rf"\b((?i:{_COUNTS}))([ -])(ft|lbs?|oz|yd|mi|hrs?|mins?|km|kg|cm|mm)\b(?:\.(?=\s[a-z]|,|-))?(?![\w'/])"
+)
 _HEIGHT = re.compile(
     r"(?<![\w.,])(\d+)(?:'|\s?(?:ft|feet|foot)\b\.?)\s?(\d+)(?:\"|''|(?<=\d'\d)(?![\w'])|(?<=\d'1[01])(?![\w'])|\s?in\b\.?(?!\s(?:the|a|an|his|her|my|its|our)\b))"
 )
@@ -71,10 +84,15 @@ _DURATION = re.compile(
 _TIME_WORDS = ("week", "day", "hour", "minute", "second")
 # Figures before s are a plural after these, and seconds after those.
 _PLURAL_AFTER = re.compile(
-    r"\b(?:the|these|those|his|her|my|your|our|their|sizes?|two|three|four|some|many|few|several|old|new|early|mid|late|of|by)\s$"
-    r"|[A-Za-z]-$"
+    r"\b(?:the|these|those|his|her|my|your|our|their|sizes?|sizes (?:are|were|in)|two|three|four|some|many|few|several|old|new"
+    r"|early|mid|late|of|by)\s$|[A-Za-z]-$"
 )
-_SECONDS_AFTER = re.compile(r"\b(?:takes?|took|lasts?|lasted|after|within|every|waits?|waited) $")
+_SECONDS_AFTER = re.compile(
+    r"\b(?:takes?|took|lasts?|lasted|after|within|every|waits?|waited|between"
+    r"|(?:times?|delays?|intervals?|pauses?|clips?|timeouts?) (?:of|are|were)) $",
+    re.I,
+)
+_FIGURES = re.compile(r"(?<![\w.,'-])\d+s(?:,\s\d+s)*,?\s(?:and|or|&)\s\d+s(?![\w'-])")
 
 
 # What an amount can describe: then it is singular, as it is after an article.
@@ -86,10 +104,13 @@ _NOUN = re.compile(
     r"|batter(?:y|ies)|bab(?:y|ies))\b"
 )
 _ARTICLE = re.compile(r"(?:(?<!\w)an?|(?:^|[.!?:\"(]\s?)An?)\s$")
-_AMOUNT_OF_PRIME = r"(?<![\w.,])(?P<amount>(?:\d+[ -])?\d+/\d+|\d(?:[\d,]*\d)?(?:\.\d+)?)"
+_AMOUNT_OF_PRIME = r"(?:(?<![\w.,])|(?<=[\"']x))(?P<amount>(?:\d+[ -])?\d+/\d+|\d(?:[\d,]*\d)?(?:\.\d+)?)"
 _PRIME = re.compile(
-    rf"{_AMOUNT_OF_PRIME}(?P<sign>[\"'])(?![\w'])(?:(?P<until>-)|(?P<by>\s?x\s?|\sby\s))?(?(until)(?=\d))(?(by)(?=\d))|\""
+    rf"{_AMOUNT_OF_PRIME}(?P<sign>[\"'])(?!(?!x\d)[\w'])(?:(?P<until>-)|(?P<by>\s?[x×]\s?|\sby\s))?(?(until)(?=\d))(?(by)(?=\d))"
+    r"|\""
 )
+_FEET_END = re.compile(r"\.?\s*$|\s(?:and|or|to)\s\d+'(?!\w)")
+_OPENED = re.compile(r"(?<![\w'])'(?=\w)(?!\d\ds\b)")
 _MEASURED = re.compile(r"\s(?:wide|tall|long|deep|high|thick|by)\b|-[a-z]")
 
 
@@ -109,14 +130,32 @@ def expand(text: str) -> str:
     text = _SPACED_RANGE.sub(_spaced_range, text)
     text = _AREA.sub(lambda m: _power(m[2]) + _plural(UNITS[m[1]]), text)
     text = _HEIGHT.sub(_height, text)
-    text = _DURATION.sub(_duration, text)
+    text = _FIGURES.sub(_figures, _DURATION.sub(_duration, text))
     text = _CUP.sub(_cup, _AMPS.sub(_amps, text))
     return _MEASURE.sub(_measure, _primes(text))
 
 
-def expand_per(text: str) -> str:
-    """ "five dollars per kg" -> "five dollars per kilogram"."""
-    return _PER.sub(lambda m: ("square " if m[1] else "") + UNITS[m[2]], text)
+def expand_alone(text: str) -> str:
+    """Units without a number: "five dollars per kg" -> "five dollars per kilogram", "in km/h" -> "in kilometers per hour"."""
+    text = _PER.sub(lambda m: ("square " if m[1] else "") + UNITS[m[2]], text)
+    text = _AFTER_WORD.sub(_after_word, text)
+    return _ALONE_UNIT.sub(_alone, text)
+
+
+def _after_word(match: re.Match[str]) -> str:
+    """ "a ten-ft. pole" -> "a ten-foot pole"."""
+    count, gap, unit = match.groups()
+    return count + gap + (UNITS[unit] if gap == "-" or count.lower() == "one" else _plural(UNITS[unit]))
+
+
+def _alone(match: re.Match[str]) -> str:
+    unit, per, exponent, lone = match.groups()
+    if lone:
+        return _plural(UNITS[lone])
+    power = _power(exponent)
+    return f"{_plural(UNITS[unit])} per " + (
+        f"{UNITS[per]} {power.strip()}d" if per == "s" and power else f"{power}{UNITS[per]}"
+    )
 
 
 def _amps(match: re.Match[str]) -> str:
@@ -152,12 +191,16 @@ def _primes(text: str) -> str:
     """Feet and inches, unless the sign is a quotation mark."""
     is_quoted, size_end = False, -1
 
+    def is_last(match: re.Match[str]) -> bool:
+        """5' at the end, or before another, where no quotation has begun."""
+        return bool(_FEET_END.match(text, match.end())) and not _OPENED.search(text, 0, match.start())
+
     def word(match: re.Match[str]) -> str:
         nonlocal is_quoted, size_end
         sign = match["sign"]
         is_joined = bool(sign and (match["by"] or match["until"])) or match.start() == size_end  # 8' x 10', 6'-8'
         size_end = match.end() if is_joined else -1
-        is_measure = sign and (is_joined or describes(match) or _MEASURED.match(match.string, match.end()))
+        is_measure = sign and (is_joined or describes(match) or _MEASURED.match(match.string, match.end()) or is_last(match))
         if not is_measure and not (sign == '"' and not is_quoted):
             is_quoted ^= sign != "'"
             return match[0]
@@ -185,6 +228,12 @@ def _duration(match: re.Match[str]) -> str:
         return match[0]
     is_one = describes(match)
     return " ".join(f"{amount} {word if amount == '1' or is_one else _plural(word)}" for amount, word in parts)
+
+
+def _figures(match: re.Match[str]) -> str:
+    """ "10s and 12s" -> "tens and twelves", but seconds where a time is meant."""
+    is_time = _SECONDS_AFTER.search(match.string, max(0, match.start() - 20), match.start())
+    return re.sub(r"(\d+)s", lambda m: f"{m[1]} seconds" if is_time else plural(m[1]), match[0])
 
 
 def _is_plural_figure(match: re.Match[str]) -> bool:
