@@ -3,12 +3,14 @@
 import argparse
 import contextlib
 import os
+import signal
 import stat
 import sys
 import tempfile
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from utils.config import Described, describe
@@ -22,6 +24,8 @@ ENVIRONMENT = {
     "OPENBLAS_NUM_THREADS": "1",
     # When a rank is lost, torch warns with pages of C++ frames; utils.training.peers says it in a line.
     "TORCH_CPP_LOG_LEVEL": "ERROR",
+    # A process that a signal ends leaves semaphores to the resource tracker, which removes them with a warning.
+    "PYTHONWARNINGS": "ignore:resource_tracker",
 }
 
 
@@ -49,13 +53,14 @@ def parser(description: str, command: str | None = None) -> argparse.ArgumentPar
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run a script's main. A UserError becomes one line and its exit code, Ctrl-C becomes 130.
+    """Run a script's main. A UserError becomes one line and its exit code, Ctrl-C becomes 130; a second one ends it at once.
 
     Sets the variables of ENVIRONMENT that are not set yet, before main imports torch and numpy, which read them.
     """
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     _set_numba_cache()
+    signal.signal(signal.SIGINT, _interrupt)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # names that this terminal cannot show
@@ -85,6 +90,16 @@ def run(main: Callable[[], None]) -> None:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # nothing is left to be dealt with
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """Ctrl-C: raises KeyboardInterrupt, but ends the process while an earlier one is dealt with."""
+    if sys.exc_info()[0] is KeyboardInterrupt:
+        signal.signal(number, signal.SIG_DFL)
+        signal.raise_signal(number)
+    raise KeyboardInterrupt
 
 
 def _set_numba_cache() -> None:

@@ -12,13 +12,15 @@ STOPPING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if
 class StopSignals:
     """`with StopSignals() as signals:` remembers the first signal.
 
-    A second SIGINT or SIGTERM ends the process at once; the last checkpoint is whole. A second SIGHUP does not, as a terminal
-    that closes sends several. Nor does any signal among ranks: their launcher passes on what they have received already.
+    A second SIGINT or SIGTERM ends the process at once; the last checkpoint is whole. SIGHUP does not count, as a terminal that
+    closes sends several, and systemd one with SIGTERM. Nor does any signal among ranks: their launcher passes on what they have
+    received already.
     """
 
     def __init__(self, has_launcher: bool = False) -> None:
         self.received: signal.Signals | None = None
-        self._has_launcher = has_launcher
+        self._counted = () if has_launcher else (signal.SIGINT, signal.SIGTERM)
+        self._is_second = False
         self._before = {}
 
     def __enter__(self) -> "StopSignals":
@@ -31,10 +33,11 @@ class StopSignals:
             signal.signal(number, handler)
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
-        if self.received is None:
-            self.received = signal.Signals(number)
-            for deadly in () if self._has_launcher else (signal.SIGINT, signal.SIGTERM):
-                signal.signal(deadly, signal.SIG_DFL)
+        self.received = self.received or signal.Signals(number)
+        if number in self._counted and self._is_second:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+        self._is_second = self._is_second or number in self._counted
 
     def any_rank_stops(self, world_size: int, is_over: bool) -> bool:
         """Whether any rank received a signal, or `is_over` on any, so that all stop after the same step.
