@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 import os
 import sys
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +53,47 @@ def test_a_text_without_letters_and_sounds_without_symbols_are_refused(text):
     with pytest.raises(TextError, match="no symbol for the sound HH"):
         pieces_of(sounds, 200, SYMBOLS, "english")
     assert "{HH AH0 L OW1}" in pieces_of(sounds, 200, SYMBOL_SETS["arpabet"], "english")[-1].text
+
+
+CHINESE, THAI = "我们在等公共汽车来的时候看见了一个很老的朋友", "ฉันรอรถเมล์และเห็นเพื่อนเก่าคนหนึ่ง"
+
+
+@pytest.mark.parametrize(
+    ("text", "cleaner", "ends"),
+    [
+        (CHINESE * 20, "basic", ""),
+        (f"{CHINESE}，" * 20, "basic", "，"),
+        (CHINESE * 20, "english", " "),
+        (THAI * 20, "transliteration", " "),
+        (THAI * 20, "basic", ""),
+        ("1," * 1000, "english", " "),
+        ("one,two;" * 100, "english", ",;"),
+        ("https://x.org/" + "a-b/c?d=5," * 50, "english", " "),
+        ("ab-" * 300, "english", "-"),
+        ("7" * 300, "english", " "),
+        ("123,456,789,012,345,678", "english", " "),
+        ("pneumono" * 125, "english", ""),
+        ("{" + "HH AH0 L OW1 " * 100 + "}", "english", ""),
+    ],
+)
+@pytest.mark.parametrize("around", ["", "It is said here: ", "no, "])
+def test_what_has_no_spaces_is_divided_as_it_is_read(text, cleaner, ends, around):
+    symbols = SYMBOL_SETS["arpabet"] + "，" * ("，" in text) + "".join(sorted(set(CHINESE + THAI)))
+    pieces = pieces_of(around + text, 60, symbols, cleaner)
+    readings = [read(piece.text, symbols, cleaner).text for piece in pieces]
+    whole = read(around + text, symbols, cleaner).text
+    assert all(len(reading) <= 60 for reading in readings) and len(pieces) > 3
+    assert without_space("".join(readings)) == without_space(whole)
+    place = 0
+    for reading in readings[:-1]:  # each ends where the reading has a space or a sign, or else anywhere
+        place = whole.index(reading, place) + len(reading)
+        assert not ends or place >= len(whole) or whole[place] == " " or whole[place - 1] in ends
+    assert not any(unicodedata.category(reading[0]).startswith("M") for reading in readings)
+    assert {piece.pause for piece in pieces[:-1]} <= {Pause.CLAUSE, Pause.SENTENCE} and pieces[-1].pause is Pause.PARAGRAPH
+
+
+def without_space(text):
+    return "".join(text.split())
 
 
 def test_the_first_piece_is_alone_and_the_others_in_batches_of_like_length_from_near():

@@ -1,14 +1,15 @@
 """What is said when a text is read aloud: pieces in order, in batches, and joined."""
 
 import math
-from collections.abc import Callable, Sequence
+import unicodedata
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from synthesizer.text import TextError, read
+from synthesizer.text import TextError, read, shown
 from synthesizer.text.sentences import SHORT, Pause, Piece, split
-from synthesizer.text.symbols import phones_to_characters
+from synthesizer.text.symbols import is_spoken, phones_to_characters
 
 PLAIN = " ,.;:!?'\"’“”()-–—"  # characters that are read as they are
 LONGEST_PIECE = 200  # characters, where a file does not say what the model was trained on
@@ -42,7 +43,7 @@ def longest_piece(seconds: float, n_symbols: int) -> int:
 
 
 def pieces_of(text: str, limit: int, symbols: str, cleaner: str) -> list[Piece]:
-    """The text as pieces of at most about `limit` symbols; those without anything to read are left out.
+    """The text as pieces of at most `limit` symbols; those without anything to read are left out.
 
     TextError if nothing can be read, or for a phone without a symbol.
     """
@@ -75,13 +76,38 @@ def _is_readable(text: str, symbols: str, cleaner: str) -> bool:
 def _divided(piece: Piece, limit: int, symbols: str, cleaner: str) -> list[Piece]:
     """The piece, divided further where it is much longer as it is read: 1,234 has four words, and BBC is spelt."""
     most = len(piece.text) + 10 * sum(not ("a" <= c <= "z" or c in PLAIN) for c in piece.text)
-    if most <= limit or len(piece.text) < FEWEST_SYMBOLS:
+    if most <= limit:
         return [piece]
-    length = len(read(piece.text, symbols, cleaner).text)
-    if length <= limit:
+    reading = read(piece.text, symbols, cleaner).text
+    if len(reading) <= limit:
         return [piece]
-    parts = _parts(piece, len(piece.text) * limit // (length + 1), symbols, cleaner)
-    return [piece] if len(parts) < 2 else [each for part in parts for each in _divided(part, limit, symbols, cleaner)]
+    parts = [piece]
+    if len(piece.text) >= FEWEST_SYMBOLS:
+        parts = _parts(piece, len(piece.text) * limit // (len(reading) + 1), symbols, cleaner)
+    if len(parts) < 2:
+        return _divided_as_read(reading, piece.pause, limit)
+    return [each for part in parts for each in _divided(part, limit, symbols, cleaner)]
+
+
+def _divided_as_read(reading: str, pause: Pause, limit: int) -> list[Piece]:
+    """A word, number or address that is too long, as the words it is read as; where these are too long, anywhere."""
+    texts = [text for piece in split(reading, limit) for text in _chopped(piece.text, limit)]
+    pauses = [*(Pause.CLAUSE for _ in texts[1:]), pause]
+    return [Piece(shown(text), after) for text, after in zip(texts, pauses, strict=True) if any(map(is_spoken, text))]
+
+
+def _chopped(text: str, limit: int) -> Iterator[str]:
+    """Parts of like length, each ending with a sign where there is one near, and none beginning with an accent."""
+    is_mark = [unicodedata.category(character).startswith("M") for character in text]
+    is_sign = [not (is_spoken(character) or mark) for character, mark in zip(text, is_mark, strict=True)]
+    start = 0
+    while (n_left := len(text) - start) > limit:
+        size = math.ceil(n_left / math.ceil(n_left / limit))
+        near = [end for end in range(start + size, start + size // 2, -1) if not is_mark[end]] or [start + size]
+        end = next((end for end in near if is_sign[end - 1]), near[0])
+        yield text[start:end].strip()
+        start = end
+    yield text[start:].strip()
 
 
 def halves(piece: Piece, symbols: str, cleaner: str) -> list[Piece]:
