@@ -24,7 +24,7 @@ def parse_arguments() -> argparse.Namespace:
     add("--voice", type=cli.weighted_file, action="append", default=[], metavar="FILE[:WEIGHT]", help=voice_help)
     add("--save_voice", type=Path, metavar="FILE", help=".voice file to write or replace, for --voice")
     text = parser.add_mutually_exclusive_group()
-    text.add_argument("--text", help="what to say: a word or pages; an empty line parts paragraphs")
+    text.add_argument("--text", help="what to say: a word or pages; blank lines separate paragraphs")
     text.add_argument("--text_file", type=Path, metavar="FILE", help="UTF-8 file to read out, as --text")
     add("--output", type=Path, metavar="FILE", help="WAV file to write or replace (default: the first free demo_output_NN.wav)")
     add("--picture", type=Path, metavar="FILE", help="PNG file to write or replace: mel spectrogram and alignment")

@@ -38,7 +38,7 @@ def deliver(
 ) -> tuple[Path, Record]:
     """Write the wave (output None: to the first free demo_output_NN.wav) and the picture, if asked for; play it, with a player.
 
-    Ctrl-C writes what has been said so far, and is raised again. Raises UserError if nothing in the text can be read.
+    On Ctrl-C, writes what has been said so far and re-raises it. Raises UserError if nothing in the text can be read.
     """
     free = (path for n in itertools.count(1) if not (path := Path(f"demo_output_{n:02d}.wav")).exists())
     path, record, rate = output or next(free), cloner.record(PICTURED), cloner.sample_rate

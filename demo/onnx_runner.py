@@ -28,7 +28,7 @@ from demo.joining import fitted
 from encoder.config import VOLUME_DBFS
 from encoder.partials import compute_partial_slices, mean_embedding, partials_of_wave
 from synthesizer.config import SPEEDS, ReadingSettings, TacotronConfig
-from synthesizer.reading.reader import Reader, Spoken
+from synthesizer.reading.reader import Reader, SpokenBatch
 from synthesizer.reading.speech import Said
 from utils import cli
 from utils.config import override, parse_overrides, rebuilt
@@ -153,7 +153,7 @@ def make_reader(folder: Path, n_threads: int, reading: ReadingSettings) -> Any:
             self.random = np.random.default_rng(seed)
             return contextlib.nullcontext()
 
-        def _generate(self, ids: list[list[int]], speakers: np.ndarray) -> Spoken:
+        def _generate(self, ids: list[list[int]], speakers: np.ndarray) -> SpokenBatch:
             lengths = np.array([len(each) for each in ids])
             padded = np.zeros((len(ids), lengths.max()), np.int64)
             for row, each in zip(padded, ids, strict=True):
@@ -165,7 +165,7 @@ def make_reader(folder: Path, n_threads: int, reading: ReadingSettings) -> Any:
             said = {"values": values, "keys": keys, "lengths": lengths, "spoken_lengths": spoken, "max_frames": caps}
             before, attention, mel_lengths, stopped = decoder(**said, noise=self.random.random(sizes, np.float32))
             (mels,) = postnet(before=before, lengths=mel_lengths)
-            return Spoken(mels, attention, mel_lengths, stopped)
+            return SpokenBatch(mels, attention, mel_lengths, stopped)
 
     return OnnxReader(
         OnnxReader.config, rebuilt(MelFormat, settings["mel"]), settings["symbols"], settings["training"]["cleaner"], reading
@@ -258,7 +258,7 @@ def parse_arguments() -> argparse.Namespace:
     voice.add_argument("--reference", type=Path, nargs="+", metavar="FILE", help=reference_help)
     voice_help = "file of demo_cli.py --save_voice (needs safetensors); several are blended, each as strong as its weight"
     voice.add_argument("--voice", type=cli.weighted_file, action="append", metavar="FILE[:WEIGHT]", help=voice_help)
-    add("--text", required=True, help="what to say: a word or pages; an empty line parts paragraphs")
+    add("--text", required=True, help="what to say: a word or pages; blank lines separate paragraphs")
     output_help = "WAV file to write or replace; - writes 16-bit samples to the standard output"
     add("--output", required=True, metavar="FILE", help=output_help)
     add("--speed", type=float, default=1.0, metavar="X", help=f"{SPEEDS[0]} to {SPEEDS[1]} times the model's own pace")

@@ -11,8 +11,9 @@ from synthesizer.generation import Loop, TorchLoop
 from synthesizer.layers import PreNet, sequence_mask
 from synthesizer.model import Tacotron
 from utils.models.device import NOT_AVAILABLE, say_slower
+from utils.models.fingerprint import Originals
 
-COMPILED = {Decoder, PreNet, ResidualLSTM, LocationSensitiveAttention, nn.Linear, nn.LSTM, nn.Conv1d}
+COMPILED = Originals(Decoder, PreNet, ResidualLSTM, LocationSensitiveAttention, nn.Linear, nn.LSTM, nn.Conv1d)
 N_STEPS, N_CHARACTERS = 32, 150  # of the comparison
 TOLERANCE = 1e-3  # relative; rounding differs by 1e-6, a changed decoder by much more
 
@@ -26,7 +27,7 @@ def accelerate(model: Tacotron, dtype: torch.dtype | None = None) -> Loop:
     decoder, r, device = model.decoder, int(model.r), model.output.weight.device.type
     dtype = dtype or (torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else torch.float32)
     with torch.autocast(device, enabled=False):
-        if device == "cpu" and all(map(_is_known, decoder.modules())):
+        if device == "cpu":
             return _compiled_loop(decoder, r, dtype) or TorchLoop(decoder, r)
         return _graph_loop(decoder, r) if device == "cuda" else TorchLoop(decoder, r)
 
@@ -51,10 +52,6 @@ def recorded_step(step: Callable, optimizer: torch.optim.Optimizer, device: torc
     return StepGraphs(step, optimizer, device, undo)
 
 
-def _is_known(module: nn.Module) -> bool:
-    return type(module) in COMPILED and not (module._forward_hooks or module._forward_pre_hooks)
-
-
 def _compiled_loop(decoder: Decoder, r: int, dtype: torch.dtype) -> Loop | None:
     try:
         from synthesizer.cpu.loop import CompiledLoop, supports
@@ -63,8 +60,9 @@ def _compiled_loop(decoder: Decoder, r: int, dtype: torch.dtype) -> Loop | None:
         return None
     if not supports(dtype):
         return None
-    if not _agrees(CompiledLoop(decoder, r, torch.float32), TorchLoop(decoder, r), decoder):
-        print("synthesizer: the decoder's code was changed, so it speaks in plain torch, slower")
+    is_original = COMPILED.cover(*decoder.modules())
+    if not is_original or not _agrees(CompiledLoop(decoder, r, torch.float32), TorchLoop(decoder, r), decoder):
+        say_slower("the synthesizer speaks", "the decoder's code was changed")
         return None
     return CompiledLoop(decoder, r, dtype)
 
@@ -80,7 +78,7 @@ def _graph_loop(decoder: Decoder, r: int) -> Loop:
 
 
 def _agrees(loop: Loop, plain: Loop, decoder: Decoder) -> bool:
-    """Whether both say the same of random texts, dropout included."""
+    """Whether both loops give the same output for random inputs, dropout included."""
     said = []
     with torch.random.fork_rng([]):
         torch.manual_seed(0)
@@ -96,4 +94,4 @@ def _agrees(loop: Loop, plain: Loop, decoder: Decoder) -> bool:
 
 def _is_near(a: Tensor, b: Tensor) -> bool:
     """Broken weights give NaN in both, though not always in the same places."""
-    return bool((a - b).norm() <= TOLERANCE * b.norm() or b.isnan().any())
+    return bool((a - b).norm() <= TOLERANCE * b.norm() or (a.isnan().any() and b.isnan().any()))

@@ -12,16 +12,22 @@ from synthesizer.decoder import Decoder
 from synthesizer.generation import TorchLoop
 from utils.cuda_cells import cells_for
 from utils.cuda_graph import record
+from utils.models.recurrent import gru_cell, lstm_cell
 
 KEPT = 16  # graphs
 CHARACTERS = 32  # texts are padded to multiples of this, and batches to powers of two, so that one graph fits many
 
 
 def fuse(decoder: Decoder) -> None:
-    """Let the decoder's cells be one kernel each."""
+    """Let the decoder's cells be one kernel each. A cell that somebody has changed stays."""
     cells = cells_for(decoder.stop.weight.device)
-    decoder.cell = cells.gru
-    decoder.lstm1.cell = decoder.lstm2.cell = cells.lstm
+    for module, plain, fused in (
+        (decoder, gru_cell, cells.gru),
+        (decoder.lstm1, lstm_cell, cells.lstm),
+        (decoder.lstm2, lstm_cell, cells.lstm),
+    ):
+        if getattr(module, "cell", None) is plain:
+            module.cell = fused
 
 
 class Recorded(NamedTuple):

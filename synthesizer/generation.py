@@ -3,7 +3,7 @@
 Shapes: B utterances, T characters, r frames in each step.
 """
 
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -14,13 +14,6 @@ from synthesizer.decoder import Decoder
 
 MIN_FRAMES = 10  # only steps that start after this frame can stop
 SPAN = 8  # steps between two checks whether all have stopped
-
-
-class Spoken(NamedTuple):
-    """S steps."""
-
-    mel: Tensor  # (B, S r, n_mels)
-    attention: Tensor  # (B, S, T)
 
 
 class Loop(Protocol):
@@ -92,8 +85,8 @@ class StopDetection:
             self.stopped, self.arrived = self.stopped | stops_now, self.arrived | (arrives & stops_now)
 
 
-def speak(loop: Loop, memory: Memory, stop: StopDetection) -> Spoken:
-    """Step after step until all items have stopped; `stop` then says where."""
+def decode(loop: Loop, memory: Memory, stop: StopDetection) -> tuple[Tensor, Tensor]:
+    """Step after step until all items have stopped -> mel (B, S r, n_mels), attention (B, S, T); `stop` then says where."""
     loop.start(memory)
     mels, attention = [], []
     while not stop.all_stopped:
@@ -102,4 +95,4 @@ def speak(loop: Loop, memory: Memory, stop: StopDetection) -> Spoken:
         mels.append(mel[:n])
         attention.append(weights[:n])
     mel = torch.cat(mels).transpose(0, 1).flatten(1, 2)
-    return Spoken(mel, torch.cat(attention).transpose(0, 1))
+    return mel, torch.cat(attention).transpose(0, 1)

@@ -17,7 +17,7 @@ from synthesizer.generation import Loop
 from synthesizer.hparams import hparams, hparams_of
 from synthesizer.model import Tacotron
 from synthesizer.published import own_content
-from synthesizer.reading.reader import Reader, Spoken
+from synthesizer.reading.reader import Reader, SpokenBatch
 from synthesizer.text import text_to_ids
 from utils.config import rebuilt
 from utils.data import audio, memory, signals
@@ -27,6 +27,8 @@ from utils.errors import UserError
 from utils.models import checkpoint, size
 from utils.models.device import DTYPES, choose_dtype
 from utils.models.fingerprint import fingerprint
+
+_RANDOM = threading.RLock()  # dropout draws from torch's generator, which all threads share
 
 
 class class_or_instance_method:
@@ -77,7 +79,6 @@ class Synthesizer(Reader):
         super().__init__(self.config, mel_format, symbols, cleaner, reading, cap_frames, verbose)
         self.model.to(self.device).eval()
         self._loop_of: tuple = ()  # the model's fingerprint when the loop was made
-        self._lock = threading.Lock()  # the loop runs one batch at a time
         self.hparams = hparams_of(self.mel_format)
         if verbose:
             print(f"Synthesizer {path}: step {content['step']}, {int(self.model.r)} frames per step, on {self.device}")
@@ -151,14 +152,13 @@ class Synthesizer(Reader):
             self._made_loop, self._loop_of = accelerate(self.model), now
         return self._made_loop
 
-    def _generate(self, ids: list[list[int]], speakers: np.ndarray) -> Spoken:
+    def _generate(self, ids: list[list[int]], speakers: np.ndarray) -> SpokenBatch:
         text, lengths = self._padded([torch.tensor(each) for each in ids])
         spoken_lengths, caps = (torch.from_numpy(each).to(self.device) for each in self._limits(ids))
-        with self._lock:
-            made = self.model.generate(text, lengths, self._on_device(speakers), caps, self.r, spoken_lengths, self._loop)
+        made = self.model.generate(text, lengths, self._on_device(speakers), caps, self.r, spoken_lengths, self._loop)
         parts = (made.after.float(), made.attention.float(), made.lengths, made.stopped)
         memory.return_freed_memory()  # every batch has another shape, so what is freed between them would pile up
-        return Spoken(*(part.cpu().numpy() for part in parts))
+        return SpokenBatch(*(part.cpu().numpy() for part in parts))
 
     def _on_device(self, array: np.ndarray) -> Tensor:
         return torch.from_numpy(array.copy()).to(self.device)
@@ -170,10 +170,10 @@ class Synthesizer(Reader):
 
     @contextlib.contextmanager
     def _repeatable(self, seed: int | None) -> Iterator[None]:
-        """Autocast and no gradients; a seed makes the dropout, which is always on, the same every time."""
+        """Autocast and no gradients; a seed makes the dropout, which is always on, the same every time. A thread at a time."""
         devices = [self.device] if self.device.type == "cuda" else []
         mixed = torch.autocast(self.device.type, self._dtype, enabled=self._dtype is not None)
-        with torch.inference_mode(), mixed, torch.random.fork_rng(devices, enabled=seed is not None):
+        with _RANDOM, torch.inference_mode(), mixed, torch.random.fork_rng(devices, enabled=seed is not None):
             if seed is not None:
                 torch.manual_seed(seed)
             yield

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from synthesizer.attention import Memory, make_attention
 from synthesizer.config import TacotronConfig
 from synthesizer.decoder import Decoder
-from synthesizer.generation import Loop, StopDetection, TorchLoop, speak
+from synthesizer.generation import Loop, StopDetection, TorchLoop, decode
 from synthesizer.layers import CBHG, PreNet, sequence_mask
 
 
@@ -124,7 +124,7 @@ class Tacotron(nn.Module):
         unspoken = ~sequence_mask(text_lengths - 1 if spoken_lengths is None else spoken_lengths, text.size(1))  # (B, T)
         stop = StopDetection(unspoken, max_frames, self.config.arrival_frames, loop.r)
         with torch.autocast(text.device.type, enabled=False):  # it would convert the weights at every step
-            mel, attention = speak(loop, memory.float(), stop)
+            mel, attention = decode(loop, memory.float(), stop)
         lengths, stopped, arrived = (torch.from_numpy(x).to(mel.device) for x in (stop.lengths, stop.stopped, stop.arrived))
         return Generated(mel, self._refine(mel, lengths), attention, lengths, stopped, arrived)
 

@@ -131,6 +131,7 @@ def test_the_compiled_sampler_is_chosen_where_it_computes_the_same(capsys, monke
 
 def test_a_changed_model_is_honoured(monkeypatch, capsys):
     """A subclass, and edits in place of the recurrence and of the distribution: each speaks as it was changed."""
+    say_slower.cache_clear()
 
     class Subclass(WaveRNN): ...
 
@@ -150,7 +151,7 @@ def test_a_changed_model_is_honoured(monkeypatch, capsys):
         with monkeypatch.context() as patch:
             patch.setattr(changed, name, edit)
             assert type(accelerate(tiny_vocoder())) is PlainSampler
-    assert capsys.readouterr().out.count("plain torch generates") == 3
+    assert capsys.readouterr().out.count("was changed") == 1
 
 
 def test_without_numba_plain_torch_generates(monkeypatch, capsys):

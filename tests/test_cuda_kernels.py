@@ -1,7 +1,6 @@
 """Kernels for GPUs against plain torch. Without a GPU Triton interprets them, if it is installed."""
 
 import copy
-import os
 import sys
 from types import SimpleNamespace
 
@@ -18,9 +17,7 @@ DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 @pytest.fixture
-def kernels(monkeypatch):
-    if DEVICE.type == "cpu":
-        monkeypatch.setitem(os.environ, "TRITON_INTERPRET", "1")
+def kernels():
     pytest.importorskip("triton")
     from utils import cuda_kernels
 
@@ -45,6 +42,15 @@ def test_classes_are_drawn_as_the_distribution_draws_them(kernels, bits):
     uniform[0, :2] = torch.tensor([1.0, 1e-7])
     drawn, expected = kernels.draw(logits, uniform[0]), MuLaw(bits).sample(logits, uniform)
     assert drawn.abs().max() <= 1 and torch.isclose(drawn, expected, atol=1e-6).float().mean() > 0.99
+
+
+def test_a_cell_that_somebody_changed_is_not_replaced(monkeypatch):
+    fused = SimpleNamespace(gru=lambda *_: None, lstm=lambda *_: None)
+    monkeypatch.setattr(synthesizer_cuda, "cells_for", lambda device: fused)
+    decoder = tiny_model().decoder
+    decoder.lstm1.cell = own = lambda *inputs: PLAIN.lstm(*inputs)
+    synthesizer_cuda.fuse(decoder)
+    assert (decoder.cell, decoder.lstm1.cell, decoder.lstm2.cell) == (fused.gru, own, fused.lstm)
 
 
 def test_a_training_step_with_fused_cells_is_the_plain_step(kernels, monkeypatch):

@@ -22,6 +22,7 @@ from utils.data.mel_format import MelFormat
 from utils.data.paths import SynthesizerData
 from utils.errors import UserError
 from utils.models import checkpoint
+from utils.models.fingerprint import Originals
 
 ROOT = Path(__file__).parent.parent
 ROOMS = ("encoder", "synthesizer", "vocoder", "utils", "demo")
@@ -278,7 +279,7 @@ def test_put_another_vocoder_behind_the_demo(gan, monkeypatch):
     from encoder.inference import SpeakerEmbedder
     from synthesizer.inference import Synthesizer
 
-    monkeypatch.setattr("synthesizer.accelerate.COMPILED", set())  # plain torch, as compiling takes longer than speaking
+    monkeypatch.setattr("synthesizer.accelerate.COMPILED", Originals())  # plain torch, as compiling takes longer than speaking
     generator = Generator(GeneratorConfig(channels=16))
     content = {"format": "sv2tts-gan-1", "model": {"channels": 16}, "model_state": generator.state_dict()}
     path = gan / "saved_models" / "my_gan" / "gan.pt"

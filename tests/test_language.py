@@ -20,6 +20,7 @@ from tests.test_pipeline import run_here
 from utils.data.paths import SynthesizerData, save_npy
 from utils.data.rows import read_rows
 from utils.errors import UserError
+from utils.models.fingerprint import Originals
 
 PAGE = (Path(__file__).parent.parent / "docs/text.md").read_text(encoding="utf-8")
 TINY = (
@@ -82,7 +83,7 @@ def page_commands() -> list[list[str]]:
 
 def test_another_language_from_corpus_to_voice(samples, tmp_path, monkeypatch):
     """The page's commands, one after another."""
-    monkeypatch.setattr("synthesizer.accelerate.COMPILED", set())  # compiling takes longer than speaking
+    monkeypatch.setattr("synthesizer.accelerate.COMPILED", Originals())  # compiling takes longer than speaking
     files_of_the_page(tmp_path)
     for i, wav in enumerate(layouts.sample_waves(samples, 8)):
         path = write_audio(tmp_path / f"datasets/my-voices/a/{i}.wav", wav)

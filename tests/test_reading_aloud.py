@@ -5,6 +5,7 @@ import itertools
 import os
 import sys
 import unicodedata
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -451,6 +452,20 @@ def test_settings_give_the_pauses():
     with pytest.raises(ValueError, match="clause_pause must be at least 0"):
         dataclasses.replace(settings, clause_pause=-1.0)
     assert len(split(LONG, 200)) > 10
+
+
+def test_two_that_speak_at_once_each_follow_their_own_seed(tmp_path):
+    path = write_synthesizer(tmp_path / "synthesizer.pt")
+    both = [Synthesizer(path, "cpu", cap_frames=(20, 1)) for _ in range(2)]
+    embedding = np.random.default_rng(0).random(both[0].config.speaker_size, dtype=np.float32)
+
+    def say(of):
+        return [both[of].synthesize_spectrograms([SENTENCE], embedding, seed=seed)[0] for seed in range(8)]
+
+    alone = say(0)
+    with ThreadPoolExecutor() as pool:
+        for together in pool.map(say, (0, 1)):
+            assert all(map(np.array_equal, together, alone))
 
 
 def test_a_model_changed_after_it_has_spoken_speaks_as_it_is_now(tmp_path, monkeypatch):

@@ -11,7 +11,7 @@ from synthesizer.accelerate import accelerate
 from synthesizer.attention import AttentionState, LocationSensitiveAttention
 from synthesizer.config import ATTENTIONS
 from synthesizer.dataset import collate
-from synthesizer.generation import SPAN
+from synthesizer.generation import SPAN, TorchLoop
 from tests.test_synthesizer_model import items, tiny_model
 from tests.vocoder_data import write_speech, write_synthesizer
 from utils.errors import UserError
@@ -86,6 +86,20 @@ def test_a_changed_attention_is_honoured(changed, never_stops, monkeypatch):
     plain = generate(never_stops)
     assert same(generate(never_stops, loop=accelerate(never_stops)), plain)
     assert not same(plain, usual)
+
+
+@pytest.mark.parametrize("where", ["the object", "the class", "a hook"])
+def test_code_that_was_touched_is_not_replaced_even_where_it_gives_the_same(where, never_stops, monkeypatch):
+    """It may differ for texts that no comparison holds."""
+    attention = never_stops.decoder.attention
+    forward = LocationSensitiveAttention.forward
+    if where == "the object":
+        monkeypatch.setattr(attention, "forward", lambda *inputs: forward(attention, *inputs))
+    elif where == "the class":
+        monkeypatch.setattr(LocationSensitiveAttention, "forward", lambda *inputs: forward(*inputs))
+    else:
+        attention.register_forward_hook(lambda *_: None)
+    assert type(accelerate(never_stops)) is TorchLoop
 
 
 # ---- where it stops

@@ -35,7 +35,7 @@ def cells_for(device: torch.device) -> Cells:
     except Exception as error:  # whatever Triton, its compiler or the driver raises
         problem = f"{type(error).__name__}: {error}".partition("\n")[0]
     if problem:
-        print(f"recurrent cells take several kernels each instead of one, slower: {problem}")
+        print(f"fused recurrent cells are not available, so training and speaking are slower: {problem}")
     return PLAIN if problem else fused
 
 

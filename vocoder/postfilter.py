@@ -1,5 +1,7 @@
-"""Takes noise from the speech of a young vocoder, as codecs do after decoding (Chen and Gersho 1995): between the harmonics of
-the voice, and in the valleys of its spectrum, which the mel knows better than the vocoder."""
+"""Removes noise that an under-trained vocoder leaves, as codecs do after decoding (Chen and Gersho 1995).
+
+Between the harmonics of the voice, and in the valleys of its spectrum, which the mel knows better than the vocoder.
+"""
 
 from collections.abc import Iterable, Iterator
 

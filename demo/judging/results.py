@@ -140,7 +140,7 @@ def groups(utterances: Sequence[Utterance]) -> dict[str, list[Utterance]]:
 
 
 def table(utterances: Sequence[Utterance], with_bounds: bool = False) -> Table:
-    """Each figure with the bounds of its interval, or, which is narrower, with half its width."""
+    """Each figure with the bounds of its interval, or with ± half its width, to save space."""
     measured = {name: figure for name, figure in FIGURES.items() if len(figure.parts(utterances))}
     lines = [["", "files", *(figure.title for figure in measured.values())]]
     for title, chosen in groups(utterances).items():

@@ -1,4 +1,4 @@
-"""How far what a listener heard is from what was to be said: word and character errors."""
+"""Word and character error rates."""
 
 import difflib
 import re

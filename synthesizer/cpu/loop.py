@@ -56,7 +56,7 @@ class CompiledLoop:
         return mel, torch.from_numpy(outputs.stop), torch.from_numpy(outputs.attention)
 
     def _noise(self, n: int, B: int) -> np.ndarray:
-        """The factors (n, B, both layers) of the pre-net's dropout, drawn as the pre-net draws them: a seed gives the same."""
+        """The pre-net's dropout masks (n, B, both layers), drawn in the pre-net's order, so that seeds match."""
         sizes = len(self._weights.prenet1_bias), len(self._weights.prenet2_bias)
         steps = [[F.dropout(torch.ones(B, size), self._dropout, training=True) for size in sizes] for _ in range(n)]
         return torch.stack([torch.cat(step, dim=1) for step in steps]).numpy()

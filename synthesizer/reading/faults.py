@@ -1,4 +1,4 @@
-"""Which words of a text were not said as they should, found in the alignment."""
+"""Finds skipped, repeated and unfinished words from the alignment."""
 
 import difflib
 import re
@@ -16,7 +16,7 @@ class Limits(NamedTuple):
     """Between a word that is said and one that is not. Chosen by what a speech recognizer heard (docs/text.md)."""
 
     per_letter: float = 0.005  # s; nobody speaks as fast
-    shortest: int = 2  # letters; whether such a word alone was skipped cannot be told
+    shortest: int = 2  # letters; whether such a short word was skipped cannot be judged by itself
     share: float = 0.2  # of the time that its letters should take; a word with less was skipped
     early: float = 0.5  # of the time, for words after the last symbol on which the attention stayed
     most_share: float = 5.0  # the speech is stuck on a word that takes this share

@@ -22,7 +22,7 @@ def _check_speed(speed: float) -> None:
         raise ValueError(f"speed must be {SPEEDS[0]} to {SPEEDS[1]}, not {speed}")
 
 
-class Spoken(NamedTuple):
+class SpokenBatch(NamedTuple):
     """What a model says of a batch. What follows an item's own end is meaningless."""
 
     mels: np.ndarray  # (B, F, n_mels)
@@ -54,7 +54,7 @@ class Reader:
         self.unfinished: list[int] = []  # of the last texts, those in which the model did not stop
         self.missed: list[list[str]] = []  # of each of the last texts, the words that were skipped or repeated
 
-    def _generate(self, ids: list[list[int]], speakers: np.ndarray) -> Spoken:
+    def _generate(self, ids: list[list[int]], speakers: np.ndarray) -> SpokenBatch:
         """The ids of each text and the speakers (B, speaker_size) -> what the model says."""
         raise NotImplementedError
 
@@ -182,7 +182,7 @@ class Reader:
         pauses = [round(self.reading.after(each.pause) * frames_per_second) for each in said[:-1]]
         return joined(said, pauses, self.r, -self.mel_format.max_abs)
 
-    def _cut(self, spoken: Spoken, row: int, n_symbols: int) -> tuple[np.ndarray, np.ndarray]:
+    def _cut(self, spoken: SpokenBatch, row: int, n_symbols: int) -> tuple[np.ndarray, np.ndarray]:
         """One item's mel (n_mels, T) and alignment (steps, symbols), without the silence at its end."""
         mel = spoken.mels[row, : spoken.lengths[row]]  # (T, n_mels)
         loud = np.flatnonzero(mel.max(axis=1) >= self.config.silence_level)

@@ -33,9 +33,9 @@ class Said(NamedTuple):
 
 
 def longest_piece(seconds: float, n_symbols: int) -> int:
-    """The symbols that a model trained on utterances of up to so many seconds and symbols says in one breath.
+    """The most symbols of a piece, for a model trained on utterances of up to so many seconds and symbols; 0: not known.
 
-    Of 0 each where that is not known. The seconds count as one long utterance may have been said unusually fast.
+    The seconds count too, as the longest utterance may have been spoken unusually fast.
     """
     if not seconds or not n_symbols:
         return LONGEST_PIECE

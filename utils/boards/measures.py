@@ -1,4 +1,4 @@
-"""How dashboards show a measure: under which tag, in a plot with which others, in what unit."""
+"""The tag, plot and unit of each measure on dashboards."""
 
 TRAIN, EVAL, SOUND, PICTURE = "train", "eval", "sound", "picture"  # groups of tags
 

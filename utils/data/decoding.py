@@ -105,7 +105,7 @@ def _check(path: Path) -> None:
 
 
 def _one_wave(path: Path, sample_rate: int, max_seconds: float, cut: bool) -> tuple[np.ndarray, list[str]]:
-    """The mean of the channels, or what stands for it, which takes a second pass."""
+    """All channels mixed down to one; takes a second pass where their mean would cancel out."""
     energies, mean_energy, wav, is_cut = _mixed(path, None, sample_rate, max_seconds, cut)
     notes = [f"only its first {max_seconds / 60:g} minutes are used"] if is_cut else []
     if len(energies) == 1:

@@ -82,7 +82,7 @@ def read_rows(path: Path) -> list[Row]:
 
 
 def write_rows(path: Path, rows: Iterable[Row]) -> None:
-    """Write all rows, atomically, with what tells that they are whole (utils.data.tables.marked_rows)."""
+    """Write all rows, atomically, with checksums (utils.data.tables.marked_rows)."""
     with write_atomically(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
         file.writelines(marked_rows(map(format_row, rows)))
 

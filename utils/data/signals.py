@@ -1,5 +1,4 @@
-"""Arrays that callers bring -> the arrays that the models read, or one line that says what is wrong. All public functions that
-take a wave or a mel use these two."""
+"""Checks and converts the waves and mels that callers pass; all public functions use these two. Errors are one line."""
 
 from typing import Any
 

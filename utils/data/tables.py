@@ -1,4 +1,4 @@
-"""Tables of text whose lines carry what tells that they are whole, so that a bad byte or a cut is found and named."""
+"""Text tables with a checksum per line, so that damage and truncation are found and named."""
 
 import json
 import re

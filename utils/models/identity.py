@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def digests(state: "Mapping[str, Tensor]", path: Path) -> list[str]:
-    """What identifies an encoder: the SHA-256 of its weights, and that of its file, by which older data knows it.
+    """What identifies an encoder: the SHA-256 of its weights, and that of its file, which older data refers to.
 
     The weights count in half precision, so an export of an encoder is the same encoder.
     """

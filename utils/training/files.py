@@ -71,7 +71,7 @@ class CheckpointFiles:
                 self._back_up()
 
     def disprove(self, for_sure: bool) -> None:
-        """The step after the unproven checkpoint went wrong, which may be the fault of its data unless `for_sure`."""
+        """Handle a bad step after an unconfirmed checkpoint; the step's data may be at fault unless `for_sure`."""
         if self._waiting and (for_sure or not self.is_plausible(self._waiting[2])):
             self._waiting = None
             self._unproven.unlink(missing_ok=True)

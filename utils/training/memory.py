@@ -1,4 +1,4 @@
-"""What is said when a GPU's memory does not suffice: the batch size for which it would."""
+"""The error for running out of GPU memory, which names a batch size that fits."""
 
 import contextlib
 import traceback

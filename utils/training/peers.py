@@ -1,4 +1,4 @@
-"""The other ranks of a run: whether all start alike, and what is said when one is lost."""
+"""The other ranks of a run: checks that all start alike, and reports a lost one."""
 
 import hashlib
 import itertools

@@ -16,7 +16,7 @@ def sum_over_ranks(value: Tensor) -> Tensor:
 
 
 def share_of_mean(total: Tensor, n: Tensor) -> Tensor:
-    """This rank's share of the mean over the whole batch, from the total () and number () of its own items.
+    """This rank's share of the mean over the whole batch, from the sum () and the number () of its own items.
 
     DistributedDataParallel averages gradients over ranks: the average of these shares is the mean over all items, however many
     each rank has.
