@@ -14,8 +14,10 @@ import numpy as np
 RATE = 16000
 
 
-def _hum(n: int) -> np.ndarray:
-    return np.sin(2 * np.pi * 50 * np.arange(n) / RATE)
+def _hum(n: int, mains: float, n_harmonics: int = 7) -> np.ndarray:
+    """Harmonics ever fainter, of mains that are not exactly at their frequency."""
+    times = 2 * np.pi * (mains + 0.03) * np.arange(n) / RATE
+    return sum(np.sin(k * times + k) / k for k in range(1, n_harmonics + 1))
 
 
 def _rumble(n: int) -> np.ndarray:
@@ -26,16 +28,21 @@ def _rumble(n: int) -> np.ndarray:
     return noise / noise.std()
 
 
-def _with(wav: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Another wave added, as loud as the first."""
-    return wav + other * wav.std() / other.std()
+def _with(wav: np.ndarray, other: np.ndarray, level_db: float = 0) -> np.ndarray:
+    """Another wave added, so much louder than the first."""
+    return wav + other * 10 ** (level_db / 20) * wav.std() / other.std()
 
 
 CHANGES = {  # what is done to a wave (n,) -> what is said when it is read
     "peak at 8": (lambda wav: wav * 8 / np.abs(wav).max(), "scaled"),
     "16-bit numbers as float": (lambda wav: wav * 32768, "scaled"),
     "offset of 0.3": (lambda wav: wav + 0.3, "offset"),
-    "hum of 50 Hz, as loud as the speech": (lambda wav: _with(wav, _hum(len(wav))), "hum"),
+    "50 Hz, as loud as the speech": (lambda wav: _with(wav, _hum(len(wav), 50, 1)), "hum of 50 Hz"),
+    "hum of 50 Hz, as loud as the speech": (lambda wav: _with(wav, _hum(len(wav), 50)), "hum of 50 Hz"),
+    "hum of 50 Hz, 20 dB fainter": (lambda wav: _with(wav, _hum(len(wav), 50), -20), "hum of 50 Hz"),
+    "60 Hz, 20 dB fainter": (lambda wav: _with(wav, _hum(len(wav), 60, 1), -20), "hum of 60 Hz"),
+    "hum of 60 Hz, as loud as the speech": (lambda wav: _with(wav, _hum(len(wav), 60)), "hum of 60 Hz"),
+    "hum of 60 Hz, 20 dB fainter": (lambda wav: _with(wav, _hum(len(wav), 60), -20), "hum of 60 Hz"),
     "rumble, as loud as the speech": (lambda wav: _with(wav, _rumble(len(wav))), "rumble"),
     "offset of 1, then times 100": (lambda wav: (wav + 1) * 100, "offset"),
     "two channels of opposite phase": (lambda wav: np.stack([wav, -wav], 1), "cancel"),
