@@ -79,7 +79,7 @@ class Synthesizer(Reader):
         super().__init__(self.config, mel_format, symbols, cleaner, reading, cap_frames, verbose)
         self.model.to(self.device).eval()
         self._loop_of: tuple = ()  # the model's fingerprint when the loop was made
-        self.hparams = hparams_of(self.mel_format)
+        self.hparams = hparams_of(self.mel_format, self.config, self.cleaner)
         if verbose:
             print(f"Synthesizer {path}: step {content['step']}, {int(self.model.r)} frames per step, on {self.device}")
 

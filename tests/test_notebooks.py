@@ -167,7 +167,13 @@ def test_the_heat_map_of_an_embedding():
 
 
 def test_the_names_of_settings(synthesizer):
-    assert synthesizer.hparams == Synthesizer.hparams == hparams
+    assert synthesizer.hparams._fields == Synthesizer.hparams._fields and Synthesizer.hparams is hparams
+    assert synthesizer.hparams.tts_lstm_dims == synthesizer.config.decoder_size != hparams.tts_lstm_dims == 1024
+    assert (hparams.hop_length, hparams.win_length, hparams.fft_bins, hparams.bits, hparams.mu_law) == (200, 800, 401, 9, True)
+    assert (hparams.griffin_lim_iters, hparams.power, hparams.tts_cleaner_names) == (60, 1.5, ["english_cleaners"])
+    assert (hparams.tts_encoder_dims, hparams.tts_decoder_dims, hparams.tts_postnet_dims) == (256, 128, 512)
+    assert (hparams.tts_embed_dims, hparams.tts_encoder_K, hparams.tts_postnet_K, hparams.tts_num_highways) == (512, 5, 5, 4)
+    assert (hparams.tts_dropout, hparams.tts_stop_threshold) == (0.5, -3.4)
     assert (hparams.sample_rate, hparams.hop_size, hparams.win_size, hparams.n_fft) == (16000, 200, 800, 800)
     assert (hparams.num_mels, hparams.fmin, hparams.max_mel_frames, hparams.rescaling_max) == (80, 55, 900, 0.9)
     assert (hparams.ref_level_db, hparams.min_level_db, hparams.max_abs_value) == (20, -100, 4)
@@ -175,6 +181,21 @@ def test_the_names_of_settings(synthesizer):
     assert encoder_audio.sampling_rate == encoder.sampling_rate == 16000
     with pytest.raises(AttributeError):
         hparams.hop_size = 256
+
+
+def test_an_empty_text_is_named_and_a_string_is_one_text(synthesizer, monkeypatch):
+    monkeypatch.setattr(synthesizer, "_generate", lambda *args: pytest.fail("spoken before the texts were checked"))
+    embed = np.zeros(256, np.float32)
+    for empty in ("", " \n", "* * *"):
+        with pytest.raises(UserError, match="text 2 of 2: nothing to read"):
+            synthesizer.synthesize_spectrograms(["good", empty], [embed, embed])
+        with pytest.raises(UserError, match="^nothing to read"):
+            synthesizer.synthesize_spectrograms([empty], embed)
+    monkeypatch.undo()
+    (mel,), (alignment,) = synthesizer.synthesize_spectrograms("Yes.", embed, return_alignments=True, seed=1)
+    (same,) = synthesizer.synthesize_spectrograms(["Yes."], [embed], seed=1)
+    np.testing.assert_array_equal(mel, same)
+    assert alignment.shape[1] == len("yes.") + 1
 
 
 def test_the_default_models_are_there_or_are_fetched(tmp_path, monkeypatch):

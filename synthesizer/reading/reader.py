@@ -10,7 +10,7 @@ import numpy as np
 from synthesizer.config import SPEEDS, ReadingSettings, TacotronConfig
 from synthesizer.reading.faults import missed_words, words
 from synthesizer.reading.speech import Said, batches_in_order, halves, joined, longest_piece, pieces_of, said_at_speed, say_well
-from synthesizer.text import END, Reading, read, shown, spoken_length
+from synthesizer.text import END, Reading, TextError, read, shown, spoken_length
 from synthesizer.text.sentences import Piece
 from utils.data.mel_format import MelFormat
 
@@ -114,22 +114,23 @@ class Reader:
 
     def synthesize_spectrograms(
         self,
-        texts: Sequence[str],
+        texts: Sequence[str] | str,
         embeddings: np.ndarray | Sequence[np.ndarray],
         return_alignments: bool = False,
         seed: int | None = None,
         speed: float = 1.0,
     ) -> list[np.ndarray] | tuple[list[np.ndarray], list[np.ndarray]]:
-        """Speak each text, of any length, in the voice of its embedding.
+        """Speak each text, of any length, in the voice of its embedding. A string is one text.
 
         embeddings: (N, speaker_size), N vectors, or one for all texts. A seed makes the result repeatable. speed: 0.8 to 1.25;
         the pitch stays. Returns a list of float32 (n_mels, T) and, if asked, of alignments, float32 (decoder steps, symbols). A
         long text is said in pieces, joined with pauses between them; its symbols are those of the pieces, each with its end
         symbol. A piece with a fault is spoken again a few times, then in parts; `unfinished` and `missed` tell what is missing
-        after that. UserError for a text without a letter the model knows.
+        after that. UserError, before anything is spoken, for a text without a letter the model knows.
         """
         _check_speed(speed)
-        pieces = [self.pieces(text) for text in texts]
+        texts = [texts] if isinstance(texts, str) else texts
+        pieces = self._pieces_of_each(texts)
         owners = [i for i, found in enumerate(pieces) for _ in found]
         speakers = self._speakers(embeddings, len(texts))[owners]
         said = iter(self._say_well([piece for found in pieces for piece in found], speakers, seed))
@@ -145,6 +146,15 @@ class Reader:
                 print(f"not said as written: {', '.join(missed)}, in {text[:60]!r}")
         mels, alignments = ([each[part] for each in whole] for part in (0, 1))
         return (mels, alignments) if return_alignments else mels
+
+    def _pieces_of_each(self, texts: Sequence[str]) -> list[list[Piece]]:
+        found = []
+        for number, text in enumerate(texts, start=1):
+            try:
+                found.append(self.pieces(text))
+            except TextError as error:
+                raise TextError(f"text {number} of {len(texts)}: {error}" if len(texts) > 1 else str(error)) from error
+        return found
 
     def _say_well(self, pieces: list[Piece], speakers: np.ndarray, seed: int | None, batch_size: int = MAX_BATCH) -> list[Said]:
         def join(said: list[Said], piece: Piece) -> Said:
