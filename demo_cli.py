@@ -39,6 +39,8 @@ def parse_arguments() -> argparse.Namespace:
     has_text, has_voice = bool(args.text is not None or args.text_file), bool(args.reference or args.voice)
     if has_voice != (has_text or bool(args.save_voice)) or (args.reference and args.voice):
         parser.error("--reference or --voice need --text, --text_file or --save_voice, and they need one of them")
+    if args.text is not None and not args.text.strip():
+        parser.error("--text: is blank; write what to say in quotes")
     for name, ending in (("output", ".wav"), ("picture", ".png"), ("save_voice", ".voice")):
         option, path = f"--{name}", getattr(args, name)
         if path and not has_text and name != "save_voice":

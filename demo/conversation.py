@@ -19,7 +19,8 @@ Voice:  a recording of 0.5 s or more, best 5 to 15 s of clean speech; several ar
 Text:   a word, a sentence or pages; paste as much as you like.
 p or /play  plays the last file again
 ?           shows this
-Ctrl-C      while it speaks: stops, and keeps what has been said
+Ctrl-C      while it speaks: stops, and keeps what has been said;
+            while you type: drops the line; twice leaves
 Ctrl-D      leaves"""
 PASTED = 0.05  # s within which the next line comes if a text was pasted
 
@@ -70,9 +71,18 @@ class _Conversation:
             print("Stopped.")
 
     def _ask(self, question: str, may_be_pasted: bool = False) -> str:
-        """The next answer that is not a command. EOFError at the end of the input."""
+        """The next answer that is not a command. EOFError at the end of the input, KeyboardInterrupt at the second Ctrl-C."""
+        was_interrupted = False
         while True:
-            answer = input(question).strip()
+            try:
+                answer = input(question).strip()
+            except KeyboardInterrupt:
+                if was_interrupted or not sys.stdin.isatty():
+                    raise
+                was_interrupted = True
+                print("\nCtrl-C again leaves.")
+                continue
+            was_interrupted = False
             if answer == "?":
                 print(HELP)
             elif answer in ("p", "/play"):

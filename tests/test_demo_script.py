@@ -92,6 +92,16 @@ def test_the_default_models_lie_beside_the_script(here, tmp_path):
     assert f"(default: {folder})" in done.stdout
 
 
+@pytest.mark.parametrize("text", ["", "  \n"])
+def test_a_blank_text_is_refused_at_once(text, place):
+    """The real script, with models that do not exist."""
+    command = [sys.executable, str(ROOT / "demo_cli.py"), "--models", "no", "--reference", "a.wav", "--text", text]
+    done = subprocess.run(command, cwd=place, capture_output=True, text=True)
+    assert done.returncode == 2 and done.stderr.splitlines()[-1].endswith(
+        "error: --text: is blank; write what to say in quotes"
+    )
+
+
 @pytest.mark.parametrize("speed", ["0.79", "1.26", "nan", "fast"])
 def test_a_speed_out_of_range_is_an_error_of_usage(speed):
     command = [sys.executable, str(ROOT / "demo_cli.py"), "--reference", "a.wav", "--text", "Hi.", "--speed", speed]
@@ -181,6 +191,12 @@ def test_a_conversation(place):
         terminal.type("\x1b[200~A pasted\nsentence.\n\nA second paragraph.\n\x1b[201~\r")
         terminal.until("Written: demo_output_04.wav")
         terminal.until(voice)
+        terminal.type("wrong.w")
+        terminal.until("wrong.w")
+        terminal.interrupt()
+        assert "Ctrl-C again leaves." in terminal.until(voice)
+        terminal.type("?\r")  # of an empty line
+        assert "while you type: drops the line" in terminal.until(voice)
         terminal.type("\x04")
         assert terminal.status() == 0
     finally:
@@ -189,6 +205,19 @@ def test_a_conversation(place):
     assert len(waves[0]) == len(waves[1]) and 0 < len(tones(waves[2])) < 20
     first, second = tones(waves[3])
     assert (second[0] - first[1]) / 16000 == pytest.approx(0.7, abs=0.002)
+
+
+def test_ctrl_c_twice_leaves_the_conversation(place):
+    terminal = Terminal([*DEMO, "--no_sound"], cwd=place, env=environment() | {"TERM": "xterm"})
+    try:
+        terminal.until("clone (")
+        terminal.interrupt()
+        assert "Ctrl-C again leaves." in terminal.until("clone (")
+        terminal.interrupt()
+        assert "Traceback" not in terminal.until("interrupted")
+        assert terminal.status() == 130
+    finally:
+        terminal.close()
 
 
 def test_lines_of_a_pipe_are_voices_and_texts_in_turn(place):
