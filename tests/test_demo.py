@@ -10,12 +10,13 @@ import weakref
 import numpy as np
 import pytest
 import scipy.io.wavfile
+import scipy.signal
 import soundfile
 
 from demo.cloner import Voice, read_references
 from demo.delivery import deliver
 from demo.joining import fitted, speech_level
-from demo.pace import syllables
+from demo.pace import FOUND, syllables
 from demo.playing import Player
 from demo.spoken import Record, SpokenPiece
 from synthesizer.inference import Synthesizer
@@ -268,10 +269,21 @@ def test_syllables_are_counted_in_speech(samples):
     assert counted == pytest.approx(written, rel=0.1)
 
 
+@pytest.mark.parametrize("level", [0.2, 0.3])
+@pytest.mark.parametrize("rate", [4, 7])
+def test_hiss_above_the_vowels_hides_no_syllables(rate, level):
+    seconds = np.arange(8 * RATE) / RATE
+    hiss = scipy.signal.sosfilt(
+        scipy.signal.butter(8, (1600, 3000), "band", fs=RATE, output="sos"), np.random.default_rng(0).normal(size=len(seconds))
+    )
+    vowels = (0.55 + 0.45 * np.sin(2 * np.pi * rate * seconds)) * np.sin(2 * np.pi * 500 * seconds) * 0.1
+    assert syllables(vowels + level * hiss, RATE)[0] * FOUND == pytest.approx(8 * rate, abs=1)
+
+
 def test_pauses_are_no_speech():
     speech = np.concatenate([np.hanning(4000) * tone(0.25)] * 8)  # 4 syllables a second
     n_syllables, seconds = syllables(np.concatenate([speech, np.zeros(3 * RATE), speech]), RATE)
-    assert n_syllables * 0.84 == pytest.approx(16, abs=1) and seconds == pytest.approx(4, abs=0.3)
+    assert n_syllables * FOUND == pytest.approx(16, abs=1) and seconds == pytest.approx(4, abs=0.3)
     assert syllables(np.zeros(RATE), RATE)[0] == 0 and syllables(np.zeros(10), RATE)[0] == 0
 
 
