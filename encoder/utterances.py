@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from utils.data.paths import save_text
-from utils.data.tables import damaged, marked, read_marked
+from utils.data.tables import damaged, first_line, marked, read_marked
 
+MARKED = " marked=True"  # at the end of the settings: the lines carry marks, which older versions did not write
 COLUMNS = "name\tstart\tn_frames\tsource"
 REMEDY = "delete the file, and run encoder_preprocess.py with --skip_existing, which makes this speaker again"
 
@@ -27,15 +28,15 @@ class Table(NamedTuple):
 
 def write_table(path: Path, table: Table) -> None:
     rows = ("\t".join(map(str, row)) for row in table.rows)
-    save_text(path, "".join(marked([table.made_with, COLUMNS, *rows])))
+    save_text(path, "".join(marked([table.made_with + MARKED, COLUMNS, *rows])))
 
 
 def read_table(path: Path) -> Table:
     """Inverse of write_table. UserError, with file and line, if anything in it is damaged."""
     made_with, rows, end, number = "", [], 0, 0
-    for number, line in read_marked(path, REMEDY):
+    for number, line in read_marked(path, REMEDY, must_be_marked=MARKED in first_line(path)):
         if number == 1:
-            made_with = line
+            made_with = line.removesuffix(MARKED)
         elif number > 2 or line != COLUMNS:
             rows.append(_row(path, number, line, end))
             end += rows[-1].n_frames

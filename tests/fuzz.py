@@ -17,7 +17,7 @@ from encoder import inference as encoder_inference
 from encoder.config import MEL_FORMAT, EncoderConfig, EncoderTraining
 from encoder.evaluate import read_trials
 from encoder.model import EncoderWithLoss
-from encoder.utterances import Placed, Table, read_table, write_table
+from encoder.utterances import MARKED, Placed, Table, read_table, write_table
 from synthesizer.corpus.folder import Part, read_part
 from synthesizer.inference import Synthesizer
 from synthesizer.model import Tacotron, TacotronConfig
@@ -87,7 +87,7 @@ def tables(folder: Path) -> dict[str, Reader]:
 
 
 def with_and_without_marks(content: bytes) -> list[bytes]:
-    lines = [line.rpartition(b"\t#")[0] for line in content.splitlines()]
+    lines = [line.rpartition(b"\t#")[0].removesuffix(MARKED.encode()) for line in content.splitlines()]
     return [content, b"".join(line + b"\n" for line in lines[:-1])]
 
 

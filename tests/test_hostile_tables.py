@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 from dataclasses import asdict
@@ -12,7 +13,7 @@ import pytest
 
 from encoder.dataset import read_index
 from encoder.preprocess import preprocess as preprocess_encoder
-from encoder.utterances import Placed, Table, read_table, write_table
+from encoder.utterances import MARKED, Placed, Table, read_table, write_table
 from synthesizer.corpus.folder import Part, read_part
 from synthesizer.preprocess import preprocess_audio
 from synthesizer.text.word_times import read_word_times
@@ -97,12 +98,39 @@ def test_tables_from_before_there_were_marks_are_read(kind, tmp_path):
     path = tmp_path / "table"
     write(path)
     with_marks = read(path)
-    lines = [line.rpartition("\t")[0] for line in path.read_text(encoding="utf-8").splitlines()]
+    content = path.read_text(encoding="utf-8").replace(MARKED, "")
+    lines = [line.rpartition("\t")[0] for line in content.splitlines()]
     save_text(path, "".join(f"{line}\n" for line in lines[:-1]))
     assert read(path) == with_marks
 
 
-def test_a_list_of_others_or_edited_by_hand_is_read_by_its_six_columns(tmp_path):
+def test_tables_of_this_version_that_have_lost_all_their_marks_are_refused(samples, tmp_path):
+    root, encoder, synthesizer = (tmp_path / name for name in ("in", "encoder", "synthesizer"))
+    shutil.copytree(samples / SUBSET / "90001", root / SUBSET / "90001")
+
+    def again():
+        preprocess_audio(root, synthesizer, skip_existing=True, n_processes=1)
+        preprocess_encoder(root, encoder, [SUBSET], skip_existing=True, n_processes=1)
+        read_word_times(SynthesizerData(synthesizer).alignments, set())
+
+    again()
+    tables = [path for path in tmp_path.rglob("*") if re.search(r"\t#[0-9a-f]{8}$|crc32", text_of(path), re.MULTILINE)]
+    assert {path.name for path in tables} >= {"utterances.tsv", "alignments.txt", "parameters.json"} and len(tables) == 4
+    for path in tables:
+        content = path.read_text(encoding="utf-8")
+        without = re.sub(r"\t#[0-9a-f]{8}$", "", re.sub(r"# end after.*\n", "", content), flags=re.MULTILINE)
+        save_text(path, re.sub(r',\s*"crc32": "\w+"', "", without))
+        with pytest.raises(UserError, match=f"{path}(, line 1)?: is damaged"):
+            read_word_times(path, set()) if path.name == "alignments.txt" else again()
+        save_text(path, content)
+    again()
+
+
+def text_of(path: Path) -> str:
+    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() and path.suffix != ".npy" else ""
+
+
+def test_a_list_of_others_or_edited_by_hand_is_read_by_its_six_columns(tmp_path, capsys):
     path = tmp_path / "train.txt"
     write_rows(path, ROWS)
     columns = [line.split("|") for line in path.read_text(encoding="utf-8").splitlines()]
@@ -112,7 +140,9 @@ def test_a_list_of_others_or_edited_by_hand_is_read_by_its_six_columns(tmp_path)
         read_rows(path)
     edited = [*ROWS[1:], ROWS[0]._replace(text="01234567")]  # which looks like a checksum
     save_text(path, "".join("|".join(map(str, row)) + "\n" for row in reversed(edited)))
+    assert not capsys.readouterr().out
     assert read_rows(path) == edited[::-1]
+    assert "train.txt: has no checksums" in capsys.readouterr().out
     content = path.read_bytes()
     for damaged, line in ((content[:-5], 5), (content.replace(b"Text 3", b"Text \xff"), 3), (content[:70] + b"\0", 2)):
         path.write_bytes(damaged)

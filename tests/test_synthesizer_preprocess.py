@@ -26,7 +26,7 @@ from tests.leftovers import left_by_a_kill
 from utils.corpora import Utterance, find_speakers, list_utterances
 from utils.data.audio import MelFormat, from_int16, load, mel_spectrogram, write_wav
 from utils.data.paths import SynthesizerData
-from utils.data.rows import Row, read_rows, rows_with_files
+from utils.data.rows import Row, read_rows, rows_with_files, write_parameters
 from utils.data.tables import read_marked
 from utils.errors import UserError
 from utils.models import checkpoint
@@ -252,7 +252,7 @@ def test_continuing_with_other_parameters_is_refused(samples, tmp_path):
     path = SynthesizerData(out).parameters
     parameters = json.loads(path.read_text())
     del parameters["preprocess"]["cleaner"], parameters["crc32"]  # a folder from before there was this setting
-    path.write_text(json.dumps(parameters))
+    write_parameters(SynthesizerData(out), parameters)
     with pytest.raises(UserError, match="cleaner=english there, basic here"):
         preprocess_audio(root, out, skip_existing=True, hparams="cleaner=basic")
     preprocess_audio(root, out, skip_existing=True)

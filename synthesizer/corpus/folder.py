@@ -11,7 +11,7 @@ from utils.corpora import Speaker
 from utils.data.mel_format import MelFormat
 from utils.data.names import same_file, within
 from utils.data.paths import SynthesizerData, make_durable, one_field, save_text
-from utils.data.rows import Row, format_row, parse_row, read_parameters, write_parameters
+from utils.data.rows import Row, format_row, has_marks, parse_row, read_parameters, write_parameters
 from utils.data.tables import damaged, marked, read_marked
 from utils.errors import UserError
 
@@ -50,7 +50,7 @@ class Part:
 def read_part(path: Path) -> Part:
     """Inverse of Part.save. UserError, with file and line, if anything in it is damaged."""
     part, number = Part(), 0
-    for number, line in read_marked(path, REMEDY):
+    for number, line in read_marked(path, REMEDY, must_be_marked=has_marks(SynthesizerData(path.parents[1]))):
         try:
             _take(part, *line.split("\t"))
         except (ValueError, KeyError, TypeError) as error:
@@ -118,7 +118,7 @@ def is_continuation(data: SynthesizerData, settings: PreprocessSettings, mel_for
             f"{data.parameters}: an earlier run had other parameters ({changed}); "
             "take those again, or leave --skip_existing out to make everything anew"
         )
-    _save_parameters(data, settings, mel_format)  # settings that are newer than the folder
+    _save_parameters(data, settings, mel_format, has_marks(data))  # settings that are newer than the folder
     return True
 
 
@@ -134,7 +134,7 @@ def begin_anew(data: SynthesizerData, settings: PreprocessSettings, mel_format: 
     empty(data.mels_dir, "mel-*.npy")
     empty(data.embeds_dir, "embed-*.npy")
     make_durable(data.root)
-    _save_parameters(data, settings, mel_format)
+    _save_parameters(data, settings, mel_format, marked=True)
 
 
 def empty(folder: Path, pattern: str) -> None:
@@ -145,8 +145,8 @@ def empty(folder: Path, pattern: str) -> None:
     make_durable(folder)
 
 
-def _save_parameters(data: SynthesizerData, settings: PreprocessSettings, mel_format: MelFormat) -> None:
-    write_parameters(data, {"mel": asdict(mel_format), "preprocess": asdict(settings)})
+def _save_parameters(data: SynthesizerData, settings: PreprocessSettings, mel_format: MelFormat, marked: bool) -> None:
+    write_parameters(data, {"mel": asdict(mel_format), "preprocess": asdict(settings), "marked": marked})
 
 
 def _differences(found: dict[str, Any], settings: PreprocessSettings, mel_format: MelFormat) -> str:

@@ -13,6 +13,8 @@ from typing import NamedTuple
 import numpy as np
 
 from synthesizer.text.cleaners import clean
+from utils.data.paths import SynthesizerData
+from utils.data.rows import has_marks
 from utils.data.tables import damaged, read_marked
 
 LEAST_AGREEMENT = 0.75  # share of the words that text and times must have in common
@@ -51,7 +53,7 @@ def read_word_times(path: Path, mels: Container[str]) -> dict[str, str]:
     if not path.is_file():
         return lines
     remedy = "preprocess again, or delete the file to train without word times"
-    for number, line in read_marked(path, remedy):
+    for number, line in read_marked(path, remedy, must_be_marked=has_marks(SynthesizerData(path.parent))):
         mel, *columns = line.split("|")
         if len(columns) != 2 or columns[0].count(",") != columns[1].count(","):
             raise damaged(path, number, remedy, f"expected mel file|words|end times, got {line.strip()[:80]!r}")

@@ -52,7 +52,7 @@ class SynthesizerData:
     def __init__(self, root: Path) -> None:
         self.root = root = Path(root)
         self.manifest, self.alignments, self.log = (root / name for name in ("train.txt", "alignments.txt", "Log.txt"))
-        self.parameters = root / "parameters.json"  # {"mel": fields of MelFormat, "preprocess": settings}
+        self.parameters = root / "parameters.json"  # {"mel": fields of MelFormat, "preprocess": settings, ...}
         self.parts_dir = root / "parts"  # a file per finished speaker, from which interrupted preprocessing continues
         self.audio_dir, self.mels_dir, self.embeds_dir = (root / name for name in ("audio", "mels", "embeds"))
         # SHA-256 of the weights and, on the last line, of the file of the encoder that made the embeddings

@@ -11,7 +11,7 @@ from utils.config import rebuilt
 from utils.data.mel_format import MelFormat
 from utils.data.names import fault, within
 from utils.data.paths import SynthesizerData, save_text, write_atomically
-from utils.data.tables import ROW_MARK, json_object, marked_rows, read_marked
+from utils.data.tables import ROW_MARK, first_line, json_object, marked_rows, read_marked
 from utils.errors import UserError
 
 REMEDY = "preprocess again; if you have edited the file, keep its first six columns alone (cut -d'|' -f1-6)"
@@ -69,6 +69,8 @@ def read_rows(path: Path) -> list[Row]:
     path = Path(path)
     if not path.is_file():
         raise UserError(f"{path}: not found; run the script before this one first (its -h says what it writes)")
+    if not ROW_MARK.fullmatch(first_line(path)):
+        print(f"{path}: has no checksums, so another program wrote or changed it; it is taken as it is")
     rows = []
     for number, line in read_marked(path, REMEDY, ROW_MARK):
         try:
@@ -87,24 +89,31 @@ def write_rows(path: Path, rows: Iterable[Row]) -> None:
         file.writelines(marked_rows(map(format_row, rows)))
 
 
-def write_parameters(data: SynthesizerData, parameters: dict[str, dict[str, Any]]) -> None:
+def write_parameters(data: SynthesizerData, parameters: dict[str, Any]) -> None:
     """Write parameters.json, with a CRC that tells whether it is whole."""
     save_text(data.parameters, json.dumps(parameters | {"crc32": _crc(parameters)}, indent=2) + "\n")
 
 
-def read_parameters(data: SynthesizerData) -> dict[str, dict[str, Any]]:
-    """{"mel": fields of MelFormat, "preprocess": settings} of parameters.json. UserError if it is missing or damaged."""
+def read_parameters(data: SynthesizerData) -> dict[str, Any]:
+    """{"mel": fields of MelFormat, "preprocess": settings, "marked": whether parts and alignments.txt must carry marks} of
+    parameters.json. UserError if it is missing or damaged.
+    """
     try:
         found = json_object(data.parameters)
-        crc = found.pop("crc32", None)  # older folders have none
-        if crc not in (None, _crc(found)):
+        crc = found.pop("crc32", None)
+        if crc != _crc(found) and (crc or found.get("marked")):  # older folders have none
             raise ValueError("a byte has changed")
         rebuilt(MelFormat, found["mel"])
-        return {"mel": found["mel"], "preprocess": dict(found.get("preprocess", {}))}
+        return {"mel": found["mel"], "preprocess": dict(found.get("preprocess", {})), "marked": found.get("marked") is True}
     except FileNotFoundError as error:
         raise UserError(f"{data.parameters}: not found; synthesizer_preprocess_audio.py writes it") from error
     except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise UserError(f"{data.parameters}: is damaged or does not hold the mel format; preprocess again") from error
+
+
+def has_marks(data: SynthesizerData) -> bool:
+    """Whether the tables in this folder carry marks by its parameters.json; those of an older version may not."""
+    return data.parameters.is_file() and read_parameters(data)["marked"]
 
 
 def read_mel_format(data: SynthesizerData) -> MelFormat:

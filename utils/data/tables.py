@@ -37,18 +37,20 @@ def marked_rows(lines: Iterable[str]) -> Iterator[str]:
         yield f"{before}|end\n"
 
 
-def read_marked(path: Path, remedy: str, form: re.Pattern[str] = MARK) -> Iterator[tuple[int, str]]:
+def read_marked(
+    path: Path, remedy: str, form: re.Pattern[str] = MARK, must_be_marked: bool = False
+) -> Iterator[tuple[int, str]]:
     """(number from 1, line without its mark) for each line that `marked` was given, or with ROW_MARK `marked_rows`. UserError,
     with the line's number and the remedy, for one that is damaged or missing. Tables written before there were marks, or by
-    others, have none, and are read as they are."""
+    others, have none, and are read as they are, unless they must."""
     if is_pipe(path):
         raise UserError(f"{path}: is no file; {remedy}")
-    crc, n, is_marked, ended = 0, 0, False, False
+    crc, n, is_marked, ended = 0, 0, must_be_marked, False
     with Path(path).open("rb") as file:
         for n, raw in enumerate(file, 1):
             line = _text(raw, path, n, remedy)
             mark = form.fullmatch(line)
-            if n == 1:
+            if n == 1 and not must_be_marked:
                 is_marked = mark is not None
             if is_marked != (mark is not None) or ended:
                 raise damaged(path, 1 if n == 2 and not is_marked else n, remedy)  # one mark of two is no old table
@@ -63,6 +65,14 @@ def read_marked(path: Path, remedy: str, form: re.Pattern[str] = MARK) -> Iterat
             yield n, line
     if is_marked and not ended:
         raise damaged(path, n + 1, remedy, "is missing, the file is cut short")
+
+
+def first_line(path: Path) -> str:
+    """Of a table, to tell what wrote it."""
+    if is_pipe(path):
+        return ""
+    with Path(path).open("rb") as file:
+        return file.readline().decode(errors="replace").rstrip("\r\n")
 
 
 def json_object(path: Path) -> dict[str, Any]:
