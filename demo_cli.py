@@ -85,10 +85,8 @@ def main() -> None:
     files = encoder, synthesizer, None if args.griffin_lim else vocoder
     cloner = Cloner.load(*files, args.hparams, args.seed, args.cpu, args.verbose)
     if not recordings and not args.voice:
-        converse(cloner, player, args.speed)
-        return
-    source = ", ".join(path.name for path in args.reference or ())
-    voice = cloner.voice(recordings, source) if recordings else voice_file.load_blend(args.voice, cloner.embedder)
+        return converse(cloner, player, args.speed)
+    voice = cloner.voice_of(recordings) if recordings else voice_file.load_blend(args.voice, cloner.embedder)
     if args.save_voice:
         voice_file.save(args.save_voice, voice)
         print(f"Written: {args.save_voice}")

@@ -50,7 +50,7 @@ def speak(models: Path, voices: list[Path], texts: dict[str, str], out: Path, se
     step_seconds = cloner.synthesizer.r * cloner.synthesizer.mel_format.hop_length / cloner.sample_rate
     names = list(texts)
     for number, path in enumerate(voices):
-        voice = cloner.voice(read_references([path]))
+        voice = cloner.voice_of(read_references([path]))
         named = [(f"{name}_{i}", piece) for name in names[number :: len(voices)]
                  for i, piece in enumerate(cloner.synthesizer.pieces(texts[name]))]  # fmt: skip
         if all((out / f"{name}.json").is_file() for name, _ in named):

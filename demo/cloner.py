@@ -5,8 +5,9 @@ import copy
 import io
 import math
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -32,19 +33,33 @@ LONGEST_REFERENCE = 600.0  # seconds; what comes later is not read
 SHORTEST_PACE = 3.0  # seconds of speech from which its pace is estimated
 LONG = 2.0  # seconds to get ready, after which a line says why
 
+File, Found = TypeVar("File"), TypeVar("Found")
 
-def read_references(paths: Sequence[Path]) -> list[np.ndarray]:
-    """Recordings of one voice -> their speech, float32 (n,) at 16 kHz each: of a long one, of its first ten minutes.
 
-    Prints a line for each thing that was changed, or that will cost likeness. UserError for one that cannot be used.
+def read_references(paths: Sequence[Path]) -> list[tuple[Path, np.ndarray]]:
+    """Recordings of one voice -> (path, speech as float32 (n,) at 16 kHz): of a long one, its first ten minutes.
+
+    Prints a line for each thing that was changed, or that will cost likeness, and for each recording that is left out as it
+    cannot be used. UserError if none can.
     """
-    for path in paths:
-        if not path.is_file():  # told before anything is decoded
-            raise UserError(f"{path}: {'is a folder, not a recording' if path.is_dir() else 'no such file'}")
-    found = [reference(path) for path in paths]
-    for path, (_, notes) in zip(paths, found, strict=True):
+    found, errors = usable(paths, reference)
+    for path, (_, notes) in found:
         print(*(f"{path}: {line}" for line in notes), sep="\n", end="\n" if notes else "")
-    return [speech for speech, _ in found]
+    print(*(f"left out: {error}" for error in errors), sep="\n", end="\n" if errors else "")
+    return [(path, speech) for path, (speech, _) in found]
+
+
+def usable(files: Sequence[File], read: Callable[[File], Found]) -> tuple[list[tuple[File, Found]], list[str]]:
+    """(file, what `read` gives) of those that can be read, and why the others cannot. UserError if none can."""
+    found, errors = [], []
+    for file in files:
+        try:
+            found.append((file, read(file)))
+        except (UserError, OSError) as error:
+            errors.append(str(error))
+    if not found:
+        raise UserError("; ".join(errors))
+    return found, errors
 
 
 def reference(path: Path) -> tuple[np.ndarray, list[str]]:
@@ -145,8 +160,12 @@ class Cloner:
         if not (np.isfinite(mel).all() and np.isfinite(self.sound(mel[:, :10])).all()):
             raise UserError("a model gives numbers that are not finite; train it longer, or use another file")
 
+    def voice_of(self, references: Sequence[tuple[Path, np.ndarray]]) -> Voice:
+        """The voice of what `read_references` gives."""
+        return self.voice([speech for _, speech in references], ", ".join(path.name for path, _ in references))
+
     def voice(self, recordings: Sequence[np.ndarray], source: str = "") -> Voice:
-        """The voice of what `read_references` gives. source: the recordings' names."""
+        """The voice of speech as `reference` gives it. source: the recordings' names."""
         for number, speech in enumerate(recordings, start=1):
             if quality.has_two_voices(self.embedder.embed_utterance(speech)[1]):
                 print(f"Recording {number}: {': '.join(quality.SEVERAL)}")
@@ -160,9 +179,9 @@ class Cloner:
         """Say a text of any length in the voice of the references; several texts are paragraphs. speed: 0.8 to 1.25.
 
         Holds all of it in memory: `say` gives one piece after another. Prints how long it took, which characters are not read
-        and which words were missed. Raises UserError for a reference that cannot be used, and if nothing can be read.
+        and which words were missed. Raises UserError if no reference can be used, and if nothing can be read.
         """
-        voice = self.voice(read_references(references))
+        voice = self.voice_of(read_references(references))
         record = self.record()
         for piece in self.say(voice, texts if isinstance(texts, str) else "\n\n".join(texts), speed):
             record.add(piece)

@@ -54,7 +54,9 @@ class _Conversation:
                 return
             try:
                 if paths := [Path(os.path.expanduser(part)) for part in _parts(answer)]:
-                    self._voice, self._recordings = self._cloner.voice(read_references(paths)), answer
+                    recordings = read_references(paths)
+                    self._voice = self._cloner.voice_of(recordings)
+                    self._recordings = shlex.join(str(path) for path, _ in recordings)
                     return
             except (UserError, OSError) as error:
                 print(f"error: {error}")

@@ -290,11 +290,18 @@ def test_pauses_are_no_speech():
 # ---- references
 
 
-def test_every_reference_is_looked_for_before_one_is_decoded(tmp_path):
-    (tmp_path / "broken.wav").write_bytes(b"no audio")
-    for missing, told in ((tmp_path / "nowhere.wav", "no such file"), (tmp_path, "is a folder")):
+def test_a_reference_that_cannot_be_used_costs_no_other(tmp_path, capsys):
+    good, (broken, missing) = _recording(tmp_path), (tmp_path / "broken.wav", tmp_path / "nowhere.wav")
+    broken.write_bytes(b"no audio")
+    bad = {broken: "damaged or not audio", missing: "no such file", tmp_path: "is a folder"}
+    assert [path for path, _ in read_references([broken, good, *bad])] == [good]
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("left out: ")]
+    assert len(lines) == 4 and all(f"{path}: " in line for path, line in zip((broken, *bad), lines, strict=True))
+    for path, told in bad.items():
         with pytest.raises(UserError, match=told):
-            read_references([tmp_path / "broken.wav", missing])
+            read_references([path])
+    with pytest.raises(UserError, match=r"broken.wav: .*; .*nowhere.wav: no such file$"):
+        read_references([broken, missing])
 
 
 def _recording(folder):

@@ -73,7 +73,7 @@ def test_ctrl_c_writes_what_has_been_said_so_far(place):
 def test_a_reference_is_refused_before_the_models_are_loaded(place):
     """The real script, with models that do not exist."""
     models = ["-e", "no.pt", "-s", "no.pt", "-v", "no.pt"]
-    command = [sys.executable, str(ROOT / "demo_cli.py"), *models, "--reference", "a.wav", "no.wav", "--text", "Hi there."]
+    command = [sys.executable, str(ROOT / "demo_cli.py"), *models, "--reference", "no.wav", "--text", "Hi there."]
     done = subprocess.run(command, cwd=place, capture_output=True, text=True)
     assert done.returncode == 1 and done.stderr == "error: no.wav: no such file\n" and not done.stdout
 
@@ -165,12 +165,12 @@ def test_a_conversation(place):
         terminal.until(voice)
         terminal.type("?\r")
         assert "plays the last file again" in terminal.until(voice)
-        terminal.type("a.wav no.wav\r")
+        terminal.type("no.wav\r")
         assert "error: no.wav: no such file" in terminal.until(voice)  # and the sentence was not asked for
         terminal.type("p\r")
         assert "Nothing has been said yet." in terminal.until(voice)
-        terminal.type("a.wav 'b c.wav'\r")
-        terminal.until(text)
+        terminal.type("a.wav no.wav 'b c.wav'\r")
+        assert "left out: no.wav: no such file" in terminal.until(text)
         terminal.type("Some wods.\x1b[D\x1b[D\x1b[Dr\r")  # the arrow to the left, three times
         assert "Written: demo_output_01.wav" in terminal.until("Enter keeps a.wav 'b c.wav')")
         terminal.type("\r")

@@ -218,6 +218,14 @@ def test_an_error_names_the_file_as_its_owner_does(session, models, tmp_path):
     assert not session.voices
 
 
+def test_an_upload_that_cannot_be_used_costs_no_other(session, models, recordings, tmp_path):
+    (path := tmp_path / "x.wav").write_bytes(b"no sound")
+    files = [("bad.wav", path), ("good.flac", recordings[0]), ("gone.wav", tmp_path / "y.wav")]
+    recorded = add_recordings(session, models.cloner(DEFAULT), files)
+    assert recorded.name == "good" and recorded.voice.source == "good.flac"
+    assert [note.partition(":")[2].partition(":")[0] for note in recorded.notes[:2]] == [" bad.wav", " gone.wav"]
+
+
 def test_with_another_encoder_a_voice_is_embedded_again_if_its_recording_is_there(session, models, recordings):
     recorded = voice(session, models, recordings[0], name="Anna")
     before, file = recorded.voice, session.save_voice("Anna")

@@ -14,6 +14,7 @@ import torch
 from demo import voice_file
 from demo.voice_file import FORMAT, Voice, blend
 from tests.demo_fakes import fake_cloner
+from utils.data import decoding
 from utils.errors import UserError
 
 ROOT = Path(__file__).parent.parent
@@ -144,13 +145,15 @@ def test_voices_that_cannot_be_blended_are_refused(voices, weights, said):
 
 def test_the_demo_saves_a_voice_and_speaks_with_it_and_with_blends(tmp_path, monkeypatch, capsys):
     soundfile.write(tmp_path / "me.wav", np.sign(np.sin(np.arange(16000) / 20)) * 0.2, 16000)
+    (tmp_path / "bad.wav").write_bytes(b"no audio")
     cloner = fake_cloner()
     cloner.embedder.digests = [OURS]
     spoken = []
     say = cloner.say
     cloner.say = lambda voice, *rest: spoken.append(voice) or say(voice, *rest)
     monkeypatch.setattr("demo.cloner.Cloner.load", lambda *arguments: cloner)
-    monkeypatch.setattr("demo.cloner.read_references", lambda paths: [np.full(16000, 0.1, np.float32) for _ in paths])
+    voiced = lambda path: (decoding.read(path).wav, [])  # noqa: E731
+    monkeypatch.setattr("demo.cloner.reference", voiced)
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments: str) -> str:
@@ -163,7 +166,8 @@ def test_the_demo_saves_a_voice_and_speaks_with_it_and_with_blends(tmp_path, mon
 
     voice_file.save(tmp_path / "b.voice", other(0))
     voice_file.save(tmp_path / "else.voice", other(1, OTHER))
-    assert "Written: me.voice" in run("--reference", "me.wav", "--save_voice", "me.voice")
+    out = run("--reference", "bad.wav", "me.wav", "none.wav", "--save_voice", "me.voice")
+    assert "left out: bad.wav: " in out and "left out: none.wav: no such file" in out and "Written: me.voice" in out
     saved = voice_file.load(tmp_path / "me.voice", EMBEDDER)
     assert saved.source == "me.wav" and np.array_equal(saved.embedding, HALF) and not spoken
     run("--voice", "me.voice", "--text", "Hi.", "--output", "a.wav")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from demo import voice_file
-from demo.cloner import Cloner, reference
+from demo.cloner import Cloner, reference, usable
 from demo.toolbox.session import Recorded, Session
 from utils.corpora import registry
 from utils.corpora.layout import Speaker
@@ -23,24 +23,23 @@ HALF = 1.6  # seconds: a partial of the encoder, the least that is compared
 def add_recordings(session: Session, cloner: Cloner, files: Sequence[tuple[str, Path]], name: str = "") -> Recorded:
     """A voice from files of one person, each with the name that the user knows. A .voice file is a voice already.
 
-    Raises UserError that names the file.
+    Notes which files were left out, as they cannot be used. Raises UserError that names the files if none can.
     """
     if not files:
         raise UserError("no file was given")
     if len(files) == 1 and files[0][0].lower().endswith(voice_file.SUFFIX):
         return _add_saved(session, cloner, *files[0])
-    speech, notes = [], []
-    for label, path in files:
-        found, about = _named(label, path, lambda path=path: reference(path))
-        speech.append(found)
+    found, errors = usable(files, lambda file: _named(*file, lambda: reference(file[1])))
+    speech, notes = [each for _, (each, _) in found], [f"left out: {error}" for error in errors]
+    for (label, _), (_, about) in found:
         notes += [f"{label}: {line}" for line in about] if len(files) > 1 else about
     whole = np.concatenate(speech)
     if quality.has_two_voices(cloner.embedder.embed_utterance(whole)[1]):
         notes.append(": ".join(quality.SEVERAL))
-    voice = cloner.voice(speech, ", ".join(label for label, _ in files))
+    voice = cloner.voice(speech, ", ".join(label for (label, _), _ in found))
     wav = session.new_file(".wav")
     audio.write_wav(wav, whole)
-    stem = Path(files[0][0]).stem
+    stem = Path(found[0][0][0]).stem
     recorded = Recorded(session.free_name(name or stem), voice, whole, notes, wav, cosine_of_halves(cloner, whole))
     session.voices[recorded.name] = recorded
     return recorded
@@ -59,7 +58,7 @@ def _named(label: str, path: Path, read: Callable) -> Any:
     """What `read` gives; its errors name the file as the user does."""
     try:
         return read()
-    except UserError as error:
+    except (UserError, OSError) as error:
         raise UserError(str(error).replace(str(path), label)) from error
 
 
