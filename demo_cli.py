@@ -24,7 +24,7 @@ def parse_arguments() -> argparse.Namespace:
     add("--voice", type=cli.weighted_file, action="append", default=[], metavar="FILE[:WEIGHT]", help=voice_help)
     add("--save_voice", type=Path, metavar="FILE", help=".voice file to write or replace, for --voice")
     text = parser.add_mutually_exclusive_group()
-    text.add_argument("--text", help="what to say: a word or pages; blank lines separate paragraphs")
+    text.add_argument("--text", type=cli.not_blank, help="what to say: a word or pages; blank lines separate paragraphs")
     text.add_argument("--text_file", type=Path, metavar="FILE", help="UTF-8 file to read out, as --text")
     add("--output", type=Path, metavar="FILE", help="WAV file to write or replace (default: the first free demo_output_NN.wav)")
     add("--picture", type=Path, metavar="FILE", help="PNG file to write or replace: mel spectrogram and alignment")
@@ -39,8 +39,6 @@ def parse_arguments() -> argparse.Namespace:
     has_text, has_voice = bool(args.text is not None or args.text_file), bool(args.reference or args.voice)
     if has_voice != (has_text or bool(args.save_voice)) or (args.reference and args.voice):
         parser.error("--reference or --voice need --text, --text_file or --save_voice, and they need one of them")
-    if args.text is not None and not args.text.strip():
-        parser.error("--text: is blank; write what to say in quotes")
     for name, ending in (("output", ".wav"), ("picture", ".png"), ("save_voice", ".voice")):
         option, path = f"--{name}", getattr(args, name)
         if path and not has_text and name != "save_voice":

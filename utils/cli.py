@@ -152,6 +152,13 @@ def names(text: str) -> list[str]:
     return found
 
 
+def not_blank(text: str) -> str:
+    """A `type=` for add_argument: a text that holds more than white space."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("is blank")
+    return text
+
+
 def weighted_file(text: str) -> tuple[Path, float]:
     """A `type=` for add_argument: FILE or FILE:WEIGHT -> file and weight, 1 where none is given."""
     path, colon, weight = text.rpartition(":")
