@@ -241,7 +241,7 @@ def _lengths(data: EncoderData, speaker: Speaker) -> Iterator[int]:
 
 
 def _lines(data: EncoderData, speaker: Speaker, name: str) -> list[str]:
-    path = within(data.speaker_dir(speaker.id), name)
+    path = within(data.speaker_dir(speaker.id), name, to_write=True)  # what it holds goes into logs
     return path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
 
 

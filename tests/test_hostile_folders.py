@@ -18,6 +18,7 @@ from encoder.utterances import read_table
 from synthesizer.corpus.speakers import _forget
 from synthesizer.preprocess import preprocess_audio, preprocess_embeds
 from utils.corpora import Speaker, find_speakers
+from utils.corpora.layout import disk_name
 from utils.data.names import fault, same_file, within
 from utils.data.paths import SynthesizerData, save_npy, save_text
 from utils.data.rows import Row, format_row, parse_row, read_rows
@@ -41,6 +42,7 @@ NAMES = [
     "nul.npy",
 ]
 NAMES += ["Con", "COM1 .npy", "a\x1b[2J.npy", "a\u2028.npy", "a\x85.npy", "... ", "x" * 256, "é" * 128]
+NAMES += ["CLOCK$.npy", "conin$", "COM¹.npy", "a.npy.", "a.npy ", "a\u202eypn.npy", "a\u200b.npy", "\ufeffa.npy", "a\u2066.npy"]
 
 
 def snapshot(folder: Path) -> dict[str, bytes]:
@@ -162,6 +164,36 @@ def test_names_that_differ_by_case_alone_are_refused(tmp_path):
 def test_good_names_are_good():
     good = ["mel-19-198-0000_00.npy", "mel-en_Анна--a+b~0f.npy", ".hidden", "-x", "console.npy", "a b.npy", "100%.npy", "'.npy"]
     assert not [name for name in good if fault(name)]
+
+
+def test_names_on_disk_are_good_whatever_the_speaker_is_called():
+    assert not [(name, found) for name in NAMES if (found := fault(disk_name(f"voices_{name}")))]
+
+
+def test_a_row_names_arrays_alone():
+    for column in range(3):
+        names = ["audio-x.npy", "mel-x.npy", "embed-x.npy"]
+        names[column] = "settings.json"
+        with pytest.raises(ValueError, match=r"settings\.json' is no \.npy"):
+            parse_row("|".join([*names, "200", "1", "Hi."]))
+
+
+def test_what_is_copied_into_logs_and_checkpoints_is_not_read_through_a_link(tmp_path, samples):
+    (secret := tmp_path / "secret").write_text("s3cret\n")
+    data = SynthesizerData(tmp_path / "data")
+    data.embeds_dir.mkdir(parents=True)
+    data.embeds_encoder.symlink_to(secret)
+    with pytest.raises(UserError, match="leads out"):
+        assert not data.encoder_digests
+    root = tmp_path / "in"
+    shutil.copytree(samples / SUBSET / "90001", root / "voices" / "90001")
+    preprocess_encoder(root, tmp_path / "out", ["voices"], n_processes=1)
+    (table,) = (tmp_path / "out").glob("*/utterances.tsv")
+    for name in ("notes.txt", "skipped.txt"):
+        table.with_name(name).symlink_to(secret)
+        with pytest.raises(UserError, match="leads out"):
+            preprocess_encoder(root, tmp_path / "out", ["voices"], skip_existing=True, n_processes=1)
+        table.with_name(name).unlink()
 
 
 def test_within_is_the_only_way_from_a_name_to_a_path():

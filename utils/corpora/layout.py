@@ -14,7 +14,7 @@ AUDIO_SUFFIXES = set(  # which files of a folder are listed; what they hold is s
     ".wav .wave .flac .mp3 .mp2 .ogg .oga .opus .m4a .m4b .mp4 .aac .webm .weba .mka .mkv .mov .3gp .amr .wma .ac3 .aiff "
     ".aif .aifc .au .snd .w64 .rf64 .caf .sph .voc .wv .ape .tta".split()
 )
-UNSAFE = re.compile(r"[^\w.+=,~@()&' -]|\s{2,}|[^\S ]|^ | $")  # in a file name that is also a field of tables
+UNSAFE = re.compile(r"[^\w.+=,~@()&' -]|\s{2,}|[^\S ]|^ |[. ]$")  # in a file name that is also a field of tables
 MAX_NAME_BYTES = 180  # file systems take 255, and prefixes and suffixes are added
 N_NAMED = 5  # names in one line of a report
 

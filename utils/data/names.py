@@ -7,7 +7,7 @@ from pathlib import Path
 from utils.errors import UserError
 
 MAX_BYTES = 255  # what file systems take
-DEVICE = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|com[0-9¹²³]|lpt[0-9¹²³]) *(\..*)?", re.IGNORECASE)  # of Windows
+DEVICE = re.compile(r"(con|prn|aux|nul|clock\$|conin\$|conout\$|com[0-9¹²³]|lpt[0-9¹²³]) *(\..*)?", re.IGNORECASE)  # of Windows
 SEPARATORS = set('/\\:|*?"<>')  # of folders, drives and columns, or refused by Windows
 
 
@@ -31,10 +31,12 @@ def fault(name: str) -> str | None:
     """Why this is no name of a file or folder, if so."""
     if not name.strip(". "):
         return "it names no file"
+    if name[-1] in ". ":
+        return "it ends with a dot or a space, which Windows drops"
     if found := SEPARATORS.intersection(name):
         return f"it holds {min(found)}"
-    if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in name):
-        return "it holds control characters"
+    if any(unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp") for character in name):
+        return "it holds control characters, or such as nobody sees"
     if DEVICE.fullmatch(name):
         return "it is a device's name"
     if len(name.encode()) > MAX_BYTES:

@@ -61,7 +61,7 @@ class SynthesizerData:
     @property
     def encoder_digests(self) -> list[str]:
         """What is in embeds_encoder; empty if there is no such file."""
-        path = self.embeds_encoder
+        path = within(self.embeds_dir, self.embeds_encoder.name, to_write=True)  # what it holds goes into checkpoints
         return path.read_text(encoding="utf-8", errors="replace").split() if path.is_file() else []
 
     def part(self, speaker: str) -> Path:

@@ -59,6 +59,8 @@ def parse_row(line: str) -> Row:
     for name in row[:3]:
         if problem := fault(name):
             raise ValueError(f"{name[:80]!r} is not a file's name: {problem}")
+        if not name.endswith(".npy"):
+            raise ValueError(f"{name[:80]!r} is no .npy file")
     if not (0 <= row.n_samples <= MAX_LENGTH and 0 <= row.n_frames <= MAX_LENGTH):
         raise ValueError("a length is negative or absurd")
     return row
