@@ -393,8 +393,9 @@ READ_AS = {
     "10s and 12s, sizes 8s, 10s and 12s": "tens and twelves, sizes eights, tens and twelves",
     "Pauses of 5s, 10s and 30s, it lasted between 5s and 10s": "pauses of five seconds, ten seconds and thirty seconds, it "
     "lasted between five seconds and ten seconds",
-    "Two 737-800s, a 737-800 and pages 737-800": "two seven thirty-seven eight hundreds, a seven thirty-seven eight hundred "
-    "and pages seven hundred thirty-seven to eight hundred",
+    "Two 737-800s, a 737-800, the 787-9s and pages 737-800, 747-8": "two seven thirty-seven eight hundreds, a seven "
+    "thirty-seven eight hundred, the seven eighty-seven nines and pages seven hundred thirty-seven to eight hundred, seven "
+    "hundred forty-seven to eight",
     "AK-47": "a k-forty-seven",
     "An AK-47, TOP-10, F/A-18": "an a k-forty-seven, top-ten, f a-eighteen",
     "IN JAN-5": "in jan-five",
@@ -408,7 +409,7 @@ READ_AS = {
     # states and directions
     "LA. is hot": "louisiana is hot",
     "PA. roads are bad in CA. towns, I left LA. He": "pennsylvania roads are bad in california towns, i left l a. he",
-    "San Jose, CAL. is hot. Well, Cal. How": "san jose, california is hot. well, cal. how",
+    "San Jose, CAL. is hot, Napa, Cal. is. Well, Cal. How": "san jose, california is hot, napa, california is. well, cal. how",
     "Boston, Mass, Seattle, Wash. is; Tulsa, Okla": "boston, massachusetts, seattle, washington is; tulsa, oklahoma",
     "PHILADELPHIA, PENN.": "philadelphia, pennsylvania.",
     "In Boston, Wash. Hello, Miss": "in boston, washington. hello, miss",

@@ -37,7 +37,7 @@ _EMERGENCY = re.compile(
 )
 _NINE_ELEVEN = re.compile(r"(?<=Porsche )911\b|\b911(?= attacks?\b)")
 _PLANE = re.compile(  # no ranges
-    r"(?<![\w.,-])(Boeing |(?:[Aa]n?|[Tt]h(?:e|is|at)|[Oo]ne) )?(7\d7)(?:-(\d{3}|MAX\b))?(s)?(?![\w-]|[.,]\d)"
+    r"(?<![\w.,-])(Boeing |(?:[Aa]n?|[Tt]h(?:e|is|at)|[Oo]ne) )?(7\d7)(?:-(\d{1,3}|MAX\b))?(s)?(?![\w-]|[.,]\d)"
 )
 _DATE = re.compile(
     r"\d{4}-\d\d-\d\d|(?:(?:0?[1-9]|1[0-2])-(?:0?[1-9]|[12]\d|3[01])|(?:1[3-9]|2\d|3[01])-(?:0?[1-9]|1[0-2]))-[12]\d{3}"
@@ -178,7 +178,7 @@ def _plane(match: re.Match[str]) -> str:
     """ "two 737-800s" -> "two seven thirty-seven eight hundreds"; "737-800" alone may be a range, and 747 a number."""
     before, model, variant, ending = match.groups()
     is_boeing, is_maximum = before == "Boeing ", variant == "MAX"
-    if not (is_boeing or (variant and (before or ending or is_maximum or variant < model))):
+    if not (is_boeing or (variant and (before or ending or is_maximum or int(model) > int(variant) > 99))):
         return match[0]
     words = [_model(model), "max" if is_maximum else _model(variant) if variant else ""]
     spoken = (before or "") + " ".join(words).strip()

@@ -76,7 +76,7 @@ _STATE = re.compile(
 _CLAUSE_ENDS = re.compile(r"[,;)]|[\"']*$")
 _ZIP = re.compile(rf"\b((?i:zip(?: codes?)?):?|{'|'.join(s for s in STATES if s not in WITH_STOP + WITH_ZIP)}){_ZIP_CODE}")
 _OLD_STATE = re.compile(
-    rf"(?:(?<=[a-z],\s)({_any_case(OLD_STATES)}|CAL|Cal(?=\.,))|(?<=[A-Z]{{3}},\s)({_SHOUTED})|\b({_any_case(CLEAR_STATES)}))"
+    rf"(?:(?<=[a-z],\s)({_any_case(OLD_STATES)}|CAL|Cal(?=\.(?:,|\s[a-z])))|(?<=[A-Z]{{3}},\s)({_SHOUTED})|\b({_any_case(CLEAR_STATES)}))"
     rf"\.({END})?"
 )
 _AFTER_TOWN = re.compile(
