@@ -139,8 +139,9 @@ def test_a_scheduler_that_lacks_the_code_is_told_before_anything_is_begun(sample
 def test_workers_of_another_version_or_without_the_files_are_told(tmp_path, scheduler, monkeypatch):
     (tmp_path / "out").mkdir()
     cluster.check(scheduler, preprocess, tmp_path, tmp_path / "out")
-    monkeypatch.setattr(cluster, "source_digest", lambda: "")  # by value, so that workers answer the same
-    cluster.check(scheduler, preprocess, tmp_path, tmp_path / "out")
+    monkeypatch.setattr(cluster, "source_digest", lambda: "")
+    with pytest.raises(UserError, match="tcp://.* has another version"):  # also of those that join after the check
+        list(cluster.results(abs, [-1], scheduler))
     answers = iter([1, 2, 3])
     monkeypatch.setattr(cluster, "source_digest", lambda: next(answers))
     with pytest.raises(UserError, match="another version"):

@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -51,9 +52,22 @@ def results(function: Callable[[Any], Any], tasks: Sequence[Any], address: str) 
     from joblib import Parallel, delayed, parallel_config
 
     with _connected(address) as client, _errors_of_the_cluster(address), parallel_config(backend=_backend(client)):
-        parallel = Parallel(return_as="generator", batch_size=1, pre_dispatch="all")
+        parallel, digest = Parallel(return_as="generator", batch_size=1, pre_dispatch="all"), source_digest()
         # as part of a tuple, because joblib may store a bare argument on one worker and lose it with that worker
-        yield from parallel(delayed(call)((function, task)) for task in tasks)
+        yield from parallel(delayed(_call_if_same)((function, task), digest) for task in tasks)
+
+
+def _call_if_same(work: tuple[Callable[[Any], Any], Any], digest: str) -> Any:
+    """`call`, on a worker. UserError if it has another version of the code, as one may that joined after the start."""
+    if source_digest() != digest:
+        from distributed import get_worker
+
+        raise _other_version(get_worker().address)
+    return call(work)
+
+
+def _other_version(worker: str) -> UserError:
+    return UserError(f"--scheduler: {worker} has another version of this code; bring it to the one of this host")
 
 
 # ---- before the work
@@ -105,9 +119,10 @@ def _check_workers(client: Any, address: str, module: str, datasets_root: Path, 
     own = source_digest()
     for worker, answer in client.run(source_digest, on_error="return").items():
         if answer != own:
-            raise UserError(f"--scheduler: {worker} has another version of this code; bring it to the one of this host")
+            raise _other_version(worker)
 
 
+@lru_cache
 def source_digest() -> str:
     """SHA-256 of the code that preprocessing is made of."""
     digest, root = hashlib.sha256(), Path(__file__).parents[2]
@@ -157,6 +172,8 @@ def _errors_of_the_cluster(address: str) -> Iterator[None]:
         ) from error
     except (CancelledError, NotRun, CommClosedError) as error:
         raise UserError(f"the scheduler at {address} was lost; start it again, then continue with --skip_existing") from error
-    except ImportError as error:
+    except (ImportError, AttributeError) as error:
+        if isinstance(error, AttributeError) and "Can't get attribute" not in str(error):  # as of an older version
+            raise
         start = START_WORKERS.format(address=address)
         raise UserError(f"a worker of {address} lacks this code ({error}); start all of them with: {start}") from error
