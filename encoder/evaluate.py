@@ -250,7 +250,7 @@ def evaluate_trials(embedders: list["SpeakerEmbedder"], args: argparse.Namespace
     """The trials of a list whose files are there and hold speech; the interval is over speakers if the paths name them."""
     import numpy as np
 
-    from utils.data.report_lines import indented
+    from utils.report_lines import indented
 
     trials = read_trials(args.data)
     root = args.audio_root or args.data.parent

@@ -29,8 +29,8 @@ from utils.data.paths import (
     write_atomically,
 )
 from utils.data.quality import Tally
-from utils.data.report_lines import indented, statistics_line
 from utils.errors import UserError
+from utils.report_lines import indented, statistics_line
 
 DEFAULT_CORPORA = ["librispeech_other", "voxceleb1", "voxceleb2"]
 NO_AUDIO = "holds no audio files"

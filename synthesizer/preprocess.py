@@ -47,10 +47,10 @@ from utils.data.paths import (
     save_text,
     write_atomically,
 )
-from utils.data.report_lines import indented
 from utils.data.rows import Row, read_rows, write_rows
 from utils.data.tables import marked
 from utils.errors import UserError
+from utils.report_lines import indented
 
 DISK_BLOCK = 4096  # bytes
 

@@ -15,8 +15,8 @@ from utils.corpora.layout import audio_below
 from utils.data import audio
 from utils.data.audio import SAMPLE_RATE, AudioError
 from utils.data.paths import one_field, remove_leftovers, save_text
-from utils.data.report_lines import indented
 from utils.errors import UserError
+from utils.report_lines import indented
 
 REQUIREMENTS = "requirements-transcribe.txt"
 FRAME = 160  # samples over which the level is measured

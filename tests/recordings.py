@@ -114,13 +114,16 @@ GOOD = {
     "flac with a picture": (patched(FLAC, id3_with_picture), ".flac"),
     "mp3 with a huge count": (patched(MP3, xing_count), ".mp3"),
     "chained ogg": (patched(OGG, lambda content: bytes(content) * 2), ".ogg"),
+    "flac of 2^36 samples": (patched(FLAC, flac_samples(2**36 - 1)), ".flac"),
+    "flac of a pipe": (patched(FLAC, flac_samples(0)), ".flac"),
     "wav of a pipe": (patched(WAV, set_bytes(4, b"\xff\xff\xff\xff")), ".wav"),
 }
+# Of these a file that was cut short is used as far as it goes, and tells it.
+CUT = ("aiff", "au", "w64", "rf64", "caf", "mp3", "mp3 with a picture", "opus", "webm")
 # name -> (writer, what the message says)
 BAD = {
     "0 Hz": (patched(WAV, set_bytes(24, bytes(4))), "cannot be decoded|sample rate"),
     "1 Hz": (patched(WAV, set_bytes(24, b"\1\0\0\0")), "sample rate of 1 Hz"),
-    "flac of 2^36 samples": (patched(FLAC, flac_samples(2**36 - 1)), "cut short|damaged"),
     "cut wav": (patched(WAV, lambda content: bytes(content[:20000])), "cut short"),
     "cut flac": (patched(FLAC, lambda content: bytes(content[:20000])), "a"),
     "m4a without its index": (
@@ -139,6 +142,19 @@ BAD = {
     ),
     "3e38": (lambda path, wav: soundfile.write(path, np.append(wav, 3e38), 16000, "FLOAT", format="WAV"), "too large"),
 }
+
+
+def without_a_page(content: bytes) -> bytes:
+    """An ogg whose fourth page is lost."""
+    start, past = (nth_page(content, n) for n in (3, 4))
+    return content[:start] + content[past:]
+
+
+def nth_page(content: bytes, n: int) -> int:
+    at = 0
+    for _ in range(n):
+        at = content.index(b"OggS\0", at + 1)
+    return at
 
 
 def read_folder(folder: Path) -> list[str]:

@@ -66,6 +66,7 @@ UTILS = {  # the rooms that each room of utils may import, besides itself
     "default_models": {"modelutils"},
     "export": {"cli", "models", "data", "config", "errors"},
     "fetch": {"cli", "data", "errors"},
+    "report_lines": set(),
 }
 MAY_BE_EXPORTED = {*MODELS, "config", "published", "sampling", "tables"}  # of the stages, by the command utils.export
 SPEED = ("cuda", "cuda_graph", "cuda_cells", "cuda_kernels")  # and all of cpu/

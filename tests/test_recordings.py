@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from tests.conftest import ROOT
-from tests.recordings import BAD, FLAC, GOOD, flac_samples, patched, read_folder, with_ffmpeg
+from tests.recordings import BAD, CUT, FLAC, GOOD, MP3, OGG, flac_samples, patched, read_folder, with_ffmpeg, without_a_page
 from utils.data import audio, decoding, ffmpeg
+from utils.data.containers import CUT as CUT_SHORT
 from utils.data.parallel import run_tasks
+from utils.data.quality import Tally
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +29,9 @@ def test_every_format_is_read_whatever_its_name(kind, speech, tmp_path):
             write(tmp_path / name, speech)
             content = (tmp_path / name).read_bytes()
         (tmp_path / name).write_bytes(content)
-        waves.append(audio.load(tmp_path / name))
+        wav, notes = decoding.read(tmp_path / name)
+        waves.append(wav)
+        assert not notes
     assert all(np.array_equal(wav, waves[0]) for wav in waves)
     assert abs(len(waves[0]) - len(speech) * (2 if "chained" in kind else 1)) < 3000  # codecs come in whole blocks
     cepstra = [np.log(audio.encoder_mel(wav[:30000]) + 1e-6)[:, :12] for wav in (speech, *waves[:1])]
@@ -44,6 +48,26 @@ def test_what_is_not_a_recording_is_refused_in_one_line(kind, name, speech, tmp_
     with pytest.raises(decoding.AudioError, match=told) as caught:
         audio.load(path)
     assert str(caught.value).startswith(f"{path}: ") and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", CUT)
+def test_what_was_cut_short_is_used_as_far_as_it_goes_and_told(kind, speech, tmp_path):
+    patched(GOOD[kind][0], lambda content: bytes(content[: len(content) * 2 // 3]))(tmp_path / "a", np.tile(speech, 5))
+    wav, notes = decoding.read(tmp_path / "a")
+    assert 0.5 < len(wav) / len(speech) / 5 < 0.8 and [note.partition(":")[0] for note in notes] == [CUT_SHORT]
+
+
+def test_lost_pages_of_an_ogg_are_counted(speech, tmp_path):
+    patched(OGG, without_a_page)(tmp_path / "a.ogg", np.tile(speech, 10))
+    wav, notes = decoding.read(tmp_path / "a.ogg")
+    assert len(wav) > 5 * len(speech) and notes == ["is damaged in its middle: 1 pages are missing"]
+    (tally := Tally()).add("a", decoding.Recording(wav, notes))
+    assert tally.notes()[0] == ("is damaged in its middle", "1 of 1 recordings, e.g. a")
+
+
+def test_decoders_write_nothing_to_the_terminal(speech, tmp_path, capfd):
+    patched(MP3, lambda content: content[:2000] + bytes(900) + content[2900:])(tmp_path / "a.mp3", speech)
+    assert len(audio.load(tmp_path / "a.mp3")) and not "".join(capfd.readouterr())
 
 
 def test_a_recording_is_read_up_to_a_limit(speech, tmp_path):
@@ -78,7 +102,7 @@ tried()
 """
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
     lines = done.stdout.splitlines()
-    assert done.returncode == 0 and lines[:2] == lines[2:] and "damaged" in lines[0] and lines[1].startswith("a.mp3 3")
+    assert done.returncode == 0 and lines[:2] == lines[2:] and lines[0] == "a.flac 32000" and lines[1].startswith("a.mp3 3")
 
 
 @pytest.mark.parametrize("name", ["SIGSEGV", "SIGKILL"])

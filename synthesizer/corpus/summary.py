@@ -11,8 +11,8 @@ from synthesizer.corpus.folder import Part
 from synthesizer.text import SYMBOL_SETS, UnreadCounts
 from utils.data.mel_format import MelFormat
 from utils.data.paths import SynthesizerData, save_text
-from utils.data.report_lines import indented, statistics_line
 from utils.errors import UserError
+from utils.report_lines import indented, statistics_line
 
 ALIGNMENTS_SOURCE = "https://github.com/CorentinJ/librispeech-alignments"
 

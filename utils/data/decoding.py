@@ -2,14 +2,17 @@
 files are read in blocks, up to a limit. Whatever goes wrong is an AudioError that names the file."""
 
 import mmap
+import os
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from utils.data import ffmpeg, levels, worker
+from utils.data import containers, ffmpeg, levels, worker
 from utils.data.mel_format import SAMPLE_RATE
 from utils.errors import UserError
 
@@ -18,7 +21,6 @@ RATES = (4000, 384_000)  # Hz, the lowest and the highest
 MAX_CHANNELS = 64
 MAX_SECONDS = 3600.0
 MIN_BYTES = 50  # that a second of audio takes at least
-UNKNOWN_BYTES = 0x7FFF0000  # a wav file that declares as much was written to a pipe, and its length was not known
 
 
 class AudioError(UserError):
@@ -108,6 +110,10 @@ def _one_wave(path: Path, sample_rate: int, max_seconds: float, cut: bool) -> tu
     """All channels mixed down to one; takes a second pass where their mean would cancel out."""
     energies, mean_energy, wav, is_cut = _mixed(path, None, sample_rate, max_seconds, cut)
     notes = [f"only its first {max_seconds / 60:g} minutes are used"] if is_cut else []
+    if lacks := "" if is_cut else containers.shortfall(path):
+        if wav.size and _is_wav(path):
+            raise AudioError(f"{path}: is cut short, it {lacks}")
+        notes.append(lacks)
     if len(energies) == 1:
         return wav, notes
     weights, note = levels.channel_weights(energies, mean_energy)
@@ -178,7 +184,7 @@ def _opened(path: Path) -> tuple[int, Iterator[np.ndarray]]:
     import soundfile
 
     first_error = ""
-    if not _is_chained_ogg(path):
+    if not _is_for_ffmpeg(path):
         blocks = _libsndfile(path)
         try:
             return next(blocks), blocks
@@ -192,11 +198,17 @@ def _opened(path: Path) -> tuple[int, Iterator[np.ndarray]]:
         raise AudioError(f"{path}: cannot be decoded: {error}{known}") from error
 
 
-def _is_chained_ogg(path: Path) -> bool:
-    """Whether there are several streams, of which libsndfile reads the first alone."""
+def _is_wav(path: Path) -> bool:
     with path.open("rb", buffering=0) as file:
-        if file.read(4) != b"OggS":
-            return False
+        return file.read(4) == b"RIFF"
+
+
+def _is_for_ffmpeg(path: Path) -> bool:
+    """What libsndfile does not read to its end: the second stream of an ogg, and a FLAC that does not know its length."""
+    with path.open("rb", buffering=0) as file:
+        start = file.read(26)
+        if start[:4] != b"OggS":
+            return containers.declares_no_length(start)
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
             return content.find(b"OggS\0\2", 4) > 0
 
@@ -205,25 +217,37 @@ def _libsndfile(path: Path) -> Iterator:
     """First the sample rate, then the blocks."""
     import soundfile
 
-    with path.open("rb") as raw, soundfile.SoundFile(raw.fileno(), closefd=False) as file:  # without its name
-        yield file.samplerate
-        n, expected = 0, file.frames
-        while len(block := file.read(BLOCK // file.channels, dtype="float32", always_2d=True)):
-            n += len(block)
-            yield block
-        if file.format == "FLAC" and n < expected:
-            rate = file.samplerate
-            raise AudioError(f"{path}: is cut short, {n / rate:.2f} of {expected / rate:.2f} s can be read")
-        if file.format in ("WAV", "WAVEX") and (n_missing := _missing_bytes(path)):
-            raise AudioError(f"{path}: is cut short, {n_missing} bytes are missing at its end")
+    with path.open("rb") as raw:
+        with _quiet():
+            file = soundfile.SoundFile(raw.fileno(), closefd=False)  # without its name
+        with file:
+            yield file.samplerate
+            n, expected = 0, file.frames
+            hush = _quiet if file.format == "MP3" else nullcontext
+            while True:
+                with hush():
+                    block = file.read(BLOCK // file.channels, dtype="float32", always_2d=True)
+                if not len(block):
+                    break
+                n += len(block)
+                yield block
+            if file.format == "FLAC" and n < expected:
+                rate = file.samplerate
+                raise AudioError(f"{path}: is cut short, {n / rate:.2f} of {expected / rate:.2f} s can be read")
 
 
-def _missing_bytes(path: Path) -> int:
-    """How many bytes a wav file lacks by its own header; libsndfile reads a truncated file without an error."""
-    with path.open("rb") as file:
-        head = file.read(8)
-    n_expected = 8 + int.from_bytes(head[4:], "little")
-    if head[:4] != b"RIFF" or n_expected >= UNKNOWN_BYTES:
-        return 0
-    n_missing = n_expected - path.stat().st_size
-    return n_missing if n_missing > 1 else 0  # some writers leave out the last padding byte
+_stderr = threading.RLock()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what a decoder's C code writes to the terminal: of a damaged file, libmpg123 tells every frame."""
+    with _stderr:
+        kept, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+        try:
+            os.dup2(nothing, 2)
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+            os.close(nothing)

@@ -26,6 +26,7 @@ N_PLACES = 4  # of so many samples, which an excerpt is made of
 SPEECH_BAND = (250.0, 3000.0)  # Hz
 BAND = 250.0  # Hz
 EMPTY_BAND = -55.0  # dB of the speech band, below which a band holds nothing
+N_NAMED = 5  # recordings with a fault
 SEVERAL = ("probably more than one voice", "cut out the one to clone")
 
 
@@ -133,7 +134,7 @@ def _excerpt(wav: np.ndarray) -> np.ndarray:
 
 
 class Tally:
-    """What many recordings have in common: each fault counted once, with an example."""
+    """What many recordings have in common: each fault counted, with examples."""
 
     def __init__(self) -> None:
         self._n = 0
@@ -145,9 +146,12 @@ class Tally:
         wav, faults = recording.wav, []
         if wav.size and assess(_excerpt(wav), seconds=math.inf).faults():  # which costs little
             faults = assess(wav, seconds=math.inf).faults()
-        for kind in [*recording.notes, *(kind for kind, _ in faults)]:
+        for kind in [*(note.partition(":")[0] for note in recording.notes), *(kind for kind, _ in faults)]:
             self._found.setdefault(kind, []).append(name)
 
     def notes(self) -> list[tuple[str, str]]:
-        """(what, how often)"""
-        return [(kind, f"{len(names)} of {self._n} recordings, e.g. {names[0]}") for kind, names in self._found.items()]
+        """(what, how often, and in which)"""
+        return [
+            (kind, f"{len(names)} of {self._n} recordings, e.g. {', '.join(names[:N_NAMED])}")
+            for kind, names in self._found.items()
+        ]
