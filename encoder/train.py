@@ -1,8 +1,6 @@
 """Train the speaker encoder."""
 
 import math
-import statistics
-from collections import deque
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -20,6 +18,7 @@ from utils.boards import plot
 from utils.config import parse_overrides
 from utils.data.mel_format import ENCODER_HOP, SAMPLE_RATE
 from utils.models import size
+from utils.training.health import Guessing
 from utils.training.memory import within_memory
 from utils.training.run import Run, RunOptions
 
@@ -54,13 +53,12 @@ def train(data_dir: Path, options: dict[str, Any], hparams: str = "", umap_every
         optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate, fused=True)
         data = (*index.names, index.first.tolist(), index.lengths.tolist())
         in_use = {"speakers_per_batch": plan.n_speakers, "eval_speakers": len(held_out)}
-        wrapped = run.start(model, optimizer, config, settings, mel=MEL_FORMAT, data=data, in_use=in_use)
+        rules = {"collapse": Collapse(plan.n_speakers)}
+        wrapped = run.start(model, optimizer, config, settings, mel=MEL_FORMAT, data=data, in_use=in_use, rules=rules)
         dataset = SpeakerDataset(index, settings.partial_frames)
         feed = run.feed(plan, dataset, collate)
         scale_similarity = partial(model.loss.scale_gradients, settings.similarity_gradient)
         embed = partial(_embed_held_out, run, model.encoder, index, settings.partial_frames)
-
-        run.rules = {"collapse": Collapse(plan.n_speakers)}
 
         for step in run.steps():
             optimizer.param_groups[0]["lr"] = settings.learning_rate  # --hparams may have changed it for a resumed run
@@ -80,31 +78,30 @@ def train(data_dir: Path, options: dict[str, Any], hparams: str = "", umap_every
                 run.board.figure(step, "embeddings", partial(_draw, *embedded, index, step))
 
 
-class Collapse:
-    """A rule of a run: the encoder gives all voices the same embedding, so that its loss is that of guessing."""
+class Collapse(Guessing):
+    """A rule of a run: the encoder gives all voices the same embedding, so that its loss is that of guessing.
 
-    STEPS, WINDOW, NEAR, ALIKE = 300, 100, 0.02, 0.95  # a healthy run is far from both by then (docs/reliability.md)
+    Without a second thought where an evaluation shows no difference at all between voices.
+    """
+
+    ALIKE = 0.95  # mean cosine between speakers; a healthy run is far from it, and from guessing, by step 300
+    THE_SAME, RECENT = 0.99999, 10  # mean cosine of any two voices, which has 0.9999 before training; steps of loss to look at
 
     def __init__(self, n_speakers: int) -> None:
         """n_speakers of a batch."""
-        self._chance = math.log(n_speakers)
-        self._losses: deque[float] = deque(maxlen=self.WINDOW)
-        self._n_steps = 0
+        remedy = "it has probably collapsed. Start again (-f) with a lower learning rate, more speakers in a batch, or "
+        problem = "the encoder does not tell voices apart"
+        super().__init__(math.log(n_speakers), 0.98, 300, problem, remedy + "--precision fp32")
 
     def __call__(self, step: int, values: Mapping[str, float]) -> str:
-        if "loss" in values:
-            self._n_steps += 1
-            self._losses.append(values["loss"])
-        if self._n_steps < self.STEPS:
-            return ""
-        loss, cosine = statistics.fmean(self._losses), values.get("different_cosine", 0.0)
-        if abs(loss - self._chance) > self.NEAR * self._chance and cosine < self.ALIKE:
-            return ""
-        alike = f" and a cosine of {cosine:.2f} between speakers" if cosine else ""
-        return (
-            f"the encoder does not tell voices apart (loss {loss:.3g}{alike}; guessing has {self._chance:.3g}): it has "
-            "probably collapsed. Start again (-f) with a lower learning rate, more speakers in a batch, or --precision fp32"
-        )
+        line = super().__call__(step, values)
+        if "different_cosine" not in values:
+            return line
+        cosine = values["different_cosine"]
+        is_alike = cosine >= self.ALIKE and self.is_late(step)
+        is_the_same = min(cosine, values.get("same_cosine", cosine)) >= self.THE_SAME and self.guesses(self.RECENT)
+        also = f" and a cosine of {cosine:.3f} between speakers"
+        return self.line(also) if line or is_alike or is_the_same else ""
 
 
 def _sentence(figures: dict[str, float], n_speakers: int) -> str:

@@ -62,7 +62,7 @@ class HeldOut:
         """An evaluation in words."""
         if is_aligned:
             attention = "the attention follows the text"
-            if not self._was_aligned:
+            if self._was_aligned is False:
                 attention = f"the alignment has formed: {attention}"
         elif self._was_aligned:
             attention = "the alignment was lost again"

@@ -60,6 +60,7 @@ def train(data_dir: Path, options: dict[str, Any], hparams: str = "") -> None:
         average, mel = Average(model, settings.average_decay), dataclasses.asdict(mel_format)
         graphs = settings.cuda_graphs > 1 or (settings.cuda_graphs > 0 and run.world_size == 1)
         kept = {"mel": mel, "symbols": settings.symbols, "average": average.state, "data": training.rows}
+        kept["rules"] = {"overfitting": Parting("eval_mel_loss", "mel_loss")}
         in_use = {"cuda_graphs": graphs and run.device.type == "cuda", "eval_utterances": len(watched.items)}
         wrapped = run.start(model, optimizer, config, settings, embeds=data, in_graphs=graphs, in_use=in_use, **kept)
         if run.is_main:
@@ -70,8 +71,6 @@ def train(data_dir: Path, options: dict[str, Any], hparams: str = "") -> None:
         learn = partial(learn_from, run, model, wrapped, settings)
         if graphs and (recorded := recorded_step(learn, optimizer, run.device, run.abandon_step)):
             learn = PaddedSteps(learn, recorded, training.buckets)
-
-        run.rules = {"overfitting": Parting("eval_mel_loss", "mel_loss")}
 
         for step in run.steps():
             stage = stage_at(stages, step)

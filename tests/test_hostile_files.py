@@ -100,8 +100,8 @@ def nested(depth: int) -> list:
         {"model": asdict(TINY) | {"hidden_size": "2"}},
         {"model": asdict(TINY) | {"hidden_size": True}},
         {"model": asdict(TINY) | {"hidden_size": 2.5}},
-        *({name: wrong} for name in ("symbols", "encoder_sha256", "step", "patience", "frozen") for wrong in (5.5, True)),
-        *({name: None} for name in ("step", "patience", "frozen")),
+        *({name: wrong} for name in checkpoint.KINDS for wrong in (5.5, True)),
+        *({name: None} for name in ("step", "patience", "rules", "frozen")),
         *({"step": wrong} for wrong in (-5, True, "x", float("nan"), 10**30)),
     ],
 )

@@ -27,7 +27,7 @@ from utils.errors import DiskFull, UserError
 from utils.models import checkpoint
 from utils.training import run as training
 from utils.training.files import CheckpointFiles
-from utils.training.health import Parting, Rising
+from utils.training.health import Guessing, Parting, Rising
 
 STAGES = ("encoder", "synthesizer", "vocoder")
 
@@ -172,9 +172,40 @@ def test_a_loss_that_rises_or_parts_from_the_held_out_one_is_told():
     assert not any(answers[: [bool(answer) for answer in answers].index(True)]) and answers.index("") == 0
 
 
+# Rules, and numbers of steps and of evaluations that each of them must speak about.
+GONE_WRONG = {
+    "rising": (Rising, [{"loss": 3 + 2 / (1 + step / 100) if step < 1000 else 2 + step / 500} for step in range(2000)]),
+    "parting": (
+        lambda: Parting("held_out_loss"),
+        [{"loss": 5 - i / 9, "held_out_loss": 2 + abs(i - 9) / 9} for i in range(30)],
+    ),
+    "collapsed": (lambda: Collapse(8), [{"loss": 2.079}] * 400),
+    "guessing": (lambda: Guessing(6, 0.95, 2000, "it guesses", "stop"), [{"loss": 5.8}] * 2100),
+}
+
+
+@pytest.mark.parametrize("name", GONE_WRONG)
+def test_a_run_that_is_resumed_often_is_told_what_goes_wrong_at_the_same_step(name, tmp_path):
+    make, rows = GONE_WRONG[name]
+    whole, parts = make(), make()
+    told = []
+    for step, row in enumerate(rows):
+        if step % 90 == 0:
+            checkpoint.save(tmp_path / "state.pt", parts.state)
+            parts = make()
+            parts.load(torch.load(tmp_path / "state.pt", weights_only=True))
+        told.append(parts(step, row))
+        assert told[-1] == whole(step, row)
+    assert any(told) and not told[0]
+
+
 def test_an_encoder_that_tells_nobody_apart_is_told_so():
     collapse = Collapse(8)
     assert not any(collapse(step, {"loss": 2.08 - 0.002 * step}) for step in range(400))
     collapse = Collapse(8)
     (line, *_) = filter(None, (collapse(step, {"loss": 2.079}) for step in range(400)))
     assert "does not tell voices apart" in line
+    for cosine, loss, is_collapsed in ((0.999996, 2.079, True), (0.9999, 2.079, False), (0.999996, 1.5, False)):  # at once, or not
+        collapse = Collapse(8)
+        assert not any(collapse(step, {"loss": loss}) for step in range(50))
+        assert bool(collapse(50, {"same_cosine": 1.0, "different_cosine": cosine})) == is_collapsed

@@ -23,7 +23,7 @@ from utils.errors import UserError
 from utils.models import checkpoint
 from utils.training import run as training
 from utils.training.batching import EpochPlan, held_out, rng
-from utils.training.health import TO_GIVE_UP
+from utils.training.health import TO_GIVE_UP, Rising
 from utils.training.run import Run, RunOptions
 
 
@@ -54,7 +54,7 @@ def train(
             nn.Linear(3, config.width), nn.BatchNorm1d(config.width), nn.Dropout(0.5), nn.Linear(config.width, 1)
         )
         optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate, fused=True)
-        net = run.start(model, optimizer, config, settings)
+        net = run.start(model, optimizer, config, settings, rules={"rising loss": Rising()})
         for step in run.steps():
             x = torch.from_numpy(np.random.default_rng(step).normal(size=(8, 3)).astype(np.float32))
             x = x * (np.nan if step in bad_steps else 1)
@@ -70,7 +70,7 @@ def train(
 
 
 def assert_same(a: dict, b: dict) -> None:
-    assert a.get("step") == b.get("step")
+    assert a.get("step") == b.get("step") and a.get("rules") == b.get("rules")
     for name, value in a["model_state"].items():
         assert torch.equal(value, b["model_state"][name]), name
     for index, state in a["optimizer_state"]["state"].items():

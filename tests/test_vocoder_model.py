@@ -148,6 +148,16 @@ def test_sampling_never_leaves_the_classes():
     torch.testing.assert_close(MuLaw(4).sample(logits, edges), torch.full((2,), 8 / 7.5 - 1))
 
 
+def test_the_loss_of_guessing_is_the_entropy_of_the_samples():
+    wave = np.random.default_rng(0).normal(0, 0.05, 200_000)
+    bits = MuLaw(9).encode(wave)[1]
+    constant = torch.tensor(np.log(np.bincount(bits, minlength=512) + 1e-9), dtype=torch.float32)  # the best constant guess
+    expected = float(torch.nn.functional.cross_entropy(constant.expand(200_000, -1), torch.from_numpy(bits)))
+    assert abs(MuLaw(9).guess(bits) - expected) < 1e-3
+    gaussian = 0.5 * np.log(2 * np.pi * np.e * 0.05**2) + np.log(2**15)  # in steps of 2 / 2^16
+    assert abs(LogisticMixture(10).guess(LogisticMixture(10).encode(wave)[1]) - gaussian) < 0.01
+
+
 def test_mixture_of_logistics_adds_up_to_one_and_samples_from_it():
     mixture = LogisticMixture(3)
     outputs = torch.tensor([0.3, -1.0, 0.5, -0.4, 0.1, 0.98, -3.0, -6.0, -2.0])

@@ -27,6 +27,9 @@ class Distribution(Protocol):
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """(B, T, n_outputs), (B, T) -> mean negative log likelihood in nats per sample."""
 
+    def guess(self, targets: np.ndarray) -> float:
+        """Targets (n,) -> the loss of a model that knows how often each occurs, but nothing of what came before."""
+
     def sample(self, outputs: Tensor, uniform: Tensor) -> Tensor:
         """(B, n_outputs), uniform numbers (2, B) in (0, 1] -> levels (B,)"""
 
@@ -52,6 +55,9 @@ class MuLaw:
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         return F.cross_entropy(outputs.flatten(0, 1).float(), targets.flatten())
 
+    def guess(self, targets: np.ndarray) -> float:
+        return entropy(np.bincount(targets))
+
     def sample(self, outputs: Tensor, uniform: Tensor) -> Tensor:
         labels = inverse_cdf(outputs, uniform[0])
         return labels * (2 / (self.n_outputs - 1)) - 1
@@ -63,6 +69,7 @@ class LogisticMixture:
 
     min_log_scale = math.log(1e-14)
     half_step = 1 / (2**16 - 1)
+    n_bins = 2**12  # of `guess`; fewer than steps, as these would hold too few targets each
 
     def __init__(self, n_mixtures: int):
         self.n_mixtures = n_mixtures
@@ -91,6 +98,9 @@ class LogisticMixture:
         log_mass = torch.where(target.abs() > 0.999, outer, inner)
         return -torch.logsumexp(F.log_softmax(weights, dim=-1) + log_mass, dim=-1).mean()
 
+    def guess(self, targets: np.ndarray) -> float:
+        return entropy(np.histogram(targets, self.n_bins, (-1, 1))[0]) + math.log(2**16 / self.n_bins)
+
     def sample(self, outputs: Tensor, uniform: Tensor) -> Tensor:
         weights, means, log_scales = outputs.chunk(3, dim=-1)  # each (B, n)
         chosen = inverse_cdf(weights, uniform[0]).unsqueeze(-1)  # (B, 1)
@@ -98,6 +108,12 @@ class LogisticMixture:
         scale = log_scales.gather(-1, chosen).squeeze(-1).clamp(min=self.min_log_scale).exp()
         spread = torch.logit(uniform[1], eps=1e-5)
         return torch.addcmul(mean, scale, spread).clamp(-1, 1)
+
+
+def entropy(counts: np.ndarray) -> float:
+    """In nats, of how often each of some values occurs."""
+    shares = counts[counts > 0] / counts.sum()
+    return float(-(shares * np.log(shares)).sum())
 
 
 def inverse_cdf(logits: Tensor, uniform: Tensor) -> Tensor:

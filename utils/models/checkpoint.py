@@ -17,7 +17,8 @@ from utils.models import untrusted
 STAGES = ("encoder", "synthesizer", "vocoder")
 SUFFIXES = (".safetensors", ".pt")
 NO_SYMBOLS = {"symbols": type(None), "encoder_sha256": type(None)}  # in what is no synthesizer
-KINDS = {"symbols": str, "encoder_sha256": list, "step": int, "patience": dict, "frozen": list}  # of some entries
+# Of some entries.
+KINDS = {"symbols": str, "encoder_sha256": list, "step": int, "patience": dict, "rules": dict, "frozen": list}
 MOST_STEPS = 10**15
 
 

@@ -1,7 +1,7 @@
 """What a training run starts from: its own checkpoint, the weights of another file, or nothing."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from utils.errors import UserError
 from utils.models import checkpoint, identity
 from utils.models.device import set_rng_state
 from utils.training.freezing import NOTHING
+from utils.training.health import Rule
 from utils.training.stepping import MAIN, Trained
 
 # A file's content -> words on it, and settings to take from it.
@@ -147,6 +148,7 @@ class StartingPoint:
         scaler: torch.amp.GradScaler,
         device: torch.device,
         average: dict[str, torch.Tensor] | None = None,
+        rules: Mapping[str, Rule] | None = None,
     ) -> int:
         """Load the whole state of a resumed run, or only the weights of another file; returns the number of skipped updates.
 
@@ -171,6 +173,8 @@ class StartingPoint:
                     group["fused"] = True  # older checkpoints may say otherwise
             if saved["scaler_state"]:  # empty if the run was not in fp16 before
                 scaler.load_state_dict(saved["scaler_state"])
+            for name, rule in (rules or {}).items():
+                rule.load(saved.get("rules", {}).get(name, {}))
             set_rng_state(saved["rng_state"], device)
             return int(saved["sampler_state"]["skipped"])
 

@@ -64,7 +64,6 @@ class Run:
             self._saving = Saving(self.dir, stage, self.step, options, self._peers)
             self.board: Board | NoBoard = NoBoard()
             self._readback = Readback()
-            self.rules: dict[str, Rule] = {}  # by name, what is told once
             self._told: set[str] = set()
             self._dtype = choose_dtype(options.precision, self.device, GPU_PRECISION.get(stage, "bf16"))
             self._scaler = torch.amp.GradScaler(self.device.type, enabled=self._dtype == torch.float16)
@@ -98,6 +97,7 @@ class Run:
         in_graphs: bool = False,
         data: Iterable[Any] = (),
         in_use: Mapping[str, Any] | None = None,
+        rules: Mapping[str, Rule] | None = None,
     ) -> nn.Module:
         """Load the run's checkpoint or the weights of init_from, if any; returns the module to call: `wrap(model)`.
 
@@ -111,8 +111,9 @@ class Run:
         `optimize(loss, ..., name=...)` trains one, and `wrap` gives the module to call.
         `in_graphs`: steps are recorded as CUDA graphs, which DistributedDataParallel does not allow; `optimize` does its work.
         `in_use`: settings that dashboards show otherwise than the checkpoint keeps them, as this data or device allows no more.
+        `rules`: what tells, by name, that the training goes wrong.
         """
-        self._average = average
+        self._average, self._rules = average, rules or {}
         self._trained = {MAIN: Trained(model, optimizer), **{name: Trained(*pair) for name, pair in (further or {}).items()}}
         self._stepper = Stepper(self._trained, self._scaler, self.world_size == 1, in_graphs and self.world_size > 1)
         self._content = {"model": dataclasses.asdict(config), "mel": mel, "symbols": symbols}
@@ -126,7 +127,7 @@ class Run:
         n_frozen = freeze(model, self._content["frozen"])
         if init_from := self._start.init_from():
             self._content["init_from"] = init_from
-        self._stepper.skipped.fill_(self._start.load_into(self._trained, self._scaler, self.device, average))
+        self._stepper.skipped.fill_(self._start.load_into(self._trained, self._scaler, self.device, average, self._rules))
         self._saving.start(self._models, self._state, self.tell)
         self._peers.compare(lambda: self._start_of_rank(data))
         if self.is_main:
@@ -153,6 +154,7 @@ class Run:
             **self._content,
             **states.pop(MAIN),
             "patience": self._patience.state,
+            "rules": {name: rule.state for name, rule in self._rules.items()},
             "scaler_state": self._scaler.state_dict(),
             "sampler_state": {"seed": self.seed, "skipped": int(self._stepper.skipped)},
             "rng_state": rng_state(self.device),
@@ -294,8 +296,8 @@ class Run:
             self._diagnose(step, values)
 
     def _diagnose(self, step: int, values: Mapping[str, float]) -> None:
-        for name, rule in self.rules.items():
-            if name not in self._told and (problem := rule(step, values)):
+        for name, rule in self._rules.items():
+            if problem := rule(step, values):
                 self.tell(name, f"step {step}: {problem}")
 
     def tell(self, name: str, line: str) -> None:
