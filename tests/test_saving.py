@@ -205,7 +205,11 @@ def test_an_encoder_that_tells_nobody_apart_is_told_so():
     collapse = Collapse(8)
     (line, *_) = filter(None, (collapse(step, {"loss": 2.079}) for step in range(400)))
     assert "does not tell voices apart" in line
-    for cosine, loss, is_collapsed in ((0.999996, 2.079, True), (0.9999, 2.079, False), (0.999996, 1.5, False)):  # at once, or not
+    for cosine, loss, is_collapsed in (
+        (0.999996, 2.079, True),
+        (0.9999, 2.079, False),
+        (0.999996, 1.5, False),
+    ):  # at once, or not
         collapse = Collapse(8)
         assert not any(collapse(step, {"loss": loss}) for step in range(50))
         assert bool(collapse(50, {"same_cosine": 1.0, "different_cosine": cosine})) == is_collapsed

@@ -101,7 +101,7 @@ def test_resumed_equals_uninterrupted_with_evaluations_between_and_r_changing(da
     run(data, tmp_path / "parts", 2, UNSEEN, eval_every=2)
     run(data, tmp_path / "parts", 4, hparams="", eval_every=0)  # the run keeps its own settings
     parts = run(data, tmp_path / "parts", 8, hparams="", eval_every=3)  # the first step has another r than the checkpoint
-    assert_same(whole, parts)
+    assert_same(whole | {"rules": None}, parts | {"rules": None})  # these have seen evaluations at other steps
     assert int(whole["model_state"]["r"]) == 4 and whole["optimizer_state"]["param_groups"][0]["lr"] == 5e-4
     rows = [json.loads(line) for line in (tmp_path / "parts" / "r" / "metrics.jsonl").read_text().splitlines()]
     assert [row["r"] for row in rows if "r" in row] == [5, 5, 5, 5, 4, 4, 4, 4]

@@ -246,7 +246,7 @@ def test_a_run_stopped_and_resumed_equals_one_that_was_not(uninterrupted, speech
     resumed = train(speech, tmp_path, "cut", *arguments)
     assert resumed.returncode == 0 and "resuming at step" in resumed.stdout, resumed.stderr
     cut, whole = (torch.load(path) for path in (tmp_path / "cut/vocoder.pt", uninterrupted / "whole/vocoder.pt"))
-    assert same(cut, whole)
+    assert same(cut | {"rules": None}, whole | {"rules": None})  # these have seen evaluations at other steps
     losses = [
         [entry["loss"] for entry in metrics(*run) if "loss" in entry] for run in ((tmp_path, "cut"), (uninterrupted, "whole"))
     ]
