@@ -54,7 +54,9 @@ def _write_speaker(folder: Path, n_utterances: int, n_frames: int, sparse: bool 
 
     folder.mkdir()
     lines = [f"{n}\t{n * n_frames}\t{n_frames}\t{folder.name}/{n}.flac\n" for n in range(n_utterances)]
-    (folder / EncoderData.UTTERANCES).write_text("parameters\nname\tstart\tn_frames\tsource\n" + "".join(lines))
+    (folder / EncoderData.UTTERANCES).write_text(
+        "parameters\nname\tstart\tn_frames\tsource\n" + "".join(lines), encoding="utf-8"
+    )
     if sparse:  # the right length without using disk space
         with (folder / EncoderData.MELS).open("wb") as file:
             file.truncate(128 + n_utterances * n_frames * FRAME_BYTES)

@@ -235,6 +235,24 @@ def parser_of(script: str) -> argparse.ArgumentParser:
     return caught.value.args[0]
 
 
+def test_text_files_are_opened_as_utf_8_whatever_the_locale():
+    """open(), read_text() and write_text() name an encoding, unless the mode is binary."""
+    found = []
+    for path in [path for package in (*PACKAGES, "benchmarks") for path in (ROOT / package).rglob("*.py")] + [
+        *ROOT.glob("*.py")
+    ]:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.Call) or any(each.arg == "encoding" for each in node.keywords):
+                continue
+            is_method, name = isinstance(node.func, ast.Attribute), getattr(node.func, "attr", getattr(node.func, "id", ""))
+            mode = [*node.args, ast.Constant("r")][0 if is_method else 1 : 2] or [ast.Constant("r")]
+            is_text = isinstance(mode[0], ast.Constant) and mode[0].value in ("r", "w", "a", "x", "r+")
+            of_path = is_method and ast.unparse(node.func.value) not in ("os", "wave", "av")
+            if (name == "open" and is_text and (of_path or not is_method)) or (name in ("read_text", "write_text") and of_path):
+                found.append(f"{path.relative_to(ROOT)}:{node.lineno}")
+    assert not found
+
+
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_scripts_parse_arguments_and_call_once(script):
     path = ROOT / script

@@ -227,12 +227,12 @@ def joins_a_variable(node: ast.AST) -> bool:
 def test_names_of_any_bytes_and_any_locale_are_preprocessed(samples, tmp_path):
     """Without a home, a terminal or UTF-8."""
     recordings = sorted((samples / SUBSET / "90001").rglob("*.flac"))[:1]
-    root = os.fsencode(tmp_path) + b"/in \xff%"
+    root, corpus = os.fsencode(tmp_path) + b"/in \xff%", "/голоса/".encode()
     names = [b"\xff\xfe", b"x" * 250, b"-dash", "Анна".encode(), b"new\nline", b"tab\tx|y", b"con"]
     for name in names:
-        os.makedirs(root + b"/voices/" + name)
-        shutil.copy(recordings[0], root + b"/voices/" + name + b"/" + b"y" * 245 + b".flac")
-    command = [sys.executable, "encoder_preprocess.py", root, "-d", "voices", "-n", "1", "--hparams", "min_frames=20"]
+        os.makedirs(root + corpus + name)
+        shutil.copy(recordings[0], root + corpus + name + b"/" + b"y" * 245 + b".flac")
+    command = [sys.executable, "encoder_preprocess.py", root, "-d", corpus.strip(b"/"), "-n", "1", "--hparams", "min_frames=20"]
     locale = {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PATH": os.environ["PATH"]}
     done = subprocess.run(command, cwd=ROOT, env=locale, capture_output=True, timeout=120, stdin=subprocess.DEVNULL)
     assert done.returncode == 0, done.stderr

@@ -126,7 +126,7 @@ class Studio:
         takes = {}
         total = sum(len(texts) + 2 * len(recordings) for recordings in voices.values())
         self.out.mkdir(parents=True, exist_ok=True)
-        with tqdm(total=total, desc="speaking", unit="file") as bar, (self.out / "log.txt").open("a") as log:
+        with tqdm(total=total, desc="speaking", unit="file") as bar, open(self.out / "log.txt", "a", encoding="utf-8") as log:
             for voice, recordings in voices.items():
                 takes[voice] = list(self._takes(voice, recordings, texts))
                 made_of = self._made_of | {"recordings": [sha256(path) for path in recordings]}

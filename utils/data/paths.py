@@ -144,9 +144,10 @@ def save_npy(path: Path, array: np.ndarray) -> None:
 
 
 def save_text(path: Path, text: str) -> None:
-    """Write UTF-8 text with plain newlines, atomically."""
-    with write_atomically(path, len(text.encode())) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
+    """Write UTF-8 text with plain newlines, atomically. What is no text in names, in this locale, is written as escapes."""
+    content = text.encode("utf-8", "backslashreplace")
+    with write_atomically(path, len(content)) as temporary:
+        temporary.write_bytes(content)
 
 
 def read_text(path: Path, at_most: int = 10**8) -> str:
