@@ -71,7 +71,7 @@ def train(data_dir: Path, options: dict[str, Any], hparams: str = "", umap_every
 
             if run.is_main and run.due(run.options.eval_every):
                 figures = verify(*embed(held_out, settings.eval_utterances)).figures()
-                run.report(_sentence(figures, len(held_out)), **figures)
+                run.report(_sentence(figures, len(held_out)), **figures, guessing_loss=rules["collapse"].guess)
                 run.keep_best(figures["eer"])
             if run.is_main and run.due(umap_every):
                 embedded = embed(choose_speakers(held_out, SPEAKERS_DRAWN), UTTERANCES_DRAWN)

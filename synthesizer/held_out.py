@@ -112,7 +112,7 @@ class HeldOut:
             "free-running": free.after[number, : int(free.lengths[number])].float().cpu().numpy(),
         }
         hop_seconds = self.format.hop_length / self.format.sample_rate
-        draw: Any = partial(plot.mels, mels, hop_seconds, f"{name}, step {run.step}")
+        draw: Any = partial(plot.mels, mels, self.format, f"{name}, step {run.step}")
         run.board.figure(run.step, f"mel-{name}", draw, "mel-spectrograms")
         attentions = {
             "teacher-forced": self._attention(forced.attention, number, len(item.mel), r),

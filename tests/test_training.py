@@ -340,7 +340,7 @@ def test_dashboards_group_their_tags_and_draw_held_out_losses_over_those_of_trai
 
     drawn = []
     curves = plot.curves
-    monkeypatch.setattr(plot, "curves", lambda points: drawn.append(curves(points)) or drawn[-1])
+    monkeypatch.setattr(plot, "curves", lambda *points: drawn.append(curves(*points)) or drawn[-1])
     for first in (0, 1):  # the second goes on
         board = Board(tmp_path, "vocoder", None, every=1, first_step=first)
         board.scalars(first + 1, {"loss": 2.0, "steps_per_second": 3.0, "skipped_steps": 0})
@@ -351,6 +351,7 @@ def test_dashboards_group_their_tags_and_draw_held_out_losses_over_those_of_trai
     written = EventAccumulator(str(tmp_path / "tensorboard" / "vocoder")).Reload()
     tags = written.Tags()
     assert set(tags["scalars"]) == {f"train/{name}" for name in ("loss", "steps_per_second", "skipped_steps")} | {"eval/loss"}
+    assert "custom_scalars__config__" in tags["tensors"]  # the chart of both losses
     assert tags["audio"] == ["sound/tone"] and tags["images"] == ["picture/waves"]
     assert [event.step for event in written.Scalars("eval/loss")] == [1, 2]
     shown = {axis.get_title(loc="left"): axis for axis in drawn[-1].axes if axis.lines}
@@ -360,6 +361,39 @@ def test_dashboards_group_their_tags_and_draw_held_out_losses_over_those_of_trai
         ("held out", [1, 2]),
     ]
     assert shown["steps per second"].get_ylabel() == "steps per second"
+
+
+def test_curves_show_a_run_as_it_is():
+    """Whatever the numbers: a collapsed run looks collapsed, a spike hides nothing, one point is seen, axes are named."""
+    from utils.boards import plot
+    from utils.boards.measures import PANEL_OF, UNITS
+
+    measures = {name.rpartition("/")[2] for name in UNITS} | set(PANEL_OF)
+    points = {name: [(step, 0.9999 + 1e-8 * step) for step in range(1, 200)] for name in sorted(measures)}
+    points |= {
+        "grad_norm": [(step, 1.5e6 if step == 70 else 2 + step % 3) for step in range(200)],
+        "steps_per_second": [(1, 3.0)],
+    }
+    figure = plot.curves(points, "encoder")
+    figure.canvas.draw()
+    axes = {axis.get_title(loc="left").partition(",")[0]: axis for axis in figure.axes if axis.axison}
+    assert axes["cosine"].get_ylim()[0] < 0 and axes["eer"].get_ylim()[0] == 0 and axes["eer"].get_ylim()[1] > 0.5
+    assert axes["loss"].get_ylim()[1] - axes["loss"].get_ylim()[0] > 0.01
+    assert axes["grad norm"].get_ylim()[1] < 6 and axes["grad norm"].get_title(loc="left") == "grad norm, up to 1.5e+06"
+    assert axes["steps per second"].lines[0].get_marker() == "."
+    for name, axis in axes.items():
+        assert axis.get_ylabel() and not axis.yaxis.get_offset_text().get_text(), name
+        assert not axis.get_legend() or axis.get_legend().get_frame_on(), name
+
+
+def test_embeddings_that_are_all_alike_are_called_so():
+    from utils.boards import plot
+
+    vectors = np.random.default_rng(0).normal(size=(12, 8)) * [[1e-4]] + np.ones(8)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    labels = [f"speaker {i % 3}" for i in range(12)]
+    assert "all are alike" in plot.embeddings(vectors, labels, "step 1").axes[0].get_title()
+    assert "all are alike" not in plot.embeddings(np.eye(12), labels, "step 1").axes[0].get_title()
 
 
 def test_a_figure_that_fails_does_not_stop_the_board(tmp_path):

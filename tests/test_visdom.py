@@ -16,6 +16,7 @@ import pytest
 
 from utils.boards import plot
 from utils.boards.board import Board
+from utils.data.mel_format import MelFormat
 
 ROOT = Path(__file__).parent.parent
 
@@ -64,7 +65,7 @@ def test_numbers_pictures_and_sounds_arrive(tmp_path, port):
     board.parameters({"learning_rate": 0.1, "init_from": "<odd> & name.pt"})
     for step in range(1, 7):
         board.scalars(step, {"loss": 1 / step})
-    board.figure(6, "mel", lambda: plot.mels({"predicted": np.zeros((50, 80)), "target": np.ones((50, 80))}, 0.0125))
+    board.figure(6, "mel", lambda: plot.mels({"predicted": np.zeros((50, 80)), "target": np.ones((50, 80))}, MelFormat()))
     board.audio(6, "tone", np.sin(np.arange(1600) / 10), 16000)
     board.close()
     shown = windows(port)

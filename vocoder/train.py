@@ -82,7 +82,8 @@ def train(
                 if run.due(run.options.eval_every):
                     losses = [held_out_loss(run, each, watched, settings) for each in (average.model, model)]
                     sentence = f"held-out loss {losses[0]:.4f} nats per sample, without averaged weights {losses[1]:.4f}"
-                    run.report(sentence, held_out_loss=losses[0], held_out_loss_not_averaged=losses[1])
+                    named = {"held_out_loss": losses[0], "held_out_loss_not_averaged": losses[1]}
+                    run.report(sentence, **named, guessing_loss=rules["guessing"].guess)
                     run.keep_best(losses[0])
                 if run.due(generate_every):
                     speak(run, average.model, watched, settings)
@@ -152,4 +153,4 @@ def speak(run: Run, model: WaveRNN, watched: CropDataset, settings: VocoderTrain
 def _draw_mels(mel: np.ndarray, generated: np.ndarray, f: MelFormat, title: str) -> Any:
     """mel (T, n_mels), generated (n,). The board draws in a thread of its own."""
     spectrograms = {"given to the vocoder": mel, "of the audio it generated": mel_spectrogram(generated, f)[: len(mel)]}
-    return plot.mels(spectrograms, f.hop_length / f.sample_rate, title)
+    return plot.mels(spectrograms, f, title)

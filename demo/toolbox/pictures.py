@@ -82,7 +82,7 @@ def said(spoken: Spoken) -> str:
 def _speech(seconds: float, parts: Sequence[tuple[str, str]], labels: Sequence[str] = (), heard: Sequence[int] = ()) -> str:
     """Pictures one above the other. labels: the symbols; heard: for each column, the index of the one that is spoken."""
     rows = "".join(f'<figure class="tb-row"><figcaption>{title}</figcaption>{picture}</figure>' for title, picture in parts)
-    text = "".join(f"<span>{html.escape('⏎' if label == 'end' else label)}</span>" for label in labels)
+    text = "".join(f"<span>{html.escape(' end ' if label == 'end' else label)}</span>" for label in labels)
     data = f"data-labels='{html.escape(json.dumps(labels))}' data-heard='{json.dumps(heard)}'" if labels else ""
     return (
         f'<div class="tb-speech" data-seconds="{seconds:.4f}" {data}><div class="tb-pictures">{rows}'

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from utils.boards import plot
-from utils.boards.measures import PICTURE, SOUND, tag
+from utils.boards.measures import PICTURE, SOUND, charts, tag
 from utils.boards.metrics import read_metrics
 from utils.boards.sink import Sink, say, short
 from utils.boards.visdom_windows import VisdomWindows
@@ -32,6 +32,8 @@ class _TensorBoard(Sink):
         # Hide what a killed run wrote after its checkpoint, as these steps are trained again.
         self._open = functools.partial(SummaryWriter, folder)
         self.writer = self._open(purge_step=first_step + 1)
+        lines = {panel: ["Multiline", [f"^{each}$" for each in tags]] for panel, tags in charts().items()}
+        self.writer.add_custom_scalars({"held out over training": lines})
         self._n_calls = 0
 
     def text(self, name: str, text: str) -> None:
@@ -72,7 +74,7 @@ class _Curves(Sink):
 
     def __init__(self, folder: Path, stage: str) -> None:
         super().__init__()
-        self.path = folder / "plots" / f"{stage}-curves.png"
+        self.path, self.stage = folder / "plots" / f"{stage}-curves.png", stage
         self.points: dict[str, list[tuple[int, float]]] = {}
         self._drawn = time.monotonic()
         for row in read_metrics(folder / "metrics.jsonl"):
@@ -98,7 +100,7 @@ class _Curves(Sink):
 
     def _draw(self) -> None:
         with write_atomically(self.path) as temporary:
-            plot.curves(self.points).savefig(temporary, format="png", dpi=80)
+            plot.curves(self.points, self.stage).savefig(temporary, format="png", dpi=80)
         self._drawn = time.monotonic()
 
 
@@ -113,7 +115,7 @@ def make_sinks(folder: Path, stage: str, visdom_server: str | None, first_step: 
         try:
             server, port = _server_and_port(visdom_server)
             create_connection((urllib.parse.urlparse(server).hostname, port), timeout=3).close()
-            sinks.append(VisdomWindows(server, port, f"{folder.name}_{stage}"))
+            sinks.append(VisdomWindows(server, port, folder.name, stage))
         except Exception as error:  # refused, unknown host, no visdom installed, a server of another kind
             reason = short(error)
             say(f"Visdom is off: none answers at {visdom_server} ({reason}); start it with `visdom`, or pass --no_visdom")

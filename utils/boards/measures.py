@@ -4,8 +4,14 @@ TRAIN, EVAL, SOUND, PICTURE = "train", "eval", "sound", "picture"  # groups of t
 
 # Measures that share a plot, with the names of their traces. Every other measure has a plot of its own.
 PANELS = {
-    "train/loss": {"loss": "training", "held_out_loss": "held out", "held_out_loss_not_averaged": "held out, not averaged"},
+    "train/loss": {
+        "loss": "training",
+        "held_out_loss": "held out",
+        "held_out_loss_not_averaged": "held out, not averaged",
+        "guessing_loss": "guessing",
+    },
     "train/mel_loss": {"mel_loss": "training", "eval_mel_loss": "held out"},
+    "train/stop_loss": {"stop_loss": "training", "eval_stop_loss": "held out"},
     "eval/eer": {"eer": "EER", "eer_low": "95 % interval", "eer_high": "its upper end"},
     "eval/cosine": {"same_cosine": "same speaker", "different_cosine": "different speakers"},
 }
@@ -13,7 +19,15 @@ PANEL_OF = {measure: panel for panel, traces in PANELS.items() for measure in tr
 INTERVAL = ("95 % interval", "its upper end")  # thin traces, the first of which a legend names
 SHOWN_WHEN_POSITIVE = ("skipped_steps",)
 
+# Vertical ranges that are always the same, and what guessing gives.
+LIMITS = {"eval/eer": (0.0, 0.55), "eval/cosine": (-0.1, 1.05)}
+GUESSING = {"eval/eer": 0.5}
+
 UNITS = {
+    "encoder/loss": "nats per utterance",
+    "synthesizer/loss": "error + nats",
+    "vocoder/loss": "nats per sample",
+    "learning_rate": "step size of Adam",
     "mel_loss": "squared + absolute error",
     "stop_loss": "nats per step",
     "attention_loss": "weighted sum",
@@ -24,6 +38,8 @@ UNITS = {
     "cosine": "mean cosine",
     "position_error": "symbols",
     "free_length_ratio": "times the target's length",
+    "alignment_score": "score from 0 to 1",
+    "free_alignment_score": "score from 0 to 1",
     "alignment_peak": "mean largest weight",
     "alignment_monotonicity": "share of steps",
     "alignment_coverage": "share of symbols",
@@ -31,6 +47,7 @@ UNITS = {
     "free_stop_misses": "share of texts",
     "free_stopped_by_attention": "share of texts",
     "r": "frames per step",
+    "skipped_steps": "steps",
 }
 
 
@@ -49,6 +66,15 @@ def is_shown(measure: str, value: float) -> bool:
     return value > 0 or measure not in SHOWN_WHEN_POSITIVE
 
 
-def unit(plot: str) -> str:
-    """What the vertical axis of a plot counts; empty for a number without unit, such as a loss."""
-    return UNITS.get(plot.partition("/")[2], "")
+def unit(plot: str, stage: str) -> str:
+    """What the vertical axis of a plot counts."""
+    measure = plot.partition("/")[2]
+    return UNITS.get(f"{stage}/{measure}") or UNITS.get(measure) or measure.replace("_", " ")
+
+
+def charts() -> dict[str, list[str]]:
+    """The tags of each plot that several measures share."""
+    return {
+        panel: [tag(TRAIN if panel == f"{TRAIN}/{measure}" else EVAL, measure) for measure in traces]
+        for panel, traces in PANELS.items()
+    }

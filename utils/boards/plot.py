@@ -5,13 +5,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from utils.boards.measures import INTERVAL, is_shown, plot_of, unit
+from utils.boards.measures import GUESSING, INTERVAL, LIMITS, is_shown, plot_of, unit
+from utils.data.mel_format import MelFormat
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 MOST_TICKS = 40  # names of 8 points that fit beside each other
+GUESS = {"color": "#c33", "linestyle": "--", "linewidth": 1}  # the line of guessing
+OUTLIER = 5  # times the range of 99 % of the values: what is cut off
+ALIKE = 0.99  # lowest cosine of embeddings whose differences mean nothing
 MIN_UMAP_POINTS = 24  # UMAP looks at the 15 nearest points of each, which must not be nearly all of them
 
 
@@ -22,18 +26,19 @@ def _figure(width: float, height: float) -> "Figure":
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def mels(spectrograms: dict[str, np.ndarray], hop_seconds: float, title: str = "") -> "Figure":
+def mels(spectrograms: dict[str, np.ndarray], f: MelFormat, title: str = "") -> "Figure":
     """Mel spectrograms (T, n_mels) by what they are, one above the other on one time axis and one colour scale."""
     figure = _figure(10, 2.6 * len(spectrograms))
     axes = figure.subplots(len(spectrograms), 1, sharex=True, squeeze=False)[:, 0]
-    low, high = (f(array.min() if f is min else array.max() for array in spectrograms.values()) for f in (min, max))
     for axis, (name, mel) in zip(axes, spectrograms.items(), strict=True):
-        extent = (0, len(mel) * hop_seconds, 0, mel.shape[1])
-        image = axis.imshow(mel.T, origin="lower", aspect="auto", extent=extent, vmin=low, vmax=high, interpolation="nearest")
+        extent = (0, len(mel) * f.hop_length / f.sample_rate, 0, mel.shape[1])
+        level = (mel.T / f.max_abs - 1) / 2 * -f.min_db  # dB below full scale of the format
+        scale = {"vmin": f.min_db, "vmax": 0, "interpolation": "nearest"}
+        image = axis.imshow(level, origin="lower", aspect="auto", extent=extent, **scale)
         axis.set(title=name, ylabel="mel band")
     axes[-1].set_xlabel("seconds")
     figure.suptitle(title)
-    figure.colorbar(image, ax=axes, pad=0.01, label="level")
+    figure.colorbar(image, ax=axes, pad=0.01, label=f"dB, 0 is a magnitude of {10 ** (f.ref_db / 20):g}")
     return figure
 
 
@@ -65,7 +70,7 @@ def symbol_ticks(axis: "Axes", symbols: Sequence[str]) -> None:
 
 
 def embeddings(vectors: np.ndarray, labels: Sequence[str], title: str) -> "Figure":
-    """Vectors (N, E) in two dimensions, with a colour and marker for each label."""
+    """Vectors (N, E) of length 1 in two dimensions, with a colour and marker for each label."""
     from matplotlib import colormaps
 
     points, method = project(vectors)
@@ -78,7 +83,9 @@ def embeddings(vectors: np.ndarray, labels: Sequence[str], title: str) -> "Figur
         x, y = points[labels == name].T
         colour = colours(index if len(names) <= 10 else index / len(names))
         axis.scatter(x, y, s=25, color=colour, marker="os^Dv"[index % 5], label=name)
-    axis.set(title=f"{title} ({method})", xticks=[], yticks=[])
+    lowest = float((vectors @ vectors.T).min())
+    alike = f"\nall are alike (cosines from {lowest:.5f}), so places mean nothing" if lowest >= ALIKE else ""
+    axis.set(title=f"{title} ({method}){alike}", xticks=[], yticks=[])
     if len(names) <= 20:
         axis.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8)
     return figure
@@ -133,8 +140,8 @@ def waves(named: dict[str, np.ndarray], sample_rate: int, title: str = "") -> "F
     return figure
 
 
-def curves(points: dict[str, list[tuple[int, float]]]) -> "Figure":
-    """Plots of (step, value)... of each measure, three in a row; held-out losses over those of training."""
+def curves(points: dict[str, list[tuple[int, float]]], stage: str) -> "Figure":
+    """Plots of (step, value)... of each measure of a stage, three in a row; held-out losses over those of training."""
     plots: dict[str, dict[str, list[tuple[int, float]]]] = {}
     for measure, values in points.items():
         if is_shown(measure, values[-1][1]):
@@ -144,16 +151,36 @@ def curves(points: dict[str, list[tuple[int, float]]]) -> "Figure":
     figure = _figure(12, 2.6 * n_rows)
     axes = figure.subplots(n_rows, 3, squeeze=False).flat
     for (plot, traces), axis in zip(plots.items(), axes, strict=False):
-        for trace, values in traces.items():
-            label = f"_{trace}" if trace == INTERVAL[1] else trace  # matplotlib's legends leave out what begins with _
-            style = {"color": "#888", "linestyle": ":"} if trace in INTERVAL else {"marker": "." if len(values) < 30 else None}
-            axis.plot(*zip(*values, strict=True), linewidth=1, label=label, **style)
-        axis.set_title(plot.partition("/")[2].replace("_", " "), fontsize=10, loc="left")
-        axis.set_xlabel("step", fontsize=8)
-        axis.set_ylabel(unit(plot), fontsize=8)
-        axis.grid(alpha=0.3)
-        if len(traces) > 1:  # above the curves
-            axis.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=3, fontsize=8, frameon=False, borderpad=0)
+        _curves(axis, plot, traces)
+        axis.set_ylabel(unit(plot, stage), fontsize=9)
     for axis in list(axes):  # unused ones
         axis.set_axis_off()
     return figure
+
+
+def _curves(axis: "Axes", plot: str, traces: dict[str, list[tuple[int, float]]]) -> None:
+    """The traces of one plot."""
+    for trace, values in traces.items():
+        label = f"_{trace}" if trace == INTERVAL[1] else trace  # matplotlib's legends leave out what begins with _
+        style = GUESS if trace == "guessing" else {"color": "#888", "linestyle": ":"} if trace in INTERVAL else {}
+        marker = "." if len(values) < 30 else None
+        axis.plot(*zip(*values, strict=True), marker=marker, label=label, **{"linewidth": 1, **style})
+    if plot in GUESSING:
+        axis.axhline(GUESSING[plot], label="guessing", **GUESS)
+    low, high, cut = _vertical([value for values in traces.values() for _, value in values])
+    axis.set_ylim(*LIMITS.get(plot, (low, high)))
+    axis.set_title(plot.partition("/")[2].replace("_", " ") + cut, fontsize=10, loc="left")
+    axis.set_xlabel("step", fontsize=9)
+    axis.yaxis.set_major_formatter(lambda value, _: f"{value:.6g}")  # no part of the numbers apart, at the axis's end
+    axis.grid(alpha=0.3)
+    if len(traces) > 1 or plot in GUESSING:
+        axis.legend(loc="best", fontsize=8)
+
+
+def _vertical(values: list[float]) -> tuple[float, float, str]:
+    """The range of an axis, and words for its title: a few far higher values are cut off, and noise is not magnified."""
+    low, usual, highest = np.percentile(values, (0, 99, 100))
+    is_cut = highest - low > OUTLIER * (usual - low) > 0
+    high = usual if is_cut else highest
+    margin = max(0.05 * (high - low), 0.05 * abs(high) * (high - low < 0.02 * abs(high)), 1e-9)
+    return low - margin, high + margin, f", up to {highest:.3g}" if is_cut else ""

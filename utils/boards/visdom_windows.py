@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from utils.boards.measures import INTERVAL, PANELS, PICTURE, SOUND, is_shown, plot_of, tag, unit
+from utils.boards.measures import INTERVAL, LIMITS, PANELS, PICTURE, SOUND, is_shown, plot_of, tag, unit
 from utils.boards.sink import Sink, say, short
 from utils.data import audio
 
-THIN = {"line": {"dash": "dot", "width": 1, "color": "#888"}}
-STYLES = {INTERVAL[0]: THIN, INTERVAL[1]: THIN | {"showlegend": False}}  # of traces
+DOTS = {"mode": "lines+markers", "marker": {"size": 3}}  # a line of one point would not be seen
+THIN = DOTS | {"line": {"dash": "dot", "width": 1, "color": "#888"}}
+STYLES = {"guessing": THIN, INTERVAL[0]: THIN, INTERVAL[1]: THIN | {"showlegend": False}}  # of traces
 # Windows whose vertical axis begins at zero.
 FROM_ZERO = ("eval/eer", "train/steps_per_second", "train/learning_rate", "train/grad_norm")
 
@@ -31,13 +32,14 @@ class VisdomWindows(Sink):
     FAILURES_TO_GIVE_UP = 10
     QUEUE_LENGTH = 256  # calls that a slow server has not answered; more are dropped
 
-    def __init__(self, server: str, port: int, env: str) -> None:
+    def __init__(self, server: str, port: int, run: str, stage: str) -> None:
         super().__init__()
         import visdom  # noqa: F401  (an error of its own if it is missing)
 
+        self._stage = stage
         self._calls: queue.Queue[tuple[str, tuple, dict]] = queue.Queue(self.QUEUE_LENGTH)
         self._is_given_up, self._is_over, self._n_dropped = False, False, 0
-        self._thread = threading.Thread(target=self._work, args=(server, port, env), name="visdom", daemon=True)
+        self._thread = threading.Thread(target=self._work, args=(server, port, f"{run}_{stage}"), name="visdom", daemon=True)
         self._thread.start()
 
     def text(self, name: str, text: str) -> None:
@@ -59,11 +61,13 @@ class VisdomWindows(Sink):
     def _line_options(self, window: str, trace: str) -> dict[str, Any]:
         heading = {"text": window, "x": 0.02, "xanchor": "left", "font": {"size": 15}}  # clear of the window's buttons
         vertical = {"exponentformat": "power", "rangemode": "tozero" if window in FROM_ZERO else "normal"}
-        vertical["title"] = {"text": unit(window), "standoff": 4, "font": {"size": 11}}
+        vertical["title"] = {"text": unit(window, self._stage), "standoff": 4, "font": {"size": 11}}
+        if window in LIMITS:
+            vertical["range"] = LIMITS[window]
         horizontal = {"title": {"text": "step", "standoff": 4, "font": {"size": 11}}}
         legend = {"orientation": "h", "x": 1, "xanchor": "right", "y": 1, "yanchor": "bottom", "font": {"size": 11}}
         layout = {"title": heading, "xaxis": horizontal, "yaxis": vertical, "legend": legend, "showlegend": window in PANELS}
-        plotly = {"layoutopts": {"plotly": layout}, "traceopts": {"plotly": {trace: STYLES.get(trace, {})}}}
+        plotly = {"layoutopts": {"plotly": layout}, "traceopts": {"plotly": {trace: STYLES.get(trace, DOTS)}}}
         margins = {"marginleft": 60, "marginright": 15, "margintop": 50, "marginbottom": 35}
         return {"title": window, "width": self.WIDTH, "height": self.HEIGHT, **margins, **plotly}
 
