@@ -7,6 +7,7 @@
 # make test-oldest  runs the test of the pipeline with the oldest release of each package in requirements.txt
 # make torture    damages files and cuts the power, hundreds of thousands of times (docs/reliability.md); takes hours
 # make licences   lists the licences of everything that is installed
+# make audit      lists known faults of the packages in requirements.txt; to be run before a release
 # make lint       checks format and lint; make format corrects what it can
 # make bench      measures the throughput of every stage
 # make weights    downloads the default encoder (see NOTICE) into saved_models/default, if it is not there
@@ -20,7 +21,7 @@ INSTALLED := .venv/installed
 DEFAULT := saved_models/default
 WEIGHTS := $(DEFAULT)/encoder.pt
 
-.PHONY: install weights demo toolbox pipeline test test-all test-oldest torture licences lint format bench clean
+.PHONY: install weights demo toolbox pipeline test test-all test-oldest torture licences audit lint format bench clean
 
 # A failed download is not an error here: what needs the default encoder says so itself.
 install: $(INSTALLED)
@@ -118,6 +119,11 @@ TORTURE := 300000
 torture: install
 	TORTURE=$(TORTURE) $(PY) -m pytest $(PARALLEL) -m torture
 	$(PY) -m tests.power_loss --cuts 200
+
+# Needs the package index, and the database of known faults that pip-audit asks.
+audit: $(INSTALLED)
+	$(PY) -m pip install --quiet pip-audit
+	$(PY) -m pip_audit -r requirements.txt
 
 licences: $(INSTALLED)
 	@$(PY) -m tests.licences

@@ -47,6 +47,9 @@ def transcribe(folder: Path, hear: Callable[[np.ndarray], list[Word]]) -> None:
         print(f"{len(paths) - len(todo)} of {len(paths)} recordings have a text already and are skipped")
     lines, skipped, seconds = _lines(folder / FILE_NAME), [], 0.0
     for path in tqdm(todo, desc="Recordings", unit="file", dynamic_ncols=True):
+        if not path.parent.resolve().is_relative_to(folder.resolve()):
+            skipped.append(f"{path}: lies behind a link that leads out of {folder}, where nothing is written")
+            continue
         try:
             wav = audio.load(path)
         except AudioError as error:

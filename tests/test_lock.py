@@ -86,7 +86,17 @@ def test_links_in_the_place_of_a_lock_are_not_followed(tmp_path):
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="has no named pipes")
 def test_a_named_pipe_in_the_place_of_the_owner_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / ".it.owner")
-    with pytest.raises(UserError, match="another process, is writing here"), only_writer(tmp_path, "it"):
+    with pytest.raises(UserError, match="owner: does not say which process"), only_writer(tmp_path, "it"):
+        pass
+
+
+@pytest.mark.parametrize("kind", ["folder", "large", "no JSON"])
+def test_an_owner_that_says_nothing_is_named(tmp_path, kind):
+    owner = tmp_path / ".it.owner"
+    owner.mkdir() if kind == "folder" else owner.write_text("x")
+    if kind == "large":
+        os.truncate(owner, 2**40)  # which takes no room
+    with pytest.raises(UserError, match=r"\.it\.owner: does not say which process .* delete it"), only_writer(tmp_path, "it"):
         pass
 
 

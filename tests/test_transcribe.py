@@ -1,5 +1,6 @@
 """Texts and word times for recordings without any: from what a recognizer hears to rows of train.txt."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -97,3 +98,15 @@ def test_what_is_missing_is_said_in_one_line(tmp_path):
         assert done.returncode == 1 and problem in done.stderr and done.stderr.count("\n") == 1
     with pytest.raises(UserError, match="no audio file in it"):
         transcribe(tmp_path, lambda wav: [])
+
+
+def test_nothing_is_written_behind_a_link_that_leads_out(samples, tmp_path, capsys):
+    """A corpus from a stranger may hold one."""
+    (recording,) = sorted((samples / "LibriSpeech").rglob("*.flac"))[:1]
+    for name in ("mine", "corpus/anna"):
+        (tmp_path / name).mkdir(parents=True)
+        shutil.copy(recording, tmp_path / name)
+    (tmp_path / "corpus" / "link").symlink_to(tmp_path / "mine")
+    transcribe(tmp_path / "corpus", lambda wave: [Word("Hello.", 0.5, 1.0)])
+    assert "link/" in capsys.readouterr().out
+    assert len([*tmp_path.glob("corpus/anna/*.txt")]) == 1 and not [*tmp_path.glob("mine/*.txt")]

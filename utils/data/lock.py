@@ -19,6 +19,7 @@ from utils.data.tables import json_object
 from utils.errors import UserError
 
 HEARTBEAT = 15  # s between two signs of life
+LARGEST = 10_000  # bytes of the file that names the writer
 STALE_AFTER = 180  # s without one, after which a writer on another host counts as gone: network disks show times late
 
 
@@ -83,7 +84,7 @@ class _Owner:
                 return
             except FileExistsError:
                 holder = self.read()
-                if self._is_alive(holder):
+                if self.path.is_dir() or self._is_alive(holder):
                     raise self.refusal() from None
                 print(f"{self.folder}: taken over from {_named(holder)} which is gone")
                 self.path.unlink(missing_ok=True)
@@ -102,7 +103,7 @@ class _Owner:
     def read(self) -> dict[str, Any]:
         """What the file says; empty if it is missing or damaged."""
         try:
-            return json_object(self.path)
+            return json_object(self.path) if self.path.stat().st_size <= LARGEST else {}
         except (OSError, ValueError):
             return {}
 
@@ -125,6 +126,8 @@ class _Owner:
     def refusal(self) -> UserError:
         """What to tell whoever comes second."""
         holder = self.read()
+        if not holder and self.path.exists():
+            return UserError(f"{self.path}: does not say which process writes here; if none does, delete it")
         age = "" if holder.get("machine") == machine() else f" (if it is gone, try again in {STALE_AFTER // 60} minutes)"
         return UserError(
             f"{self.folder}: {_named(holder)} is writing here; wait until it has ended, or stop it, or choose another "
