@@ -240,6 +240,44 @@ def test_of_two_audio_columns_the_one_whose_files_exist_is_taken(tmp_path):
             corpora.find_speakers(tmp_path, ["set/list.txt"])
 
 
+@pytest.mark.parametrize("separator", ["|", ",", "\t", ""])  # "": JSON
+def test_a_column_of_an_unknown_name_that_may_be_the_speaker_is_asked_for(tmp_path, separator):
+    def write(**columns):
+        rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+        cells = [separator.join(columns), *(separator.join(csv_cells(row.values())) for row in rows)]
+        write_text(path, "\n".join(cells if separator else map(json.dumps, rows)) + "\n")
+
+    def csv_cells(values):
+        return quoted(values) if separator == "," else values
+
+    path = tmp_path / "set/list.txt"
+    for i in range(3):
+        write_audio(tmp_path / f"set/{i}.wav", np.zeros(160, np.float32))
+    known = {"audio": names("{}.wav"), "text": SAID}
+    for values in (TWO, ["7", "7", "8"], ["a", "b", "c"]):
+        write(**known, who=values)
+        with pytest.raises(UserError, match=r"whether 'who' is the speaker .*--columns audio,text,speaker"):
+            corpora.find_speakers(tmp_path, ["set/list.txt"])
+        found = corpora.find_speakers(tmp_path, ["set/list.txt"], asked=Asked(("audio", "text", "speaker")))
+        assert [speaker.name for speaker in found] == sorted(set(values))
+    for harmless in ({"who": ["me"] * 3}, {"snr": ["1.5", "2.5", "3.5"]}, {"gender": ["f", "f", "m"]}, {"notes": SAID}):
+        write(**known, **harmless)
+        assert len(corpora.find_speakers(tmp_path, ["set/list.txt"])) == 1
+
+
+def test_of_two_audio_keys_in_json_the_one_that_exists_is_taken_or_it_is_asked(tmp_path):
+    write_audio(tmp_path / "set/0.wav", np.zeros(160, np.float32))
+    write_audio(tmp_path / "set/noisy.wav", np.zeros(160, np.float32))
+    for other, is_asked in (("gone.wav", False), ("noisy.wav", True)):
+        write_text(tmp_path / "set/list.txt", json.dumps({"path": other, "file": "0.wav", "text": "Well."}) + "\n")
+        if is_asked:
+            with pytest.raises(UserError, match="--columns"):
+                corpora.find_speakers(tmp_path, ["set/list.txt"])
+        asked = Asked(("-", "audio", "text") if is_asked else ())
+        (speaker,) = corpora.find_speakers(tmp_path, ["set/list.txt"], asked=asked)
+        assert [each.path.name for each in corpora.list_utterances(speaker).utterances] == ["0.wav"]
+
+
 def test_files_that_are_no_list_are_refused_in_one_line(tmp_path):
     path = tmp_path / "set/list.txt"
     write_text(path, "")

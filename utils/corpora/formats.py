@@ -3,8 +3,10 @@
 import csv
 import json
 import os
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,9 +26,15 @@ AUDIO, SPEAKER, TEXT, UNUSED, MORE = "audio", "speaker", "text", "-", "..."
 HEADERS = {
     AUDIO: "audio audio_file audio_filepath audio_path file file_name file_path filename path "
     "wav wav_file wav_filename wav_path",
-    SPEAKER: "speaker speaker_name speaker_id spk spk_id client_id",
+    SPEAKER: "speaker speaker_name speaker_id spk spk_id client_id reader reader_id voice",
     TEXT: "normalized_text text_normalized normalised_text normalized text sentence transcription transcript",
 }
+# What else lists tell of a recording, and no speaker is called by.
+OTHERS = set(
+    "accent accents age dataset dataset_name dialect down_votes duration emotion gender id index key lang language length "
+    "locale n_frames n_samples offset sample_rate segment sentence_domain sentence_id sex split up_votes utt utt_id "
+    "variant".split()
+)
 # What a list with these columns is called. The first that fits counts.
 NAMES = [
     ("Common Voice", {"client_id", "path", "sentence"}),
@@ -105,23 +113,14 @@ def recognise(path: Path, columns: Sequence[str] = ()) -> Format:
     lines = sample(path)
     first = lines[0] if lines else ""
     if first.startswith("{"):
-        try:
-            return _of_names(path, "", list(_json(first)), None)
-        except (ValueError, RecursionError) as error:
-            raise UserError(f"{path}: its first line begins like JSON but is none; mend or delete it") from error
+        return _of_json(path, lines, list(columns))
     separator = next((s for s in SEPARATORS if lines and all(s in line for line in sample(path, s))), "|")
     lines = sample(path, separator)
     first = lines[0] if lines else ""
     rows = [split(line, separator) for line in lines]
     names = [cell.casefold() for cell in rows[0]] if rows else []
     if any(name in HEADERS[AUDIO].split() for name in names) and not columns:
-        layout = _of_names(path, separator, names, first.strip())
-        is_known = len(names) == 1 or layout.speaker is not None or bool(layout.texts)
-        several = [i for known in HEADERS[AUDIO].split() for i, name in enumerate(names) if name == known]
-        exist = [i for i in several if find_place([row[i] for row in rows[1:] if len(row) > i], path.parent)]
-        if is_known and (exist or len(several) == 1):
-            return layout._replace(audio=(exist or several)[0])
-        raise UserError(_question(path, separator, first, []), exit_code=2)
+        return _of_names(path, separator, names, rows[1:], first)
     if columns:
         return _asked(path, separator, list(columns), rows, first)
     width = Counter(map(len, rows)).most_common(1)[0][0] if rows else 0
@@ -203,19 +202,57 @@ def split(line: str, separator: str, most: int = -1) -> list[str]:
 # ---- which format
 
 
-def _of_names(path: Path, separator: str, names: list[str], header: str | None) -> Format:
-    """A list that names its columns, in a header or on every line."""
-    keys = {kind: [name for name in known.split() if name in names] for kind, known in HEADERS.items()}
-    if not keys[AUDIO]:
+def _of_json(path: Path, lines: list[str], columns: list[str]) -> Format:
+    """A list that names its columns on every line; `columns` are in the order of the first."""
+    try:
+        names = list(_json(lines[0]))
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: its first line begins like JSON but is none; mend or delete it") from error
+    rows = []
+    for line in lines:
+        with suppress(ValueError, RecursionError):
+            cells = _json(line)
+            rows.append([_cell(cells, name) if name in cells else "" for name in names])
+    if not columns:
+        return _of_names(path, "", names, rows, lines[0])
+    layout = _asked(path, "", columns, rows, lines[0])
+    speaker = None if layout.speaker is None else names[layout.speaker]
+    texts = tuple(names[i] for i in layout.texts)
+    return layout._replace(columns=tuple(names), audio=names[layout.audio], speaker=speaker, texts=texts, header=None)
+
+
+def _of_names(path: Path, separator: str, names: list[str], rows: list[list[str]], first: str) -> Format:
+    """A list that names its columns, in a header or (separator "") on every line. Several names for audio are one where the
+    files of one exist; what may be the speaker is asked for."""
+    at = {kind: [names.index(name) for name in known.split() if name in names] for kind, known in HEADERS.items()}
+    if not at[AUDIO]:
         known = HEADERS[AUDIO].replace(" ", ", ")
         raise UserError(f"{path}: none of {', '.join(names)} is a name for audio ({known}); rename one", exit_code=2)
+    several = [i for known in HEADERS[AUDIO].split() for i, name in enumerate(names) if name == known]
+    exist = [i for i in several if find_place([row[i] for row in rows if len(row) > i], path.parent)]
+    is_known = len(names) == 1 or bool(at[SPEAKER] or at[TEXT])
+    if not is_known or (len(several) > 1 and (not exist or (not separator and len(exist) > 1))):
+        raise UserError(_question(path, separator, first, []), exit_code=2)
+    whole = [row for row in rows if len(row) == len(names)]
+    taken = [*several, *at[TEXT]]
+    for i, name in enumerate(names):
+        values = [row[i] for row in whole if row[i]]
+        if not at[SPEAKER] and i not in taken and name not in OTHERS and len(set(values)) > 1 and _may_name_people(values):
+            raise UserError(_question(path, separator, first, [], f"do not tell whether {name!r} is the speaker"), exit_code=2)
     name = next((name for name, has in NAMES if has <= set(names)), "a table" if separator else "JSON lines")
+    keys = range(len(names)) if separator else names
+    speaker = keys[at[SPEAKER][0]] if at[SPEAKER] else None
+    texts = tuple(keys[i] for i in at[TEXT])
+    return Format(
+        name, separator, tuple(names), keys[(exist or several)[0]], speaker, texts, first.strip() if separator else None
+    )
 
-    def key(kind: str) -> list:
-        return [names.index(found) for found in keys[kind]] if separator else keys[kind]
 
-    speaker = key(SPEAKER)
-    return Format(name, separator, tuple(names), key(AUDIO)[0], speaker[0] if speaker else None, tuple(key(TEXT)), header)
+def _may_name_people(values: list[str]) -> bool:
+    """Whether they are words or whole numbers, and neither files nor measures."""
+    return _may_be_speaker(values, Path()) and not all(
+        re.fullmatch(r"-?\d+\.\d*(e-?\d+)?|true|false", v.lower()) for v in values
+    )
 
 
 def _asked(path: Path, separator: str, columns: list[str], rows: list[list[str]], line: str) -> Format:
@@ -323,9 +360,15 @@ def _same_words(ones: Sequence[str], others: Sequence[str]) -> bool:
     return sum(2 * len(a & b) >= min(len(a), len(b)) for a, b in pairs) > len(pairs) / 2
 
 
-def _question(path: Path, separator: str, first: str, shapes: list[list[str]]) -> str:
+def _question(
+    path: Path,
+    separator: str,
+    first: str,
+    shapes: list[list[str]],
+    problem: str = "do not tell which is audio, speaker and text",
+) -> str:
     ways = " or ".join(separator.join(shape) for shape in shapes)
-    problem = f"could be {ways}" if ways else "do not tell which is audio, speaker and text"
+    problem = f"could be {ways}" if ways else problem
     return (
         f"{path}: its columns {problem} (the first line: {first[:80]!r}); name them with --columns audio,text,speaker, in "
         "their order, with - for others"
