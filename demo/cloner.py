@@ -1,8 +1,6 @@
 """The three models together: recordings of a voice and a text -> speech."""
 
-import contextlib
 import copy
-import io
 import math
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,7 +16,7 @@ from demo.joining import fitted
 from demo.pace import syllables
 from demo.spoken import Record, Spoken, SpokenPiece
 from demo.voice_file import Voice
-from encoder.inference import SpeakerEmbedder, preprocess_wav
+from encoder.inference import SpeakerEmbedder, mean_embedding, preprocess_wav
 from synthesizer.config import ReadingSettings
 from synthesizer.inference import Synthesizer
 from synthesizer.reading.speech import Said
@@ -97,11 +95,13 @@ class Cloner:
         """
         self.embedder, self.synthesizer, self.vocoder = embedder, synthesizer, vocoder
         self.settings, self.seed, self.verbose = settings, seed, verbose
+        self._watch: Callable[[], None] | None = None
         self.sample_rate = synthesizer.sample_rate
         if vocoder and vocoder.mel_format != synthesizer.mel_format:
             raise UserError(
                 "the vocoder reads other mels than the synthesizer makes; use models trained on the same format. "
-                f"vocoder: {vocoder.mel_format}; synthesizer: {synthesizer.mel_format}"
+                f"vocoder: {vocoder.mel_format.unlike(synthesizer.mel_format)}; "
+                f"synthesizer: {synthesizer.mel_format.unlike(vocoder.mel_format)}"
             )
         if (size := embedder.embedding_size) != (wanted := synthesizer.model.config.speaker_size):
             raise UserError(
@@ -132,11 +132,15 @@ class Cloner:
         print(f"Encoder, synthesizer and {'vocoder' if vocoder else 'Griffin-Lim'} work, on {device}.")
         return cloner
 
-    def variant(self, seed: int | None, reading: ReadingSettings, griffin_lim: bool) -> "Cloner":
-        """The same models, loaded once, that speak with another seed, other pauses or without the vocoder."""
+    def variant(self, seed: int | None, reading: ReadingSettings, griffin_lim: bool, watch: Callable[[], None]) -> "Cloner":
+        """The same models, loaded once, that speak with another seed, other pauses or without the vocoder.
+
+        watch is called many times while a piece is made; what it raises ends the speech.
+        """
         other = copy.copy(self)
         other.synthesizer = copy.copy(self.synthesizer)
         other.synthesizer.reading, other.seed = reading, seed
+        other.synthesizer.watch = other._watch = watch
         other.vocoder = None if griffin_lim else self.vocoder
         return other
 
@@ -155,8 +159,7 @@ class Cloner:
     def _speak_letter(self) -> None:
         noise = np.random.default_rng(0).normal(0, 0.1, audio.SAMPLE_RATE).astype(np.float32)
         voice = self.embedder.embed_speaker([noise])
-        with contextlib.redirect_stdout(io.StringIO()):  # whether one letter ends by itself does not matter
-            (mel,) = self.synthesizer.synthesize_spectrograms(["a"], voice, seed=0)
+        mel = next(self.synthesizer.read_aloud("a", voice, seed=0)).mel  # whether it ends by itself does not matter
         if not (np.isfinite(mel).all() and np.isfinite(self.sound(mel[:, :10])).all()):
             raise UserError("a model gives numbers that are not finite; train it longer, or use another file")
 
@@ -165,15 +168,22 @@ class Cloner:
         return self.voice([speech for _, speech in references], ", ".join(path.name for path, _ in references))
 
     def voice(self, recordings: Sequence[np.ndarray], source: str = "") -> Voice:
-        """The voice of speech as `reference` gives it. source: the recordings' names."""
-        for number, speech in enumerate(recordings, start=1):
-            if quality.has_two_voices(self.embedder.embed_utterance(speech)[1]):
+        """The voice of speech as `reference` gives it. source: the recordings' names. Prints a line for each recording with
+        several voices."""
+        partials = [self.embedder.embed_utterance(speech)[1] for speech in recordings]
+        for number, each in enumerate(partials, start=1):
+            if quality.has_two_voices(each):
                 print(f"Recording {number}: {': '.join(quality.SEVERAL)}")
+        return self.voice_of_partials(partials, recordings, source)
+
+    def voice_of_partials(self, partials: Sequence[np.ndarray], recordings: Sequence[np.ndarray], source: str) -> Voice:
+        """The same, of recordings whose partials (P, E) are embedded already."""
         counted = [syllables(each, audio.SAMPLE_RATE) for each in recordings]
         n_syllables, seconds = (sum(values) for values in zip(*counted, strict=True))
         pace = n_syllables / seconds if seconds >= SHORTEST_PACE else None
         length = sum(map(len, recordings)) / audio.SAMPLE_RATE
-        return Voice(self.embedder.embed_speaker(recordings), pace, length, source, next(iter(self.embedder.digests), ""))
+        embedding = mean_embedding(np.stack([mean_embedding(each) for each in partials]))
+        return Voice(embedding, pace, length, source, next(iter(self.embedder.digests), ""))
 
     def clone(self, references: Sequence[Path], texts: str | Sequence[str], speed: float = 1.0) -> Spoken:
         """Say a text of any length in the voice of the references; several texts are paragraphs. speed: 0.8 to 1.25.
@@ -182,8 +192,11 @@ class Cloner:
         and which words were missed. Raises UserError if no reference can be used, and if nothing can be read.
         """
         voice = self.voice_of(read_references(references))
-        record = self.record()
-        for piece in self.say(voice, texts if isinstance(texts, str) else "\n\n".join(texts), speed):
+        record, text = self.record(), texts if isinstance(texts, str) else "\n\n".join(texts)
+        pieces = self.say(voice, text, speed)
+        for line in self.unread(text):
+            print(line)
+        for piece in pieces:
             record.add(piece)
         print(*record.report(voice.pace), sep="\n")
         return record.spoken(self.tail)
@@ -195,13 +208,18 @@ class Cloner:
     def say(self, voice: Voice, text: str, speed: float = 1.0) -> Iterator[SpokenPiece]:
         """Say a text of any length, piece after piece as they are made. End the wave with `tail`.
 
-        Prints which characters are not read, with `verbose` also how each piece is read. Raises UserError, at once, if nothing
-        can be read.
+        With `verbose`, prints how each piece is read. Raises UserError, at once, if nothing can be read.
         """
         said = self.synthesizer.read_aloud(text, voice.embedding, self.seed, speed)
-        for character, around in self.synthesizer.read(text).unread:
-            print(f"Not read, as the model has no symbol and no words for it: {character} in {around!r}")
         return self._with_sound(said, shows_bar=self.synthesizer.n_pieces(text) == 1)
+
+    def unread(self, text: str) -> list[str]:
+        """A line for each character that is not read."""
+        found = self.synthesizer.read(text).unread
+        return [
+            f"Not read, as the model has no symbol and no words for it: {character} in {around!r}"
+            for character, around in found
+        ]
 
     def _with_sound(self, pieces: Iterable[Said], shows_bar: bool) -> Iterator[SpokenPiece]:
         n_silent = 0
@@ -221,9 +239,12 @@ class Cloner:
         """(n_mels, T) -> float32 (n,), by the vocoder or Griffin-Lim"""
         if self.vocoder:
             options = {"target": self.settings.target, "overlap": self.settings.overlap, "seed": self.seed}
-            return self.vocoder.infer_waveform(mel, **options, **({} if shows_bar else {"progress_callback": _no_bar}))
+            if self._watch or not shows_bar:
+                options["progress_callback"] = self._no_bar
+            return self.vocoder.infer_waveform(mel, **options)
         return self.synthesizer.griffin_lim(mel, n_iter=self.settings.griffin_lim_iterations)
 
-
-def _no_bar(done: int, total: int, n_folds: int, khz: float) -> None:
-    """In place of the vocoder's bar, where the pieces have one."""
+    def _no_bar(self, done: int, total: int, n_folds: int, khz: float) -> None:
+        """In place of the vocoder's bar, where the pieces have one."""
+        if self._watch:
+            self._watch()

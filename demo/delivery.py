@@ -47,6 +47,8 @@ def deliver(
         with audio.wav_writer(path, rate) as write:
             try:
                 pieces = cloner.say(voice, text, speed)
+                for line in cloner.unread(text):
+                    print(line)
                 for piece in tqdm(pieces, total=n_pieces, bar_format=BAR, disable=None if n_pieces > 1 else True, leave=False):
                     write(piece.wav)
                     record.add(piece)

@@ -55,9 +55,7 @@ class SpeakerEmbedder:
 
     def embed_utterance(self, wav: np.ndarray, slices: Slices | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Preprocessed float wave (n,) -> its embedding (E,) and those of its partials (P, E), all of length 1."""
-        wav = _at_a_true_level(wav)
-        partials = partials_of_wave(wav, slices or compute_partial_slices(len(wav)))
-        (embeddings,) = self._embed_partials([partials])
+        (embeddings,) = self._embed_partials([partials_of(wav, slices)])
         return mean_embedding(embeddings), embeddings
 
     def embed_whole(self, wav: np.ndarray) -> np.ndarray:
@@ -67,7 +65,7 @@ class SpeakerEmbedder:
 
     def embed_batch(self, wavs: Iterable[np.ndarray]) -> np.ndarray:
         """Preprocessed float waves (n_i,) -> (number of waves, E). Reads the waves one by one, as batches fill."""
-        embeddings = [mean_embedding(each) for each in self._embed_partials(map(_wave_partials, wavs))]
+        embeddings = [mean_embedding(each) for each in self._embed_partials(map(partials_of, wavs))]
         return np.stack(embeddings) if embeddings else np.zeros((0, self.embedding_size), dtype=np.float32)
 
     def embed_frames(self, frames_batch: np.ndarray) -> np.ndarray:
@@ -103,9 +101,10 @@ def _at_a_true_level(wav: np.ndarray) -> np.ndarray:
     return normalize_volume(wav, VOLUME_DBFS, increase_only=False)
 
 
-def _wave_partials(wav: np.ndarray) -> np.ndarray:
+def partials_of(wav: np.ndarray, slices: Slices | None = None) -> np.ndarray:
+    """Preprocessed float wave (n,) -> the mels of its partials (P, T, 40), for `SpeakerEmbedder.embed_frames`."""
     wav = _at_a_true_level(wav)
-    return partials_of_wave(wav, compute_partial_slices(len(wav)))
+    return partials_of_wave(wav, slices or compute_partial_slices(len(wav)))
 
 
 def _load(path: Path) -> SpeakerEncoder:

@@ -3,6 +3,7 @@
 Shapes: B utterances, T characters, r frames in each step.
 """
 
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
@@ -47,6 +48,17 @@ class TorchLoop:
             stops.append(stop_logits)
             attention.append(self._state.attended.attention.weights)
         return torch.stack(mels), torch.stack(stops), torch.stack(attention)
+
+
+class Watched:
+    """A loop that calls `watch` before its steps; what that raises ends the speech."""
+
+    def __init__(self, loop: Loop, watch: Callable[[], None]) -> None:
+        self.r, self.start, self._loop, self._watch = loop.r, loop.start, loop, watch
+
+    def steps(self, n: int) -> tuple[Tensor, Tensor, Tensor]:
+        self._watch()
+        return self._loop.steps(n)
 
 
 class StopDetection:

@@ -13,7 +13,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from synthesizer.accelerate import accelerate
 from synthesizer.config import ReadingSettings, TacotronConfig
-from synthesizer.generation import Loop
+from synthesizer.generation import Loop, Watched
 from synthesizer.hparams import hparams, hparams_of
 from synthesizer.model import Tacotron
 from synthesizer.published import own_content
@@ -79,6 +79,7 @@ class Synthesizer(Reader):
         super().__init__(self.config, mel_format, symbols, cleaner, reading, cap_frames, verbose)
         self.model.to(self.device).eval()
         self._loop_of: tuple = ()  # the model's fingerprint when the loop was made
+        self.watch: Callable[[], None] | None = None  # called every few steps of the decoder; what it raises ends the speech
         self.hparams = hparams_of(self.mel_format, self.config, self.cleaner)
         if verbose:
             print(f"Synthesizer {path}: step {content['step']}, {int(self.model.r)} frames per step, on {self.device}")
@@ -155,7 +156,8 @@ class Synthesizer(Reader):
     def _generate(self, ids: list[list[int]], speakers: np.ndarray) -> SpokenBatch:
         text, lengths = self._padded([torch.tensor(each) for each in ids])
         spoken_lengths, caps = (torch.from_numpy(each).to(self.device) for each in self._limits(ids))
-        made = self.model.generate(text, lengths, self._on_device(speakers), caps, self.r, spoken_lengths, self._loop)
+        loop = Watched(self._loop, self.watch) if self.watch else self._loop
+        made = self.model.generate(text, lengths, self._on_device(speakers), caps, self.r, spoken_lengths, loop)
         parts = (made.after.float(), made.attention.float(), made.lengths, made.stopped)
         memory.return_freed_memory()  # every batch has another shape, so what is freed between them would pile up
         return SpokenBatch(*(part.cpu().numpy() for part in parts))

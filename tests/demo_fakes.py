@@ -45,6 +45,7 @@ class FakeSynthesizer:
     sample_rate = mel_format.sample_rate
     path, encoder_digests = Path("synthesizer.pt"), ()
     model = types.SimpleNamespace(config=types.SimpleNamespace(speaker_size=FakeEmbedder.embedding_size))
+    watch = None
 
     def __init__(self, loudness=(0.3,), missed: tuple[str, ...] = (), seconds: float = 0.0) -> None:
         self.reading, self.loudness, self.missed, self.seconds = ReadingSettings(), loudness, missed, seconds
@@ -67,8 +68,11 @@ class FakeSynthesizer:
 
     def _read_aloud(self, text: str) -> Iterator[Said]:
         for i, piece in enumerate(split(text)):
-            if self.seconds:
-                time.sleep(self.seconds)
+            end = time.monotonic() + self.seconds
+            while self.seconds and time.monotonic() < end:
+                if self.watch:
+                    self.watch()
+                time.sleep(min(self.seconds, 0.02))
             missed = tuple(word for word in self.missed if word in piece.text)
             alignment = np.eye(4, len(piece.text) + 1, dtype=np.float32)
             yield Said(piece.text, self._mel(i, piece.text), alignment, piece.pause, missed, not missed)

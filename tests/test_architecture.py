@@ -33,6 +33,7 @@ ACROSS = {  # the only arrows between packages
     "demo.toolbox.models": {"encoder.inference", "synthesizer.inference", "synthesizer.config", "vocoder.inference"},
     "demo.toolbox.page": {"synthesizer.config"},
     "demo.toolbox.speaking": {"encoder.inference", "synthesizer.config"},
+    "demo.toolbox.voices": {"encoder.inference"},
     "demo.evaluate": {"synthesizer.config"},
     "demo.onnx_runner": {
         *("encoder.config", "encoder.partials"),

@@ -1,5 +1,6 @@
 """Any text of any length: pieces, how they are joined, what was missed, and the speed of speech."""
 
+import copy
 import dataclasses
 import itertools
 import os
@@ -320,6 +321,29 @@ def test_pieces_come_in_order_while_they_are_made_and_repeat_with_a_seed(synthes
     assert {each.mel.dtype for each in rest} == {np.dtype(np.float32)} and rest[-1].pause is Pause.PARAGRAPH
     for one, other in zip(rest, list(synthesizer.read_aloud(LONG, voice, seed=3))[1:], strict=True):
         np.testing.assert_array_equal(one.mel, other.mel)
+
+
+def test_whoever_watches_ends_the_speech_between_two_steps_and_the_next_is_said_as_ever(synthesizer, voice, flawless):
+    class Enough(Exception):
+        pass
+
+    def watch():
+        calls.append(1)
+        if len(calls) == limit:
+            raise Enough
+
+    synthesizer = copy.copy(synthesizer)
+    synthesizer.cap_frames = (400, 0)
+    whole, calls, limit = next(synthesizer.read_aloud(SENTENCE, voice, seed=5)).mel, [], None
+    watched = copy.copy(synthesizer)
+    watched.watch = watch
+    np.testing.assert_array_equal(next(watched.read_aloud(SENTENCE, voice, seed=5)).mel, whole)
+    n_calls, limit = len(calls), 2
+    assert n_calls > 2
+    calls.clear()
+    with pytest.raises(Enough):
+        next(watched.read_aloud(SENTENCE, voice, seed=5))
+    np.testing.assert_array_equal(next(synthesizer.read_aloud(SENTENCE, voice, seed=5)).mel, whole)
 
 
 def test_what_cannot_be_read_or_is_too_fast_is_refused_at_once(synthesizer, voice):

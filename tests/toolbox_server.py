@@ -48,9 +48,9 @@ class FakeModels(Models):
     seconds = 0.0
 
     def cloner(self, choice: Choice) -> Cloner:
+        if choice != DEFAULT:
+            return super().cloner(choice)
         with self.turn:
-            if choice != DEFAULT:
-                return super().cloner(choice)
             encoder = self._model("encoder", "default", SpeakerEmbedder)
             return self._kept("cloner", choice, lambda: Cloner(encoder, Synthesizer(seconds=self.seconds), SpeechVocoder()))
 

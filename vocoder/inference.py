@@ -134,11 +134,11 @@ class Vocoder:
         return self._made_generator
 
     def check_mel_format(self, mel_format: MelFormat) -> None:
-        """Raises UserError, showing both formats, when the vocoder was trained on mels of another format."""
+        """Raises UserError, showing what differs, when the vocoder was trained on mels of another format."""
         if mel_format != self.mel_format:
             raise UserError(
                 f"{self.path}: the vocoder reads other mels than the synthesizer makes; use models trained on the same format. "
-                f"vocoder: {self.mel_format}; synthesizer: {mel_format}"
+                f"vocoder: {self.mel_format.unlike(mel_format)}; synthesizer: {mel_format.unlike(self.mel_format)}"
             )
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import shutil
+import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,9 +12,10 @@ import gradio as gr
 from demo.toolbox import views
 from demo.toolbox.messages import Messages, answer, answer_bit_by_bit
 from demo.toolbox.models import Choice, Models
-from demo.toolbox.session import Recorded, Session, Sessions
-from demo.toolbox.speaking import Options, as_read, lines_of, speak
+from demo.toolbox.session import Entry, Recorded, Session, Sessions
+from demo.toolbox.speaking import Options, as_read, lines_of, seed_of, speak
 from demo.toolbox.voices import Browser, add_recordings, of_encoder
+from utils.boards.plot import MIN_UMAP_POINTS
 from utils.errors import UserError
 
 
@@ -43,9 +45,7 @@ class Answers:
         """A voice of these files of the page, which are removed, from the page too."""
         session = self._session(request)
         try:
-            with self._models.turn:
-                recorded = add_recordings(session, self._models.cloner(session.models), files, name)
-            return *self._chosen(session, recorded), None
+            return *self._chosen(session, add_recordings(session, self._models, files, name)), None
         except (UserError, OSError) as error:
             self.messages.tell(error)
             return gr.skip(), gr.skip(), gr.skip(), None
@@ -55,94 +55,99 @@ class Answers:
 
     @answer
     def browse(self, dataset: str, speaker: str, utterance: str, request: gr.Request) -> tuple:
-        session, path = self._session(request), self._browser.file(dataset, speaker, utterance)
-        with self._models.turn:
-            cloner = self._models.cloner(session.models)
-            name = utterance if utterance.startswith(speaker) else f"{speaker} {utterance}"
-            recorded = add_recordings(session, cloner, [(path.name, path)], name)
-        return self._chosen(session, recorded)
+        return self._browse(dataset, speaker, utterance, self._session(request))
+
+    def _browse(self, dataset: str, speaker: str, utterance: str, session: Session) -> tuple:
+        path = self._browser.file(dataset, speaker, utterance)
+        name = utterance if utterance.startswith(speaker) else f"{speaker} {utterance}"
+        return self._chosen(session, add_recordings(session, self._models, [(path.name, path)], name))
 
     def _chosen(self, session: Session, recorded: Recorded) -> tuple:
         """dropdown, name, view"""
-        return gr.update(choices=list(session.voices), value=recorded.name), recorded.name, views.voice(recorded)
+        choices = [(each.name, each.key) for each in session.voices.values()]
+        return gr.update(choices=choices, value=recorded.key), recorded.name, views.voice(recorded)
 
     @answer
-    def choose(self, name: str | None, request: gr.Request) -> tuple:
-        recorded = self._session(request).voice(name)
+    def choose(self, key: str | None, request: gr.Request) -> tuple:
+        recorded = self._session(request).voice(key)
         return recorded.name, views.voice(recorded)
 
     @answer
-    def rename(self, name: str | None, wanted: str, request: gr.Request) -> tuple:
+    def rename(self, key: str | None, wanted: str, request: gr.Request) -> tuple:
         session = self._session(request)
-        recorded = session.voice(name)
-        if wanted.strip() and wanted != name:
-            del session.voices[recorded.name]
-            recorded.name = session.free_name(wanted)
-            session.voices[recorded.name] = recorded
+        recorded = session.voice(key)
+        if wanted.strip():
+            session.name_voice(recorded, wanted)
         return self._chosen(session, recorded)
 
     @answer
-    def save_voice(self, name: str | None, request: gr.Request) -> dict:
-        return {"url": views.url(self._session(request).save_voice(name or "")), "name": f"{name}.voice"}
+    def save_voice(self, key: str | None, wanted: str, request: gr.Request) -> dict:
+        """wanted: its name, of which `rename` may hear later."""
+        session = self._session(request)
+        recorded = session.voice(key)
+        if wanted.strip():
+            session.name_voice(recorded, wanted)
+        return {"url": views.url(session.save_voice(recorded)), "name": f"{recorded.name}.voice", "holds": [key]}
 
     @answer
     def datasets(self) -> dict:
-        found = self._browser.datasets()
-        return gr.update(choices=found, value=found[0] if found else None)
+        return _first(self._browser.datasets())
 
     @answer
-    def speakers(self, dataset: str | None) -> dict:
+    def speakers(self, dataset: str | None) -> tuple:
+        """speakers, utterances"""
         found = self._browser.speakers(dataset) if dataset else []
-        return gr.update(choices=found, value=found[0] if found else None)
+        return _first(found), _first(list(self._browser.utterances(dataset, found[0])) if found else [])
 
     @answer
     def utterances(self, dataset: str, speaker: str | None) -> dict:
-        found = list(self._browser.utterances(dataset, speaker)) if speaker else []
-        return gr.update(choices=found, value=found[0] if found else None)
+        return _first(list(self._browser.utterances(dataset, speaker)) if speaker else [])
 
     @answer
     def random(self, dataset: str, request: gr.Request) -> tuple:
+        """speaker, utterance, dropdown, name, view"""
         speaker, utterance = self._browser.random(dataset)
-        return self.browse(dataset, speaker, utterance, request)
+        utterances = list(self._browser.utterances(dataset, speaker))
+        shown = gr.update(value=speaker), gr.update(choices=utterances, value=utterance)
+        return *shown, *self._browse(dataset, speaker, utterance, self._session(request))
 
     # ---- speaking
 
     @answer_bit_by_bit
     def speak(
-        self, text: str, voice: str, seed: float | None, speed: float, pauses: float, sound: str, request: gr.Request
+        self, text: str, voice: str, seed: str, speed: float, pauses: float, sound: str, request: gr.Request
     ) -> Iterator[tuple]:
-        """stream, status, history, look"""
-        options = Options(None if seed is None else int(seed), speed, pauses, sound != "Vocoder").checked()
-        yield from self._speak(self._session(request), voice, lines_of(text or ""), options)
-
-    @answer_bit_by_bit
-    def again(
-        self, voice: str, seed: float | None, speed: float, pauses: float, sound: str, request: gr.Request, event: gr.EventData
-    ) -> Iterator[tuple]:
-        text = self._session(request).entry(event._data.get("number")).text
-        yield from self.speak(text, voice, seed, speed, pauses, sound, request)
-
-    def _speak(self, session: Session, voice: str, lines: list[str], options: Options) -> Iterator[tuple]:
-        recorded = session.voice(voice)
+        """stream, status, the Stop button, history, look"""
+        session, progress = self._session(request), None
         stream = {"run": uuid.uuid4().hex, "pieces": [], "stopped": False}
-        nothing, progress = (gr.skip(), gr.skip()), None
         try:
+            options = Options(seed_of(seed or ""), speed, pauses, sound != "Vocoder").checked()
+            lines, recorded = lines_of(text or ""), session.voice(voice)
             with contextlib.closing(speak(session, self._models, recorded, lines, options)) as said:
                 for progress in said:
                     pieces = [*stream["pieces"], *([views.url(Path(progress.piece))] if progress.piece else [])]
                     stream = stream | {"pieces": pieces, "stopped": session.stop.is_set()}
-                    number = progress.entry and progress.entry.number
-                    latest = (views.history(session, number), views.entry(progress.entry)) if progress.entry else nothing
-                    yield stream, views.progress(progress), *latest
+                    yield stream, views.progress(progress), gr.update(interactive=True), *self._latest(session, progress.entry)
         except (UserError, OSError):
-            if progress:  # another text may still be spoken
-                yield stream, views.status("Not all of it was said."), *nothing
+            if not session.speaking.locked():  # else another text is still spoken
+                part = "Not all of it" if progress and progress.seconds else "Nothing"
+                yield gr.skip(), views.status(f"{part} was said."), gr.update(interactive=False), gr.skip(), gr.skip()
             raise
-        if session.stop.is_set():
+        if stopped := session.stop.is_set():
             when = f"after {progress.seconds:.1f} s of speech" if progress.seconds else "before anything was said"
-            yield stream | {"stopped": True}, views.status(f"Stopped {when}."), *nothing
-        else:
-            yield stream, views.status(f"Said: {progress.seconds:.1f} s of speech."), *nothing
+        status = f"Stopped {when}." if stopped else f"Said: {progress.seconds:.1f} s of speech."
+        yield stream | {"stopped": stopped}, views.status(status), gr.update(interactive=False), gr.skip(), gr.skip()
+
+    def _latest(self, session: Session, entry: Entry | None) -> tuple:
+        """history, look"""
+        return (views.history(session, entry.number), views.entry(entry)) if entry else (gr.skip(), gr.skip())
+
+    @answer_bit_by_bit
+    def again(
+        self, voice: str, seed: str, speed: float, pauses: float, sound: str, request: gr.Request, event: gr.EventData
+    ) -> Iterator[tuple]:
+        text = self._session(request).entry(event._data.get("number")).text
+        yield from self.speak(text, voice, seed, speed, pauses, sound, request)
 
     @answer
     def stop(self, request: gr.Request) -> None:
@@ -164,7 +169,7 @@ class Answers:
     def entries(self, first: int | None, second: int | None, request: gr.Request) -> tuple:
         """Two lists of the history; the last two entries unless others are chosen."""
         session = self._session(request)
-        choices = [(f"{each.number} · {each.voice_name} · {each.text[:50]}", each.number) for each in session.entries.values()]
+        choices = [(f"{each.number} · {each.text[:50]} · {each.voice_name}", each.number) for each in session.entries.values()]
         last = [number for _, number in choices][-2:]
         chosen = [each if each in session.entries else usual for each, usual in zip((first, second), last, strict=False)]
         return tuple(gr.update(choices=choices, value=value) for value in (*chosen, None, None)[:2])
@@ -172,19 +177,23 @@ class Answers:
     @answer
     def compare(self, first: int | None, second: int | None, request: gr.Request) -> tuple:
         session = self._session(request)
-        return tuple("" if number is None else views.entry(session.entry(number)) for number in (first, second))
+        entries = [None if number is None else session.entry(number) for number in (first, second)]
+        axis = max((len(each.spoken.wav) / each.spoken.sample_rate for each in entries if each), default=0.0)
+        return tuple(views.entry(each, axis) if each else "" for each in entries)
 
     @answer
     def archive(self, request: gr.Request) -> dict:
-        return {"url": views.url(self._session(request).archive()), "name": "toolbox.zip"}
-
-    @answer
-    def map(self, request: gr.Request) -> str:
         session = self._session(request)
-        with self._models.turn:
-            cloner = self._models.cloner(session.models)
-            voices = [of_encoder(each, cloner) for each in session.voices.values()]
-        return views.voice_map(session, voices)
+        path = session.archive()
+        return {"url": views.url(path), "name": "toolbox.zip", "holds": [*map(str, session.entries), *session.voices]}
+
+    @answer_bit_by_bit
+    def map(self, request: gr.Request) -> Iterator[str]:
+        session = self._session(request)
+        if "umap" not in sys.modules and len(session.voices) + len(session.entries) >= MIN_UMAP_POINTS:
+            yield views.hint("UMAP gets ready; the first map takes up to a minute …")
+        cloner = self._models.cloner(session.models)
+        yield views.voice_map(session, [of_encoder(each, self._models, cloner) for each in list(session.voices.values())])
 
     # ---- models
 
@@ -203,6 +212,11 @@ class Answers:
         try:
             warning = self._models.warning(choice)
         except UserError as error:
-            return views.warning(f"{self.messages.of(error)}. Still in use: {session.models.named()}.")
+            return views.warning(f"{self.messages.sentence(error)}. Still in use: {session.models.named()}.")
         session.models = choice
         return views.warning(warning) + views.notes([f"In use: {choice.named()}."])
+
+
+def _first(found: list[str]) -> dict:
+    """A list to choose from, with its first item chosen."""
+    return gr.update(choices=found, value=found[0] if found else None)

@@ -30,11 +30,13 @@ class Messages:
             text = re.sub(rf"(?<![\w/.-]){re.escape(folder)}(?!\w)", lambda _, name=Path(folder).name: name, text)
         return text
 
-    def tell(self, error: Exception) -> None:
+    def sentence(self, error: Exception) -> str:
+        """The same with a capital letter, unless it begins with a file's name."""
         text = self.of(error)
-        if text.split(" ")[0].isalpha():  # not a file's name
-            text = text[0].upper() + text[1:]
-        gr.Warning(html.escape(text), duration=SHOWN)
+        return text[0].upper() + text[1:] if text.split(" ")[0].isalpha() else text
+
+    def tell(self, error: Exception) -> None:
+        gr.Warning(html.escape(self.sentence(error)), duration=SHOWN)
 
 
 def answer(method: Callable) -> Callable:

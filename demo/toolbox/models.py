@@ -36,14 +36,28 @@ class Choice(NamedTuple):
         return ", ".join(f"{stage} {run}" for stage, run in self._asdict().items())
 
 
+class Turn:
+    """A lock that nobody gets twice while another waits."""
+
+    def __init__(self) -> None:
+        self._next, self._held = threading.Lock(), threading.Lock()
+
+    def __enter__(self) -> None:
+        with self._next:
+            self._held.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._held.release()
+
+
 class Models:
-    """The models in a folder of runs. `turn` is held by whoever computes with one."""
+    """The models in a folder of runs. `turn` is held by whoever computes with one, for seconds at most."""
 
     def __init__(self, folder: Path, cpu: bool, settings: CloningSettings, reading: ReadingSettings) -> None:
         self.folder, self._settings, self._reading = folder, settings, reading
         self._device = torch.device("cpu" if cpu or not torch.cuda.is_available() else "cuda")
         self._loaded: dict[str, OrderedDict] = {stage: OrderedDict() for stage in (*STAGES, "cloner")}
-        self.turn = threading.RLock()
+        self.turn = Turn()
 
     def labels(self, stage: str) -> dict[str, str]:
         """run -> its name, step and size, for each run that has a model of this stage; the default run first."""
@@ -82,10 +96,13 @@ class Models:
         """Only names that `labels` gives lead to a file."""
         found = self._files(stage)
         if not found:
-            fetch = " (`make weights` downloads one)" if stage == "encoder" else ""
-            raise UserError(f"{self.folder}: no run in it has a {stage}.pt{fetch}; train one, or name another folder")
+            fetch = "`make weights` downloads one. Else " if stage == "encoder" else ""
+            raise UserError(
+                f"{self.folder}: {stage}.pt is missing in the folder of every run. {fetch}train one, or name another folder of "
+                "runs with --models"
+            )
         if run not in found:
-            raise UserError(f"no run called {run!r} has a {stage}.pt now; choose one of {', '.join(sorted(found))}")
+            raise UserError(f"{stage}.pt is missing in the folder of run {run!r}; choose one of {', '.join(sorted(found))}")
         return found[run]
 
     def _model(self, stage: str, run: str, load: Callable) -> Any:
@@ -105,7 +122,8 @@ class Models:
 
 def _label(stage: str, path: Path) -> str:
     about = path.stat()
-    return f"{path.parent.name} · {_step(stage, path, about.st_mtime_ns)} · {about.st_size / 1e6:.1f} MB"
+    size = f"{about.st_size / 1e6:.1f} MB" if about.st_size >= 1e5 else f"{about.st_size / 1e3:.1f} kB"
+    return f"{path.parent.name} · {_step(stage, path, about.st_mtime_ns)} · {size}"
 
 
 @lru_cache(maxsize=256)

@@ -102,6 +102,26 @@
   };
   for (const kind of ["click", "change", "drop"]) document.addEventListener(kind, forget, true);
 
+  // ---- what would be lost: the browser asks before the page goes, unless all was downloaded
+
+  const unsaved = (toolbox.unsaved = new Set()), saved = new Set();
+
+  toolbox.shown = (view) => requestAnimationFrame(() => {
+    for (const each of view.querySelectorAll("[data-unsaved]")) {
+      if (!saved.has(each.dataset.unsaved)) unsaved.add(each.dataset.unsaved);
+    }
+    const isNarrow = innerWidth <= 600; // pictures would push the text out of sight
+    view.querySelectorAll("details").forEach((each) => (each.open = !isNarrow));
+  });
+
+  window.addEventListener("beforeunload", (event) => unsaved.size && event.preventDefault());
+
+  // Gradio's own listener, which is called first, ends the session, and whoever stays would have lost it.
+  const abort = AbortController.prototype.abort;
+  AbortController.prototype.abort = function (...reason) {
+    if (window.event?.type !== "beforeunload" || !unsaved.size) abort.apply(this, reason);
+  };
+
   // ---- sounds
 
   function playing(element) {
@@ -198,13 +218,14 @@
   };
 
   // Through a blob, as the name that the server sends would win over ours.
-  toolbox.download = async ({ url, name }) => {
+  toolbox.download = async ({ url, name, holds }) => {
     if (!url) return;
     const href = URL.createObjectURL(await (await fetch(url)).blob());
     const link = Object.assign(document.createElement("a"), { href, download: name });
     document.body.append(link);
     link.click();
     link.remove();
+    for (const each of holds) unsaved.delete(each), saved.add(each);
     setTimeout(() => URL.revokeObjectURL(href), 60000);
   };
 
@@ -212,7 +233,7 @@
     const link = event.target.closest?.("a.tb-link[download]");
     if (!link) return;
     event.preventDefault();
-    toolbox.download({ url: link.href, name: link.download });
+    toolbox.download({ url: link.href, name: link.download, holds: [link.dataset.holds] });
   });
 
   window.addEventListener("pagehide", () => silence());

@@ -54,8 +54,9 @@ def recording(wav: np.ndarray, mel: np.ndarray, sample_rate: int) -> str:
     return _speech(len(wav) / sample_rate, [("waveform", waveform(wav)), ("mel", image(mel, mel.min(), mel.max(), "mel"))])
 
 
-def said(spoken: Spoken) -> str:
-    """Waveform, mel, alignment and text of what was said, on one time axis; page.js names the symbol under the pointer."""
+def said(spoken: Spoken, axis: float = 0.0) -> str:
+    """Waveform, mel, alignment and text of what was said, on one time axis; page.js names the symbol under the pointer. axis:
+    the seconds that the full width is, if these are more."""
     hop, seconds = spoken.hop_length / spoken.sample_rate, len(spoken.wav) / spoken.sample_rate
     n_columns, labels = max(1, round(seconds / hop)), [label for text in spoken.texts for label in (*text, "end")]
     low = min(mel.min() for mel in spoken.mels)
@@ -76,16 +77,19 @@ def said(spoken: Spoken) -> str:
         ("mel", image(mels, low, mels.max(), "mel")),
         ("alignment: which symbol is being spoken", image(alignment, 0, 1, "alignment")),
     ]
-    return _speech(seconds, parts, labels, heard.tolist())
+    return _speech(seconds, parts, labels, heard.tolist(), axis)
 
 
-def _speech(seconds: float, parts: Sequence[tuple[str, str]], labels: Sequence[str] = (), heard: Sequence[int] = ()) -> str:
+def _speech(
+    seconds: float, parts: Sequence[tuple[str, str]], labels: Sequence[str] = (), heard: Sequence[int] = (), axis: float = 0.0
+) -> str:
     """Pictures one above the other. labels: the symbols; heard: for each column, the index of the one that is spoken."""
     rows = "".join(f'<figure class="tb-row"><figcaption>{title}</figcaption>{picture}</figure>' for title, picture in parts)
     text = "".join(f"<span>{html.escape(' end ' if label == 'end' else label)}</span>" for label in labels)
     data = f"data-labels='{html.escape(json.dumps(labels))}' data-heard='{json.dumps(heard)}'" if labels else ""
     return (
-        f'<div class="tb-speech" data-seconds="{seconds:.4f}" {data}><div class="tb-pictures">{rows}'
+        f'<div class="tb-speech" data-seconds="{seconds:.4f}" {data}>'
+        f'<div class="tb-pictures" style="width:{min(1.0, seconds / (axis or seconds)):.2%}">{rows}'
         f'<i class="tb-cursor"></i></div>{f"<p class=tb-text>{text}</p>" if text else ""}'
         '<p class="tb-readout" aria-live="off">Point at the pictures; click to play from there.</p></div>'
     )
@@ -100,7 +104,7 @@ def heat_map(embedding: np.ndarray, title: str) -> str:
 
 
 def likeness(cosine: float, itself: float | None, usual: float | None) -> str:
-    """The cosine of speech and its reference on a scale, beside the reference's cosine to itself and what is usual."""
+    """The cosine of speech and its reference on a scale, beside the reference's cosine to itself and what parts speakers."""
 
     def mark(kind: str, value: float, text: str) -> str:
         at = 100 * (min(max(value, 0.4), 1) - 0.4) / 0.6
@@ -112,8 +116,8 @@ def likeness(cosine: float, itself: float | None, usual: float | None) -> str:
         marks += mark("itself", itself, f"the reference {itself:.2f}")
         text += f" · of the reference's halves to each other: <b>{itself:.2f}</b>"
     if usual is not None:
-        marks += mark("usual", usual, f"same speakers are above {usual:.2f}")
-        text += f" · same speakers are above {usual:.2f}"
+        marks += mark("usual", usual, f"between one speaker and different ones {usual:.2f}")
+        text += f". Most recordings of one speaker are above {usual:.2f} to each other, most of different speakers below."
     return f'<div class="tb-likeness"><p>{text}</p><div class="tb-scale">{marks}</div></div>'
 
 

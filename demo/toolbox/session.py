@@ -18,15 +18,17 @@ from demo.spoken import Spoken, save_picture
 from demo.toolbox.models import Choice
 from demo.voice_file import Voice, save
 from utils.corpora.layout import disk_name
+from utils.data.quality import LITTLE_SPEECH
 from utils.errors import UserError
 
 LONGEST_PIECE = 60  # s that a piece may take to be made
 MOST_ENTRIES = 200  # of a history; the oldest are dropped
+LOST = "that is no longer there; this page has lost its connection for a while, reload it"
 
 
 @dataclass
 class Recorded:
-    """A voice of the session."""
+    """A voice of the session. Its name may change; its key never does."""
 
     name: str
     voice: Voice
@@ -34,6 +36,7 @@ class Recorded:
     notes: list[str]  # what the user should know of the recordings
     wav: Path | None  # the speech
     itself: float | None  # cosine of its halves
+    key: str = field(default_factory=lambda: uuid.uuid4().hex)
 
 
 @dataclass
@@ -42,8 +45,8 @@ class Entry:
 
     number: int
     text: str
-    voice: Voice
-    voice_name: str
+    recorded: Recorded
+    voice: Voice  # as it was then
     models: Choice
     sound: str  # "vocoder" or "Griffin-Lim"
     seed: int
@@ -53,13 +56,20 @@ class Entry:
     seconds: float
     spoken: Spoken  # the first minute of it
     embedding: np.ndarray | None  # None if there is no speech in it
+    speech: float  # s of speech found in it
     itself: float | None  # of the voice: cosine of its halves
     notes: list[str]
 
     @property
+    def voice_name(self) -> str:
+        return self.recorded.name
+
+    @property
     def cosine(self) -> float | None:
-        """Between what was said and its reference."""
-        return None if self.embedding is None else float(self.embedding @ self.voice.embedding)
+        """Between what was said and its reference; None where one of them is too short for the encoder."""
+        if self.embedding is None or min(self.speech, self.voice.seconds) < LITTLE_SPEECH:
+            return None
+        return float(self.embedding @ self.voice.embedding)
 
     @property
     def facts(self) -> dict[str, str]:
@@ -71,7 +81,6 @@ class Entry:
             "speed": f"{self.speed:g}",
             "pauses": f"x {self.pauses:g}",
             "length": f"{self.seconds:.1f} s, made in {self.spoken.took:.1f} s",
-            "cosine": "no speech found" if self.cosine is None else f"{self.cosine:.3f}",
         }
 
 
@@ -81,10 +90,10 @@ class Session:
 
     folder: Path
     models: Choice
-    voices: dict[str, Recorded] = field(default_factory=dict)
+    voices: dict[str, Recorded] = field(default_factory=dict)  # by key
     entries: dict[int, Entry] = field(default_factory=dict)
     n_said: int = 0
-    stop: threading.Event = field(default_factory=threading.Event)  # what is being said ends after the present piece
+    stop: threading.Event = field(default_factory=threading.Event)  # what is being said ends
     speaking: threading.Lock = field(default_factory=threading.Lock)  # one text at a time
     closed: bool = False
 
@@ -94,24 +103,28 @@ class Session:
             raise UserError("this page was closed; reload it")
         return self.folder / f"{uuid.uuid4().hex}{suffix}"
 
-    def free_name(self, wanted: str) -> str:
-        """A voice's name as it is shown: in one line, not too long, and not taken."""
-        name = " ".join("".join(c if c.isprintable() else " " for c in wanted).split())[:60] or "voice"
-        number = 2
-        while (found := name if number == 2 else f"{name} {number - 1}") in self.voices:
-            number += 1
-        return found
+    def add_voice(self, recorded: Recorded) -> Recorded:
+        self.name_voice(recorded, recorded.name)
+        self.voices[recorded.key] = recorded
+        return recorded
 
-    def voice(self, name: str | None) -> Recorded:
-        if name not in self.voices:
-            raise UserError(
-                "choose a voice first: record one, upload a recording, or browse" if not name else f"no voice {name!r}"
-            )
-        return self.voices[name]
+    def name_voice(self, recorded: Recorded, wanted: str) -> None:
+        """Give a voice a name that can be shown: in one line, not too long, and no other voice's."""
+        name = " ".join("".join(c if c.isprintable() else " " for c in wanted).split())[:60] or "voice"
+        taken = {each.name for each in self.voices.values() if each is not recorded}
+        names = (name, *(f"{name} {number}" for number in range(2, len(taken) + 2)))
+        recorded.name = next(each for each in names if each not in taken)
+
+    def voice(self, key: str | None) -> Recorded:
+        if not key:
+            raise UserError("choose a voice first: record one, upload a recording, or browse")
+        if key not in self.voices:
+            raise UserError(LOST)
+        return self.voices[key]
 
     def entry(self, number: int | None) -> Entry:
         if number not in self.entries:
-            raise UserError("that is no longer there; this page has lost its connection for a while, reload it")
+            raise UserError(LOST)
         return self.entries[number]
 
     def add_entry(self, entry: Entry) -> None:
@@ -126,9 +139,9 @@ class Session:
         self.speaking.acquire(timeout=LONGEST_PIECE)  # until the present piece is finished
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def save_voice(self, name: str) -> Path:
+    def save_voice(self, recorded: Recorded) -> Path:
         path = self.new_file(".voice")
-        save(path, self.voice(name).voice._replace(source=self.voice(name).voice.source or name))
+        save(path, recorded.voice._replace(source=recorded.voice.source or recorded.name))
         return path
 
     def archive(self) -> Path:
@@ -145,14 +158,15 @@ class Session:
                 save_picture(picture, entry.spoken)
                 archive.write(picture, f"{name}.png")
                 picture.unlink()
-                rows.append({"file": f"{name}.wav", "text": entry.text, **entry.facts})
+                cosine = "" if entry.cosine is None else f"{entry.cosine:.3f}"
+                rows.append({"file": f"{name}.wav", "text": entry.text, **entry.facts, "cosine": cosine})
             archive.writestr("said.csv", _table(rows))
-            for name, recorded in self.voices.items():
-                saved = self.save_voice(name)
-                archive.write(saved, f"voices/{disk_name(name)}.voice")
+            for recorded in self.voices.values():
+                name, saved = disk_name(recorded.name), self.save_voice(recorded)
+                archive.write(saved, f"voices/{name}.voice")
                 saved.unlink()
                 if recorded.wav:
-                    archive.write(recorded.wav, f"voices/{disk_name(name)}.wav")
+                    archive.write(recorded.wav, f"voices/{name}.wav")
         return path
 
 

@@ -1,5 +1,6 @@
 """Lines of text become entries of a session's history, piece by piece."""
 
+import contextlib
 import random
 import re
 from collections.abc import Iterator, Sequence
@@ -35,9 +36,8 @@ class Options(NamedTuple):
 
     def checked(self) -> "Options":
         """UserError for a value out of range."""
-        for name, (low, high) in {"seed": (0, MOST_SEED), "speed": SPEEDS, "pauses": PAUSES}.items():
-            value = getattr(self, name)
-            if value is not None and not low <= value <= high:
+        for name, (low, high) in {"speed": SPEEDS, "pauses": PAUSES}.items():
+            if not low <= (value := getattr(self, name)) <= high:
                 raise UserError(f"the {name} must be from {low} to {high}, not {value}")
         return self
 
@@ -50,6 +50,19 @@ class Progress(NamedTuple):
     n_pieces: int  # of all lines; 0 until they are read
     seconds: float  # of speech so far
     entry: Entry | None  # if a line is finished
+
+
+def seed_of(written: str) -> int | None:
+    """The seed as a user writes it; None where nothing is written."""
+    if not (written := written.strip()):
+        return None
+    if not re.fullmatch(r"[0-9]{1,10}", written) or int(written) > MOST_SEED:
+        raise UserError(f"the seed must be a whole number from 0 to {MOST_SEED}, or empty, not {written[:40]!r}")
+    return int(written)
+
+
+class _Stopped(Exception):
+    """Stop was pressed, or the page closed, while a piece was made."""
 
 
 def lines_of(text: str) -> list[str]:
@@ -74,11 +87,10 @@ def speak(session: Session, models: Models, recorded: Recorded, lines: Sequence[
     try:
         session.stop.clear()
         yield Progress("", 0, 0, 0.0, None)
-        choice = session.models
-        with models.turn:
-            cloner, voice = models.cloner(choice), of_encoder(recorded, models.cloner(choice))
+        choice, cloner = session.models, models.cloner(session.models)
+        voice = of_encoder(recorded, models, cloner)
         n_pieces = [cloner.synthesizer.n_pieces(line) for line in lines]
-        n_before, seconds = 0, 0.0
+        n_before, seconds, in_line = 0, 0.0, 0.0
         for line, n in zip(lines, n_pieces, strict=True):
             if session.stop.is_set():
                 return
@@ -97,7 +109,12 @@ def _say(
     seed = random.randrange(10**6) if options.seed is None else options.seed
     reading = cloner.synthesizer.reading
     pauses = {name: getattr(reading, name) * options.pauses for name in ("clause_pause", "sentence_pause", "paragraph_pause")}
-    speaker = cloner.variant(seed, replace(reading, **pauses), options.griffin_lim)
+
+    def watch() -> None:
+        if session.stop.is_set():
+            raise _Stopped
+
+    speaker = cloner.variant(seed, replace(reading, **pauses), options.griffin_lim, watch)
     pieces, record = speaker.say(voice.voice, line, options.speed), speaker.record(PICTURED)
     path, rate = session.new_file(".wav"), speaker.sample_rate
     with audio.wav_writer(path, rate) as write:
@@ -113,11 +130,12 @@ def _say(
         return
     spoken = record.spoken(speaker.tail)
     session.n_said += 1
+    embedding, speech = _heard(models, cloner, spoken.wav, rate)
     entry = Entry(
         number=session.n_said,
         text=line,
+        recorded=voice,
         voice=voice.voice,
-        voice_name=voice.name,
         models=choice,
         sound="Griffin-Lim" if options.griffin_lim else "vocoder",
         seed=seed,
@@ -126,7 +144,8 @@ def _say(
         wav=path,
         seconds=record.seconds,
         spoken=spoken,
-        embedding=_embedding(models, cloner, spoken.wav, rate),
+        embedding=embedding,
+        speech=speech,
         itself=voice.itself,
         notes=_notes(speaker, record, line, voice, session.stop.is_set()),
     )
@@ -135,30 +154,27 @@ def _say(
 
 
 def _next(models: Models, pieces: Iterator[SpokenPiece]) -> SpokenPiece | None:
-    """One piece; others may have their turn between two."""
-    with models.turn:
+    """One piece, None at the end or at a stop; others may have their turn between two."""
+    with models.turn, contextlib.suppress(_Stopped):
         return next(pieces, None)
 
 
-def _embedding(models: Models, cloner: Cloner, wav: np.ndarray, rate: int) -> np.ndarray | None:
+def _heard(models: Models, cloner: Cloner, wav: np.ndarray, rate: int) -> tuple[np.ndarray | None, float]:
+    """The embedding of the speech in a wave, and how many seconds of it there are."""
     try:
-        with models.turn:
-            return cloner.embedder.embed_utterance(preprocess_wav(wav, rate))[0]
+        speech = preprocess_wav(wav, rate)
     except UserError:  # no speech in it
-        return None
+        return None, 0.0
+    with models.turn:
+        return cloner.embedder.embed_utterance(speech)[0], len(speech) / audio.SAMPLE_RATE
 
 
 def _notes(speaker: Cloner, record: Record, line: str, voice: Recorded, stopped: bool) -> list[str]:
     """What the user should know of an entry."""
-    notes = record.report(voice.voice.pace)[1:]
-    notes += [f"Not read: {character} in {around!r}" for character, around in speaker.synthesizer.read(line).unread]
+    notes = record.report(voice.voice.pace)[1:] + speaker.unread(line)
     return [*notes, "Stopped before its end."] if stopped else notes
 
 
 def as_read(cloner: Cloner, lines: Sequence[str]) -> list[tuple[str, list[str]]]:
-    """For each line, the text as the model reads it, and the characters that are not read, each with what is around it."""
-    found = []
-    for line in lines:
-        reading = cloner.synthesizer.read(line)
-        found.append((reading.text, [f"{character} in {around!r}" for character, around in reading.unread]))
-    return found
+    """For each line, the text as the model reads it, and what is not read."""
+    return [(cloner.synthesizer.read(line).text, cloner.unread(line)) for line in lines]

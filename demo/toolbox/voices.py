@@ -10,23 +10,27 @@ import numpy as np
 
 from demo import voice_file
 from demo.cloner import Cloner, reference, usable
+from demo.toolbox.models import Models
 from demo.toolbox.session import Recorded, Session
+from encoder.inference import mean_embedding, partials_of
 from utils.corpora import registry
 from utils.corpora.layout import Speaker
 from utils.data import audio, quality
 from utils.errors import UserError
 
-ENOUGH = (5.0, 60.0)  # seconds of speech
-HALF = 1.6  # seconds: a partial of the encoder, the least that is compared
+ENOUGH = 5.0  # seconds of speech
+BEST = f"{ENOUGH:.0f} to 15 s of clean speech work best."
+AT_ONCE = 32  # partials embedded in one turn: about a second
 
 
-def add_recordings(session: Session, cloner: Cloner, files: Sequence[tuple[str, Path]], name: str = "") -> Recorded:
+def add_recordings(session: Session, models: Models, files: Sequence[tuple[str, Path]], name: str = "") -> Recorded:
     """A voice from files of one person, each with the name that the user knows. A .voice file is a voice already.
 
     Notes which files were left out, as they cannot be used. Raises UserError that names the files if none can.
     """
     if not files:
         raise UserError("no file was given")
+    cloner = models.cloner(session.models)
     if len(files) == 1 and files[0][0].lower().endswith(voice_file.SUFFIX):
         return _add_saved(session, cloner, *files[0])
     found, errors = usable(files, lambda file: _named(*file, lambda: reference(file[1])))
@@ -34,24 +38,20 @@ def add_recordings(session: Session, cloner: Cloner, files: Sequence[tuple[str, 
     for (label, _), (_, about) in found:
         notes += [f"{label}: {line}" for line in about] if len(files) > 1 else about
     whole = np.concatenate(speech)
-    if quality.has_two_voices(cloner.embedder.embed_utterance(whole)[1]):
+    partials = [_partials(models, cloner, each) for each in speech]
+    if quality.has_two_voices(np.concatenate(partials)):
         notes.append(": ".join(quality.SEVERAL))
-    voice = cloner.voice(speech, ", ".join(label for (label, _), _ in found))
+    voice = cloner.voice_of_partials(partials, speech, ", ".join(label for (label, _), _ in found))
     wav = session.new_file(".wav")
     audio.write_wav(wav, whole)
-    stem = Path(found[0][0][0]).stem
-    recorded = Recorded(session.free_name(name or stem), voice, whole, notes, wav, cosine_of_halves(cloner, whole))
-    session.voices[recorded.name] = recorded
-    return recorded
+    itself = cosine_of_halves(np.concatenate(partials))
+    return session.add_voice(Recorded(name or Path(found[0][0][0]).stem, voice, whole, notes, wav, itself))
 
 
 def _add_saved(session: Session, cloner: Cloner, label: str, path: Path) -> Recorded:
     voice = _named(label, path, lambda: voice_file.load(path, cloner.embedder))
-    name = session.free_name(Path(label).stem)
-    session.voices[name] = Recorded(
-        name, voice, np.zeros(0, np.float32), ["Loaded from a file: there is no sound of it."], None, None
-    )
-    return session.voices[name]
+    notes = ["Loaded from a file: there is no sound of it."]
+    return session.add_voice(Recorded(Path(label).stem, voice, np.zeros(0, np.float32), notes, None, None))
 
 
 def _named(label: str, path: Path, read: Callable) -> Any:
@@ -62,31 +62,42 @@ def _named(label: str, path: Path, read: Callable) -> Any:
         raise UserError(str(error).replace(str(path), label)) from error
 
 
-def cosine_of_halves(cloner: Cloner, speech: np.ndarray) -> float | None:
-    """How alike the voice in the two halves of a recording is; None if it is too short to tell."""
-    middle = len(speech) // 2
-    if middle < HALF * audio.SAMPLE_RATE:
+def _partials(models: Models, cloner: Cloner, speech: np.ndarray) -> np.ndarray:
+    """Speech (n,) -> embeddings of its partials (P, E)."""
+    mels, found = partials_of(speech), []
+    for start in range(0, len(mels), AT_ONCE):
+        with models.turn:
+            found.append(cloner.embedder.embed_frames(mels[start : start + AT_ONCE]))
+    return np.concatenate(found)
+
+
+def cosine_of_halves(partials: np.ndarray) -> float | None:
+    """How alike the voice in the two halves of a recording is; None if it is too short to tell. Neighbours overlap, so one in
+    the middle is left out."""
+    middle = len(partials) // 2
+    if len(partials) < 3:
         return None
-    first, second = cloner.embedder.embed_batch([speech[:middle], speech[middle:]])
-    return float(first @ second)
+    return float(mean_embedding(partials[:middle]) @ mean_embedding(partials[middle + 1 :]))
 
 
-def of_encoder(recorded: Recorded, cloner: Cloner) -> Recorded:
+def of_encoder(recorded: Recorded, models: Models, cloner: Cloner) -> Recorded:
     """The voice for this encoder: embedded again if another one made it. UserError if that cannot be done."""
     if recorded.voice.encoder != cloner.embedder.digests[0]:
         if not len(recorded.speech):
             recorded.voice.check_encoder(cloner.embedder)
             return recorded
-        recorded.voice = cloner.voice([recorded.speech], recorded.voice.source)
-        recorded.itself = cosine_of_halves(cloner, recorded.speech)
+        partials = _partials(models, cloner, recorded.speech)
+        recorded.voice = cloner.voice_of_partials([partials], [recorded.speech], recorded.voice.source)
+        recorded.itself = cosine_of_halves(partials)
     return recorded
 
 
 def how_much(voice: voice_file.Voice) -> str:
-    """Whether there is enough speech, in words."""
-    if voice.seconds < ENOUGH[0]:
-        return f"{voice.seconds:.1f} s of speech: short. {ENOUGH[0]:.0f} to 15 s of clean speech work best."
-    return f"{voice.seconds:.1f} s of speech: enough."
+    """Whether there is enough speech, in words; where there is very little, `quality` says so."""
+    found = f"{voice.seconds:.1f} s of speech"
+    if voice.seconds < quality.LITTLE_SPEECH:
+        return f"{found}."
+    return f"{found}: enough." if voice.seconds >= ENOUGH else f"{found}: short. {BEST}"
 
 
 class Browser:

@@ -44,3 +44,8 @@ class MelFormat:
 
     def __str__(self) -> str:
         return ", ".join(f"{name} {value:g}" for name, value in asdict(self).items())
+
+    def unlike(self, other: "MelFormat") -> str:
+        """What of this format is not so in the other one."""
+        others = asdict(other)
+        return ", ".join(f"{name} {value}" for name, value in asdict(self).items() if value != others[name])

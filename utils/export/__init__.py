@@ -5,6 +5,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from utils.config import rebuilt
+from utils.data.mel_format import MelFormat
 from utils.errors import UserError
 
 if TYPE_CHECKING:
@@ -115,11 +117,12 @@ def _check_free(files: Iterable[Path], sources: Iterable[Path], replace: bool) -
 
 def _check_pair(paths: dict[str, Path], contents: dict[str, dict[str, Any]]) -> None:
     """UserError if both a synthesizer and a vocoder are given and their mel formats differ."""
-    makes, reads = (contents[stage]["mel"] if stage in contents else None for stage in ("synthesizer", "vocoder"))
-    if makes and reads and makes != reads:
+    formats = (rebuilt(MelFormat, contents[stage]["mel"]) for stage in ("synthesizer", "vocoder") if stage in contents)
+    makes, reads = (*formats, None, None)[:2]
+    if reads and makes != reads:
         raise UserError(
             f"{paths['vocoder']}: reads other mels than {paths['synthesizer']} makes; export models trained on the same "
-            f"format. vocoder: {reads}; synthesizer: {makes}"
+            f"format. vocoder: {reads.unlike(makes)}; synthesizer: {makes.unlike(reads)}"
         )
 
 
