@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 from encoder.preprocess import preprocess
 from encoder.utterances import read_table
@@ -436,3 +437,37 @@ def test_the_encoder_takes_every_corpus(tmp_path, waves):
     assert all(np.allclose(each, reference, rtol=0.2) for each in lengths.values())
     source = rows["listed_anna"][0].source
     assert source.startswith("../away/") and (tmp_path / "in" / source).is_file()
+
+
+def test_recordings_are_found_whatever_they_are_called(samples, tmp_path):
+    sound = min((samples / "LibriSpeech").rglob("*.flac"))
+    waves = {
+        "utterance_0001": "FLAC",
+        "utt.0001": "WAV",
+        "utt.0002": "AIFF",
+        "b.dat": "MP3",
+        "c.RECORDING": "OGG",
+        "d.wav": "WAV",
+    }
+    speaker = tmp_path / "voices" / "anna"
+    speaker.mkdir(parents=True)
+    stems = {name: name if name.startswith("utt") else name.partition(".")[0] for name in waves}
+    for name, form in waves.items():
+        soundfile.write(speaker / name, soundfile.read(sound)[0][:8000], 16000, format=form)
+        (speaker / f"{stems[name]}.txt").write_text(f"This is {stems[name]}.")
+    webp = b"RIFF\0\0\0\0WEBPVP8 " + bytes(50)
+    for name, content in {
+        "notes": b"Some text.",
+        "x.bin": bytes(99),
+        "t.dat": "text".encode("utf-16"),
+        "p": webp,
+        "e": b"",
+    }.items():
+        (speaker / name).write_bytes(content)
+    for corpus in ("voices", "voices/anna"):  # as a sub-folder, and alone
+        (found,) = corpora.find_speakers(tmp_path, [corpus])
+        listing = corpora.list_utterances(found, True)
+        assert {each.path.name: each.text for each in listing.utterances} == {
+            name: (speaker / f"{stem}.txt").read_text() for name, stem in stems.items()
+        }
+        assert sorted(each.name for each in listing.utterances) == sorted(stems.values()) and not listing.problems

@@ -2,23 +2,14 @@
 
 from pathlib import Path
 
-from utils.corpora.layout import (
-    AUDIO_SUFFIXES,
-    Corpus,
-    Speaker,
-    audio_below,
-    beside,
-    folders_in,
-    relative_name,
-    texts_in_own_files,
-)
+from utils.corpora.layout import Corpus, Speaker, audio_below, beside, folders_in, is_audio, relative_name, texts_in_own_files
 from utils.errors import UserError
 
 
 def speakers(folder: Path, subset: str) -> list[tuple[str, Path]]:
     """A speaker per sub-folder; a folder of audio files alone is one speaker."""
     inner = folders_in(folder)
-    direct = [path.name for path in folder.iterdir() if path.suffix.lower() in AUDIO_SUFFIXES and path.name[0] != "."]
+    direct = [path.name for path in folder.iterdir() if is_audio(path)]
     if inner and direct:
         raise UserError(
             f"{folder / min(direct)}: is beside folders; put each speaker's audio into a folder of its own, "

@@ -8,12 +8,14 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from utils.data.containers import is_recording
 from utils.data.paths import one_field
 
-AUDIO_SUFFIXES = set(  # which files of a folder are listed; what they hold is seen when they are read
+AUDIO_SUFFIXES = set(  # files of a folder that are listed unopened; what they hold is seen when they are read
     ".wav .wave .flac .mp3 .mp2 .ogg .oga .opus .m4a .m4b .mp4 .aac .webm .weba .mka .mkv .mov .3gp .amr .wma .ac3 .aiff "
     ".aif .aifc .au .snd .w64 .rf64 .caf .sph .voc .wv .ape .tta".split()
 )
+OTHER_SUFFIXES = set(".txt .csv .tsv .json .jsonl .list .lab .textgrid .md .html .xml .npy .npz .pt .py .jpg .png .pdf".split())
 UNSAFE = re.compile(r"[^\w.+=,~@()&' -]|\s{2,}|[^\S ]|^ |[. ]$")  # in a file name that is also a field of tables
 MAX_NAME_BYTES = 180  # file systems take 255, and prefixes and suffixes are added
 N_NAMED = 5  # names in one line of a report
@@ -130,8 +132,22 @@ def folders_in(folder: Path) -> list[Path]:
     return [folder / name for name in sorted(names)]
 
 
+def is_audio(entry: Path | os.DirEntry) -> bool:
+    """By its suffix; with another or none, by what the file begins with."""
+    suffix = os.path.splitext(entry.name)[1].lower()
+    if entry.name.startswith(".") or suffix in OTHER_SUFFIXES or not entry.is_file():
+        return False
+    if suffix in AUDIO_SUFFIXES:
+        return True
+    try:
+        with open(entry, "rb", buffering=0) as file:
+            return is_recording(file.read(16))
+    except OSError:
+        return False
+
+
 def audio_below(folder: Path) -> list[Path]:
-    """All audio files in a folder and its sub-folders, sorted. Opens no file."""
+    """All audio files in a folder and its sub-folders, sorted. Opens only those whose names do not tell what they are."""
     return sorted(_audio_below(folder))
 
 
@@ -147,7 +163,7 @@ def _audio_below(folder: Path, above: frozenset[str] = frozenset()) -> Iterable[
                     target = os.path.join(os.path.realpath(entry.path), "")
                     if not (entry.is_symlink() and any(f"{each}{os.sep}".startswith(target) for each in above)):
                         inner.append(entry.name)
-                elif os.path.splitext(entry.name)[1].lower() in AUDIO_SUFFIXES and entry.is_file():
+                elif is_audio(entry):
                     yield folder / entry.name
     except (FileNotFoundError, NotADirectoryError):
         return
@@ -157,7 +173,12 @@ def _audio_below(folder: Path, above: frozenset[str] = frozenset()) -> Iterable[
 
 def relative_name(path: Path, folder: Path, joint: str = "+") -> str:
     """The path of a file below the folder as a name, without the suffix."""
-    return joint.join(path.relative_to(folder).with_suffix("").parts)
+    return joint.join(_without_suffix(path.relative_to(folder)).parts)
+
+
+def _without_suffix(path: Path) -> Path:
+    """A full stop may also be part of a name that has none, as in "utterance.0001"."""
+    return path.with_suffix("") if path.suffix.lower() in AUDIO_SUFFIXES or path.suffix[1:].isalpha() else path
 
 
 # ---- texts
@@ -192,7 +213,8 @@ def first_few(names: list[str]) -> str:
 
 def beside(path: Path) -> list[Path]:
     """Where people put the text of an audio file."""
-    return [path.with_suffix(suffix) for suffix in (".txt", ".normalized.txt", ".TXT")]
+    stem = _without_suffix(path)
+    return [stem.with_name(stem.name + suffix) for suffix in (".txt", ".normalized.txt", ".TXT")]
 
 
 def texts_in_own_files(

@@ -7,7 +7,23 @@ from pathlib import Path
 UNKNOWN = 0x7FFF0000  # bytes; who declares as much wrote to a pipe, and did not know the length
 CUT = "ends before its declared length"
 LOST = "is damaged in its middle"
+PICTURES = (b"heic", b"heix", b"mif1", b"msf1", b"avif", b"avis")
+MPEG = {bytes([second]) for second in (*range(0xE2, 0xE6), *range(0xF0, 0xFE))}  # after ff: mp3, mp2, aac; no mark of UTF-16
 W64 = bytes.fromhex("726966662e91cf11a5d628db04c10000")
+
+
+def is_recording(start: bytes) -> bool:
+    """Whether a file that begins with these 16 bytes is one of audio, or of video."""
+    kind = start[8:12]
+    return (
+        start[:4] in (b"fLaC", b"OggS", b".snd", b"caff", b"RF64", b"\x1a\x45\xdf\xa3", b"#!AM")
+        or (start[:4] == b"RIFF" and kind in (b"WAVE", b"AVI "))
+        or (start[:4] == b"FORM" and kind in (b"AIFF", b"AIFC"))
+        or (start[4:8] == b"ftyp" and kind not in PICTURES)
+        or start[:3] == b"ID3"
+        or start[:16] == W64
+        or (start[:1] == b"\xff" and start[1:2] in MPEG)
+    )
 
 
 def shortfall(path: Path) -> str:
