@@ -22,14 +22,22 @@ def parse_arguments() -> argparse.Namespace:
     add("--reference", type=Path, nargs="+", metavar="FILE", help=reference_help)
     voice_help = "file of --save_voice, in place of a recording; several are blended, each as strong as its weight (default: 1)"
     add("--voice", type=cli.weighted_file, action="append", default=[], metavar="FILE[:WEIGHT]", help=voice_help)
-    add("--save_voice", type=Path, metavar="FILE", help=".voice file to write or replace, for --voice")
+    add("--save_voice", type=cli.file_named(".voice"), metavar="FILE", help=".voice file to write or replace, for --voice")
     text = parser.add_mutually_exclusive_group()
     text.add_argument("--text", type=cli.not_blank, help="what to say: a word or pages; blank lines separate paragraphs")
     text.add_argument("--text_file", type=Path, metavar="FILE", help="UTF-8 file to read out, as --text")
-    add("--output", type=Path, metavar="FILE", help="WAV file to write or replace (default: the first free demo_output_NN.wav)")
-    add("--picture", type=Path, metavar="FILE", help="PNG file to write or replace: mel spectrogram and alignment")
+    output_help = "WAV file to write or replace (default: the first free demo_output_NN.wav)"
+    add("--output", type=cli.file_named(".wav"), metavar="FILE", help=output_help)
+    picture_help = "PNG file to write or replace: mel spectrogram and alignment"
+    add("--picture", type=cli.file_named(".png"), metavar="FILE", help=picture_help)
     speeds = f"{SPEEDS[0]} to {SPEEDS[1]}"
-    add("--speed", type=speed, default=1.0, metavar="X", help=f"{speeds} times the model's own pace, at the same pitch")
+    add(
+        "--speed",
+        type=cli.number(*SPEEDS),
+        default=1.0,
+        metavar="X",
+        help=f"{speeds} times the model's own pace, at the same pitch",
+    )
     add("--seed", type=cli.SEED, metavar="N", help="makes the result repeatable; without it, every reading differs a little")
     add("--verbose", action="store_true", help="show each piece as it is read, with numbers and abbreviations in words")
     add("--cpu", action="store_true", help="use the CPU even if there is a GPU")
@@ -39,20 +47,10 @@ def parse_arguments() -> argparse.Namespace:
     has_text, has_voice = bool(args.text is not None or args.text_file), bool(args.reference or args.voice)
     if has_voice != (has_text or bool(args.save_voice)) or (args.reference and args.voice):
         parser.error("--reference or --voice need --text, --text_file or --save_voice, and they need one of them")
-    for name, ending in (("output", ".wav"), ("picture", ".png"), ("save_voice", ".voice")):
-        option, path = f"--{name}", getattr(args, name)
-        if path and not has_text and name != "save_voice":
-            parser.error(f"{option} needs --reference or --voice, and a text")
-        if path and (path.is_dir() or path.suffix.lower() != ending):
-            parser.error(f"{option} {path}: name a {ending} file")
+    for name in ("output", "picture"):
+        if getattr(args, name) and not has_text:
+            parser.error(f"--{name} needs --reference or --voice, and a text")
     return args
-
-
-def speed(text: str) -> float:
-    times = float(text)
-    if not SPEEDS[0] <= times <= SPEEDS[1]:
-        raise argparse.ArgumentTypeError(f"must be from {SPEEDS[0]} to {SPEEDS[1]}, not {text}")
-    return times
 
 
 def _add_models(parser: argparse.ArgumentParser) -> None:
@@ -78,7 +76,8 @@ def main() -> None:
 
     text = text_in(args.text_file) if args.text_file else args.text
     recordings = read_references(args.reference) if args.reference else []
-    player = None if args.no_sound else Player()
+    plays = text is not None or not args.save_voice  # to save a voice, nothing is said
+    player = Player() if plays and not args.no_sound else None
     encoder, synthesizer, vocoder = (getattr(args, stage) or args.models for stage in ("encoder", "synthesizer", "vocoder"))
     files = encoder, synthesizer, None if args.griffin_lim else vocoder
     cloner = Cloner.load(*files, args.hparams, args.seed, args.cpu, args.verbose)

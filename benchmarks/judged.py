@@ -5,7 +5,6 @@ JUDGE is a folder with references/ (<voice>_<n>.flac), sentences.tsv (name, tab,
 
 import argparse
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -16,6 +15,8 @@ from demo.evaluate import add_speaking, measure
 from utils import cli
 from utils.config import default_model
 from utils.errors import UserError
+from utils.export.card import MARKS as FILES
+from utils.export.card import filled as between
 
 MARKS = ("<!-- judged: begin -->", "<!-- judged: end -->")  # around the tables in a model card
 WHISPER = "models/whisper-base-ct2"  # in the judge's folder
@@ -90,10 +91,10 @@ def models_table(paths: dict[str, Path]) -> list[list[str]]:
 
 def filled(card: Path, text: str) -> str:
     """The card's content with the text between its two marks. UserError if it has no marks."""
-    parts = re.split(f"({'|'.join(map(re.escape, MARKS))})", card.read_text(encoding="utf-8"))
-    if tuple(parts[1::2]) != MARKS:
+    found = between(card.read_text(encoding="utf-8"), MARKS, text)
+    if not found:
         raise UserError(f"{card}: has no place for the results; write {MARKS[0]} and {MARKS[1]}, each on a line of its own")
-    return f"{parts[0]}{MARKS[0]}\n{text}{MARKS[1]}{parts[4]}"
+    return found
 
 
 def chosen(named: dict, prefixes: Sequence[str] | None, kind: str) -> dict:
@@ -152,7 +153,8 @@ def main() -> None:
     found = judges.load(None, judges.Options(str(whisper), args.encoder, cpu=args.cpu))
     utterances = measure(models, found, voices, texts, args.out)
     tables = models_table(models.files), targets(utterances, args.real), results.table(utterances)
-    text = "\n".join(results.markdown(table) for table in tables)
+    first, *others = (results.markdown(table) for table in tables)
+    text = "\n".join([f"{FILES[0]}\n{first}{FILES[1]}\n", *others])  # an export of the models has its own table of files
     (args.out / "results.md").write_text(text, encoding="utf-8")
     if args.card:
         args.card.write_text(filled(args.card, text), encoding="utf-8")

@@ -6,9 +6,7 @@ the modules that the other demo uses.
 
 import argparse
 import contextlib
-import json
 import math
-import re
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -34,53 +32,13 @@ from utils import cli
 from utils.config import override, parse_overrides, rebuilt
 from utils.data import audio, vad
 from utils.data.mel_format import MelFormat
-from utils.data.paths import one_field
+from utils.data.paths import refuse_address
 from utils.errors import UserError
+from utils.export.onnx_file import TABLES, Model
 from utils.models.identity import warn_if_different
 from vocoder.config import WaveRNNConfig, check_sizes
 from vocoder.fold import Generator
 from vocoder.postfilter import PostFilter
-
-FORMAT, KEY = "sv2tts-onnx-1", "sv2tts"
-LARGEST = 500_000_000  # bytes of a file
-# However it is encoded, a tensor whose data is in another file names that file after this key.
-EXTERNAL = re.compile(rb"(\x0a|\x8a\x80*\x00)(\x08|\x88\x80*\x00)location")
-LOUDEST_SPEECH, SOFTEST_SPEECH = 95, 25.0  # percentile of the level of speech; dB under it, at which pauses begin
-
-
-class Model:
-    """One graph, and the settings in its file."""
-
-    def __init__(self, folder: Path, name: str, n_threads: int) -> None:
-        """UserError if the file is missing, damaged, something else, or names other files."""
-        import onnxruntime
-
-        path = self._path = folder / f"{name}.onnx"
-        if not path.is_file():
-            raise UserError(f"{path}: no such file; python -m utils.export --format onnx writes it")
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads, options.log_severity_level = n_threads, 4
-        try:
-            if path.stat().st_size > LARGEST:
-                raise ValueError(f"it has more than {LARGEST:,} bytes")
-            data = path.read_bytes()
-            if EXTERNAL.search(data):
-                raise ValueError("it refers to other files")
-            self.session = onnxruntime.InferenceSession(data, options, ["CPUExecutionProvider"])
-            self.settings = json.loads(self.session.get_modelmeta().custom_metadata_map[KEY])
-            if (self.settings["format"], self.settings["graph"]) != (FORMAT, name):
-                raise ValueError(f"it is {self.settings['graph']!r} in the format {self.settings['format']!r}")
-            sizes = self.settings["model"].items()
-            self.settings["model"] = {name: tuple(each) if isinstance(each, list) else each for name, each in sizes}
-        except Exception as error:  # onnxruntime has many kinds, and nothing was loaded
-            reason = one_field(str(error))[:150]
-            raise UserError(f"{path}: is no {name} of this project, or is damaged ({reason}); export it again") from error
-
-    def __call__(self, **inputs: np.ndarray) -> list[np.ndarray]:
-        try:
-            return self.session.run(None, inputs)
-        except Exception as error:  # the graph is not what its settings say
-            raise UserError(f"{self._path}: does not run ({one_field(str(error))[:150]}); export it again") from error
 
 
 class Embedder:
@@ -111,7 +69,7 @@ def speech(path: Path) -> np.ndarray:
     try:
         wav = vad.trim_silences(wav)
     except ImportError:
-        wav = vad.trim_silences(wav, loud_windows)
+        wav = vad.trim_silences(wav, vad.loud_windows)
     if not len(wav):
         raise UserError(f"{path}: no speech found in it; take a louder or longer recording")
     return wav
@@ -129,12 +87,6 @@ def at_16_khz(path: Path) -> np.ndarray:
             wav = audio.load(path, rate)
             return resample_poly(wav, audio.SAMPLE_RATE // common, rate // common).astype(np.float32)
     return audio.load(path)
-
-
-def loud_windows(wav: np.ndarray) -> np.ndarray:
-    """bool (n_windows,): which windows of 30 ms are not much softer than the speech is."""
-    level = 10 * np.log10(np.square(wav.reshape(-1, vad.WINDOW)).mean(axis=1) + 1e-10)
-    return level > max(np.percentile(level, LOUDEST_SPEECH) - SOFTEST_SPEECH, -60) if len(level) else level > 0
 
 
 def make_reader(folder: Path, n_threads: int, reading: ReadingSettings) -> Any:
@@ -188,7 +140,7 @@ class Sampler:
 
     def load(self, windows: np.ndarray) -> None:
         self._mel, *tables = self._conditioning(windows=windows)
-        self._tables = dict(zip(("first", "gates2", "hidden1", "hidden2"), tables, strict=True))
+        self._tables = dict(zip(TABLES, tables, strict=True))
         self._n_taps = self._mel.shape[1] - tables[0].shape[1] + 1
 
     def frames(self, place: int, uniform: np.ndarray) -> np.ndarray:
@@ -240,6 +192,7 @@ class Speaker:
 
 def load(folder: Path, n_threads: int, reading: ReadingSettings, settings: CloningSettings) -> Speaker:
     """UserError if a file is missing, damaged, or of another version."""
+    refuse_address(folder)
     try:
         return Speaker(folder, n_threads, reading, settings)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -256,19 +209,26 @@ def parse_arguments() -> argparse.Namespace:
     voice = parser.add_mutually_exclusive_group(required=True)
     reference_help = "recordings of one voice; several are averaged"
     voice.add_argument("--reference", type=Path, nargs="+", metavar="FILE", help=reference_help)
-    voice_help = "file of demo_cli.py --save_voice (needs safetensors); several are blended, each as strong as its weight"
+    voice_help = "file of demo_cli.py --save_voice; several are blended, each as strong as its weight"
     voice.add_argument("--voice", type=cli.weighted_file, action="append", metavar="FILE[:WEIGHT]", help=voice_help)
     add("--text", required=True, help="what to say: a word or pages; blank lines separate paragraphs")
     output_help = "WAV file to write or replace; - writes 16-bit samples to the standard output"
-    add("--output", required=True, metavar="FILE", help=output_help)
-    add("--speed", type=float, default=1.0, metavar="X", help=f"{SPEEDS[0]} to {SPEEDS[1]} times the model's own pace")
+    add("--output", type=output, required=True, metavar="FILE", help=output_help)
+    add(
+        "--speed",
+        type=cli.number(*SPEEDS),
+        default=1.0,
+        metavar="X",
+        help=f"{SPEEDS[0]} to {SPEEDS[1]} times the model's own pace",
+    )
     add("--seed", type=cli.SEED, metavar="N", help="makes the result repeatable")
     add("--threads", type=cli.whole_number(1), default=2, metavar="N", help="threads that share the work")
     cli.add_hparams(parser, CloningSettings, ReadingSettings)
-    args = parser.parse_args()
-    if not SPEEDS[0] <= args.speed <= SPEEDS[1]:
-        parser.error(f"--speed: must be from {SPEEDS[0]} to {SPEEDS[1]}, not {args.speed:g}")
-    return args
+    return parser.parse_args()
+
+
+def output(text: str) -> Path | None:
+    return None if text == "-" else cli.file_named(".wav")(text)
 
 
 def main() -> None:
@@ -284,15 +244,21 @@ def main() -> None:
         embedding = embedder.embed(args.reference)
     with contextlib.redirect_stdout(sys.stderr):
         warn_if_different(embedder.path, embedder.digests, reader.path, reader.encoder_digests)
-    began, n_samples, missed = time.perf_counter(), 0, []
-    with contextlib.ExitStack() as stack:
-        write = to_stdout if args.output == "-" else stack.enter_context(audio.wav_writer(Path(args.output), rate))
-        for said, wav in speaker.say(args.text, embedding, args.seed, args.speed):
-            write(wav)
-            n_samples, missed = n_samples + len(wav), [*missed, *said.missed]
+    began, n_samples, missed, interrupted = time.perf_counter(), 0, [], None
+    with audio.wav_writer(args.output, rate) if args.output else contextlib.nullcontext(to_stdout) as write:
+        try:
+            for said, wav in speaker.say(args.text, embedding, args.seed, args.speed):
+                write(wav)
+                n_samples, missed = n_samples + len(wav), [*missed, *said.missed]
+        except KeyboardInterrupt as error:
+            if not n_samples:  # there is nothing to write
+                raise
+            interrupted = error
         write(np.zeros(round(settings.tail * rate), np.float32))
     took, seconds = time.perf_counter() - began, n_samples / rate
     print(f"{seconds:.2f} s of audio in {took:.2f} s (real-time factor {took / seconds:.2f})", file=sys.stderr)
+    if interrupted:
+        raise interrupted
     if missed:
         raise UserError(f"not said, or not said once: {', '.join(missed)}", exit_code=3)
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from utils.data.paths import one_field, write_atomically
 from utils.errors import UserError
+from utils.models import safe_tensors
 from utils.models.identity import differ
 
 if TYPE_CHECKING:
@@ -80,23 +81,18 @@ def load(path: Path, embedder: "SpeakerEmbedder") -> Voice:
 
 def _read(path: Path) -> Voice:
     """Raises ValueError, KeyError or TypeError for whatever `save` did not write."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, "numpy") as file:
-            known, embedding = file.metadata() or {}, file.get_tensor("embedding")
-    except SafetensorError as error:
-        raise ValueError(error) from error
+    known, tensors = safe_tensors.read(path)
+    stored = tensors["embedding"]
     if known["format"] != FORMAT:
         raise ValueError(f"its format is {known['format']!r}, not {FORMAT!r}")
-    length = np.linalg.norm(embedding.astype(np.float64))
-    if embedding.dtype != np.float32 or embedding.ndim != 1 or not abs(length - 1) < 1e-2:
+    embedding = np.frombuffer(bytearray(stored.data), "<f4") if stored.dtype == "F32" else np.zeros(0, np.float32)
+    if len(stored.shape) != 1 or not abs(np.linalg.norm(embedding.astype(np.float64)) - 1) < 1e-2:
         raise ValueError("its embedding is not a float32 vector of length 1")
     if not re.fullmatch(r"([0-9a-f]{64})?", known["encoder_sha256"]):
         raise ValueError("its encoder_sha256 is no digest")
     pace = _number(known["pace"]) if "pace" in known else None
     source = "".join(filter(str.isprintable, one_field(known["source"])))[:LONGEST_SOURCE]  # a terminal obeys the others
-    return Voice(embedding.copy(), pace, _number(known["seconds"]), source, known["encoder_sha256"])
+    return Voice(embedding, pace, _number(known["seconds"]), source, known["encoder_sha256"])
 
 
 def _number(text: str) -> float:
@@ -108,16 +104,22 @@ def _number(text: str) -> float:
 
 def load_blend(weighted: Sequence[tuple[Path, float]], embedder: "SpeakerEmbedder") -> Voice:
     """The voice between those in the files, each as strong as its weight; of a single file, its own."""
+    weights = [weight for _, weight in weighted]
+    _check_weights(weights)
     voices = [load(path, embedder) for path, _ in weighted]
-    return voices[0] if len(voices) == 1 else blend(voices, [weight for _, weight in weighted])
+    return voices[0] if len(voices) == 1 else blend(voices, weights)
+
+
+def _check_weights(weights: Sequence[float]) -> None:
+    if not all(0 <= weight < math.inf for weight in weights) or not sum(weights):
+        raise UserError(f"the weights of voices must be 0 or more, and one of them more than 0, not {[*map(float, weights)]}")
 
 
 def blend(voices: Sequence[Voice], weights: Sequence[float]) -> Voice:
     """A voice between others, each as strong as its weight. Raises UserError if it cannot be made of these."""
     if len(voices) != len(weights) or not voices:
         raise UserError(f"{len(voices)} voices need as many weights, not {len(weights)}")
-    if not all(0 <= weight < math.inf for weight in weights) or not sum(weights):
-        raise UserError(f"the weights of voices must be 0 or more, and one of them more than 0, not {[*map(float, weights)]}")
+    _check_weights(weights)
     encoders = sorted({voice.encoder for voice in voices if voice.encoder})
     if len(encoders) > 1 or len({len(voice.embedding) for voice in voices}) > 1:
         named = " and ".join(encoder[:8] for encoder in encoders)

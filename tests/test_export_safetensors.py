@@ -5,6 +5,7 @@ import struct
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
 
 from encoder.inference import SpeakerEmbedder
@@ -72,8 +73,9 @@ def test_a_folder_is_taken_where_a_file_is(models, shared):
         assert before.keys() == after.keys() and all(torch.equal(value, after[name]) for name, value in before.items())
         if kind is not SpeakerEmbedder:
             assert taken.mel_format == FORMAT
-    settings = json.loads((shared / "config.json").read_text())["models"]
-    assert settings["vocoder"]["model"]["rnn_dims"] == TINY["rnn_dims"] and settings["synthesizer"]["symbols"]
+    settings = json.loads((shared / "config.json").read_text())["files"]
+    assert settings["vocoder.safetensors"]["model"]["rnn_dims"] == TINY["rnn_dims"]
+    assert settings["synthesizer.safetensors"]["symbols"]
     assert (shared / "README.md").read_text().startswith("---\nlibrary_name: sv2tts")
     start = StartingPoint("vocoder", shared / "run" / "vocoder.pt", shared, False, own_content)
     assert start.configure({}, WaveRNNConfig())[0] == WaveRNNConfig(**TINY)
@@ -125,6 +127,32 @@ def hostile_files(whole: bytes) -> dict[str, bytes]:
         ),
         "a pickle": b"\x80\x02" + whole,
     }
+
+
+def test_what_is_read_is_what_the_library_reads_whatever_the_damage(tmp_path):
+    """The library of safetensors is the judge; it writes, and reads what was changed at any place."""
+    state = {
+        "a": torch.arange(3.0),
+        "b": torch.ones(2, 0),
+        "c": torch.tensor([[True], [False]]),
+        "d": torch.ones(1, dtype=torch.bfloat16),
+    }
+    whole, path = safetensors.torch.save(state, {tensors_file.KEY: "{}"}), tmp_path / "a.safetensors"
+    n_read = 0
+    for i in range(len(whole)):
+        for mask in (1, 16):
+            path.write_bytes(whole[:i] + bytes([whole[i] ^ mask]) + whole[i + 1 :])
+            try:
+                found = tensors_file.read(path, "cpu")["model_state"]
+            except ValueError:
+                continue
+            n_read += 1
+            expected = safetensors.torch.load(path.read_bytes())
+            assert found.keys() == expected.keys()
+            for name, value in expected.items():
+                assert found[name].dtype == value.dtype and found[name].shape == value.shape
+                assert found[name].contiguous().view(torch.uint8).tolist() == value.contiguous().view(torch.uint8).tolist()
+    assert n_read > 30  # the numbers may be any
 
 
 NAMES = list(hostile_files(tensors_file.serialized({"model_state": {"a": torch.zeros(2)}})))

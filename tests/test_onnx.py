@@ -9,6 +9,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 from unittest import mock
 
@@ -20,9 +21,10 @@ import torch
 onnx = pytest.importorskip("onnx", reason="requirements-onnx.txt")
 onnxruntime = pytest.importorskip("onnxruntime", reason="requirements-onnx.txt")
 
-from demo import onnx_runner  # noqa: E402
+from demo import onnx_runner, voice_file  # noqa: E402
 from demo.config import CloningSettings  # noqa: E402
-from demo.onnx_runner import EXTERNAL, KEY, Model, Speaker, loud_windows  # noqa: E402
+from demo.onnx_runner import Speaker  # noqa: E402
+from demo.voice_file import Voice  # noqa: E402
 from encoder.config import EncoderConfig  # noqa: E402
 from encoder.inference import SpeakerEmbedder, preprocess_wav  # noqa: E402
 from encoder.model import EncoderWithLoss  # noqa: E402
@@ -33,24 +35,46 @@ from synthesizer.model import Tacotron  # noqa: E402
 from synthesizer.text import SYMBOLS  # noqa: E402
 from tests.test_pipeline import run_here  # noqa: E402
 from tests.vocoder_data import FORMAT, TINY, TINY_SYNTHESIZER  # noqa: E402
+from utils import cli  # noqa: E402
+from utils.config import DEFAULT_MODELS  # noqa: E402
 from utils.data import audio, vad  # noqa: E402
 from utils.errors import UserError  # noqa: E402
-from utils.export import export  # noqa: E402
+from utils.export import export, onnx_file  # noqa: E402
+from utils.export.onnx_file import KEY, TABLES, Model, refers_elsewhere  # noqa: E402
 from utils.export.onnx_models import STAGES, serialized_graphs  # noqa: E402
+from utils.export.vocoder_graphs import vocoder_graphs  # noqa: E402
 from utils.models import checkpoint  # noqa: E402
+from vocoder.config import margin  # noqa: E402
 from vocoder.inference import Vocoder  # noqa: E402
 from vocoder.model import WaveRNN, WaveRNNConfig  # noqa: E402
 from vocoder.sampling import PlainSampler  # noqa: E402
 
 ROOT = Path(__file__).parent.parent
 ENCODER = EncoderConfig(hidden_size=16, n_layers=2, embedding_size=256)
-BLOCKED = ("torch", "librosa", "soxr", "webrtcvad", "av", "tqdm", "numba", "safetensors", "joblib", "matplotlib", "onnx")
+
+
+def modules_of(*names: str) -> set[str]:
+    """What can be imported after `pip install NAMES`: these packages, what they need, and what those need."""
+    waiting, found = [*names], set()
+    while waiting:
+        if (name := _normal(re.match(r"[\w.-]+", waiting.pop())[0])) not in found:
+            found.add(name)
+            waiting += [each for each in metadata.requires(name) or () if "extra ==" not in each]
+    return {module for module, packages in metadata.packages_distributions().items() if found & {*map(_normal, packages)}}
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+ALLOWED = modules_of("numpy", "scipy", "onnxruntime", "soundfile", "unidecode", "inflect")
+ALLOWED |= {*sys.stdlib_module_names, "demo", "encoder", "synthesizer", "vocoder", "utils"}
 WITHOUT = f"""
 import runpy, sys
 class Blocker:
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {BLOCKED}:
-            raise ImportError("No module named " + name, name=name)
+        if name.partition(".")[0] not in {ALLOWED} and not name.startswith("_sysconfigdata"):
+            raise ModuleNotFoundError("No module named " + name, name=name)
 sys.meta_path.insert(0, Blocker())
 sys.argv = sys.argv[1:]
 runpy.run_path(sys.argv[0], run_name="__main__")
@@ -142,7 +166,7 @@ def test_files_are_valid_and_hold_all_settings(models, precision):
             model = onnx.load_from_string(data)
             onnx.checker.check_model(onnx.shape_inference.infer_shapes(model, strict_mode=True), full_check=True)
             assert model.opset_import[0].version <= 17 and model.ir_version <= 8
-            assert not EXTERNAL.search(data)
+            assert not refers_elsewhere(data)
             sizes = [d.dim_param for value in model.graph.input for d in value.type.tensor_type.shape.dim]
             assert any(sizes), "lengths and batch vary"
             settings = json.loads({each.key: each.value for each in model.metadata_props}[KEY])
@@ -156,6 +180,14 @@ def test_a_model_whose_code_was_changed_is_not_exported(models, monkeypatch, tmp
     monkeypatch.setattr(torch.nn.Linear, "forward", lambda self, x: torch.nn.functional.linear(x, self.weight) * 1.1)
     with pytest.raises(UserError, match=r"encoder.pt: the encoder's code was changed"):
         export({"encoder": models / "encoder.pt"}, tmp_path / "out", format="onnx")
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_encoder_with_a_projection_is_refused_in_one_line(tmp_path, monkeypatch):
+    monkeypatch.setattr("tests.test_onnx.ENCODER", dataclasses.replace(ENCODER, projection_size=8))
+    path = write(tmp_path / "encoder.pt", "encoder")
+    with pytest.raises(UserError, match=rf"^{path}: has a projection_size, which the LSTM of ONNX lacks; choose --format safe"):
+        export({"encoder": path}, tmp_path / "out", format="onnx")
     assert not (tmp_path / "out").exists()
 
 
@@ -202,6 +234,38 @@ def test_same_random_numbers_same_wave_as_torch(models, exported, monkeypatch):
     np.testing.assert_allclose(np.concatenate(waves), expected, atol=1e-3)
 
 
+def test_the_default_vocoder_draws_the_same_classes_but_at_their_borders():
+    """2,000 samples, each frame from torch's state: they are equal until a random number falls on a border of two classes."""
+    model, n_rows, n_frames = Vocoder(DEFAULT_MODELS / "vocoder.pt", "cpu").model, 2, 10
+    rng, hop, plain, steps = np.random.default_rng(0), model.config.hop_length, PlainSampler(model), []
+    windows = rng.uniform(-1, 0.5, (n_rows, n_frames + 2 * margin(model.config), model.config.n_mels)).astype(np.float32)
+    with torch.inference_mode():
+        graphs = {name: graph.model({}).SerializeToString() for name, graph in vocoder_graphs(model, "fp32").items()}
+    conditioning, sampling = map(onnxruntime.InferenceSession, graphs.values())
+    mel, *tables = conditioning.run(None, {"windows": windows})
+    n_taps = mel.shape[1] - n_frames + 1
+    predict = plain._step
+    plain._step = lambda i, level: steps.append(predict(i, level)) or steps[-1]
+    plain.start(n_rows)
+    plain.load(windows)
+    borders, n_same = [], 0
+    for k in range(n_frames):
+        uniform = 1 - rng.random((n_rows, hop, 2), dtype=np.float32)
+        h1, h2 = (h[0].numpy() for h in plain._state) if k else np.zeros((2, n_rows, model.config.rnn_dims), np.float32)
+        frame = {name: table[:, k] for name, table in zip(TABLES, tables, strict=True)}
+        state = {"level": plain._level[:, None].numpy(), "h1": h1, "h2": h2}
+        found = sampling.run(None, {"mel": mel[:, k : k + n_taps], "uniform": uniform, **frame, **state})[-1]
+        steps.clear()
+        same = np.abs(found - model.distribution.decode(plain.frames(k, uniform))) < 1e-3
+        for row in range(n_rows):
+            first = int(np.argmin(same[row])) if not same[row].all() else hop
+            n_same += first
+            if first < hop:
+                limits = torch.softmax(steps[first][row].double(), dim=0).cumsum(0).numpy()
+                borders.append(np.abs(limits - uniform[row, first, 0]).min())
+    assert n_same > 0.9 * n_rows * n_frames * hop and all(distance < 1e-5 for distance in borders), (n_same, borders)
+
+
 def test_the_embedding_is_that_of_torch(models, exported, samples):
     path = next(samples.rglob("*.flac"))
     ours, theirs = speaker_of(exported).embedder, SpeakerEmbedder(models, "cpu")
@@ -214,7 +278,7 @@ def test_without_the_usual_detector_and_resampler_speech_is_nearly_the_same(samp
     for path in sorted((samples / "LibriSpeech" / "test-clean").rglob("*.flac"))[:4]:
         wav = audio.normalize_volume(audio.load(path))
         whole = wav[: len(wav) // vad.WINDOW * vad.WINDOW]
-        assert (vad.voiced_windows(whole) == vad.voiced_windows(whole, loud_windows)).mean() > 0.85
+        assert (vad.voiced_windows(whole) == vad.voiced_windows(whole, vad.loud_windows)).mean() > 0.85
     soundfile.write(tmp_path / "me.wav", audio.load(path), 44100)
     usual = preprocess_wav(tmp_path / "me.wav")
     with mock.patch.dict(sys.modules, {"soxr": None}):
@@ -223,18 +287,99 @@ def test_without_the_usual_detector_and_resampler_speech_is_nearly_the_same(samp
     assert abs(len(ours) - len(usual)) <= vad.WINDOW and np.square(ours[:n] - usual[:n]).mean() < 5e-3 * np.square(usual).mean()
 
 
-def test_it_speaks_where_torch_and_librosa_are_not(exported, samples, tmp_path):
+def start_alone(arguments: list[str], cwd: Path) -> subprocess.Popen:
+    """The runner, where only the packages that docs/sharing.md names can be imported."""
+    command = [sys.executable, "-c", WITHOUT, str(ROOT / "demo" / "onnx_runner.py"), *arguments]
+    return subprocess.Popen(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+@pytest.fixture
+def voice(models, samples, tmp_path) -> Path:
+    embedder = SpeakerEmbedder(models, "cpu")
+    embedding = embedder.embed_speaker([preprocess_wav(next(samples.rglob("*.flac")))])
+    voice_file.save(tmp_path / "me.voice", Voice(embedding, None, 3.0, "me.wav", embedder.digests[0]))
+    return tmp_path / "me.voice"
+
+
+def test_it_speaks_where_there_are_only_the_six_packages(exported, samples, voice, tmp_path):
+    assert not ALLOWED & {"torch", "librosa", "soxr", "webrtcvad", "safetensors", "onnx", "tqdm", "av"}
     wav, _ = soundfile.read(next(samples.rglob("*.flac")))
     soundfile.write(tmp_path / "me.wav", wav[:40000], 22050)
-    command = [sys.executable, "-c", WITHOUT, str(ROOT / "demo" / "onnx_runner.py"), "--models", str(exported)]
-    options = ["--reference", "me.wav", "--text", "It's 5 pm in Zürich.", "--seed", "1", "--hparams", "retries=0"]
-    for output in ("said.wav", "-"):
-        done = subprocess.run([*command, *options, "--output", output], cwd=tmp_path, capture_output=True)
-        assert done.returncode in (0, 3), done.stderr.decode()  # random weights miss words
-        assert b"Traceback" not in done.stderr and b"s of audio in" in done.stderr
+    options = ["--models", str(exported), "--text", "It's 5 pm in Zürich.", "--seed", "1", "--hparams", "retries=0"]
+    for source in (["--reference", "me.wav", "--output", "said.wav"], ["--voice", "me.voice:2", "--output", "-"]):
+        process = start_alone([*options, *source], tmp_path)
+        out, err = process.communicate(timeout=300)
+        assert process.returncode in (0, 3), err.decode()  # random weights miss words
+        assert b"Traceback" not in err and b"s of audio in" in err
     said, rate = soundfile.read(tmp_path / "said.wav", dtype="int16")
-    assert rate == 16000 and len(said) > 4000 and said.any()
-    assert np.array_equal(np.frombuffer(done.stdout, "<i2"), said)
+    for wav in (said, np.frombuffer(out, "<i2")):
+        assert rate == 16000 and len(wav) > 4000 and wav.any()
+
+
+def test_ctrl_c_keeps_what_was_said(exported, voice, tmp_path, monkeypatch):
+    options = f"--models {exported} --voice {voice} --seed 1 --hparams retries=0 --output".split()
+    text = "One is said. Two is said. Three is said."
+    pieces = []
+
+    def say(speaker, *arguments):
+        for said, wav in whole(speaker, *arguments):
+            if len(pieces) == interrupted_at:
+                raise KeyboardInterrupt
+            pieces.append(wav)
+            yield said, wav
+
+    whole = Speaker.say
+    monkeypatch.setattr(Speaker, "say", say)
+    monkeypatch.setattr(sys, "argv", ["onnx_runner.py", *options, str(tmp_path / "said.wav"), "--text", text])
+    for interrupted_at in (0, 2):
+        pieces.clear()
+        with pytest.raises(SystemExit) as left:
+            cli.run(onnx_runner.main)
+        assert left.value.code == 130 and (tmp_path / "said.wav").exists() == bool(interrupted_at)
+    said, _ = soundfile.read(tmp_path / "said.wav", dtype="float32")
+    expected = np.concatenate(pieces)
+    np.testing.assert_allclose(said[: len(expected)], expected, atol=1e-4)
+    assert not said[len(expected) :].any()
+
+
+@pytest.mark.parametrize("option, value, told", [
+    ("--output", "e.mp3", "e.mp3: name a .wav file"),
+    ("--output", ".", ".: name a .wav file"),
+    ("--models", "hf://someone/voice", "error: hf://someone/voice: is an address, and nothing is fetched by itself"),
+    ("--voice", "me.voice:nan", "the weights of voices must be 0 or more, and one of them more than 0, not [nan]"),
+    ("--speed", "2", "must be from 0.8 to 1.25, not 2"),
+])  # fmt: skip
+def test_what_is_asked_wrongly_is_one_line(exported, voice, tmp_path, option, value, told):
+    options = {"--models": str(exported), "--voice": "me.voice", "--text": "Hi.", "--output": "said.wav"} | {option: value}
+    code, _, err = run_here("demo/onnx_runner.py", [word for pair in options.items() for word in pair], tmp_path)
+    assert code in (1, 2) and told in err.splitlines()[-1]
+    assert [*tmp_path.iterdir()] == [voice]
+
+
+def test_onnx_files_are_refused_by_name_where_torch_needs_others(exported, voice, tmp_path):
+    for command, told in (
+        (
+            f"demo_cli.py --models {exported} --voice {voice} --text Hi.",
+            f"{exported}: holds ONNX files, which demo/onnx_runner",
+        ),
+        (f"utils.export {exported} out", f"{exported}: holds ONNX files, which demo/onnx_runner.py alone reads"),
+        (f"utils.export -e {exported}/encoder.onnx out", "encoder.onnx: is an ONNX file, which demo/onnx_runner.py alone"),
+    ):
+        name, *arguments = command.split()
+        code, _, err = run_here(name, arguments, tmp_path)
+        assert code == 1 and told in err and len(err.splitlines()) == 1, err
+
+
+def test_a_folder_of_two_formats_lists_both(models, exported, tmp_path):
+    export(paths_in(models), tmp_path / "out", precision="fp32")
+    export({"encoder": models / "encoder.pt"}, tmp_path / "out", format="onnx", precision="fp32")
+    listed = json.loads((tmp_path / "out" / "config.json").read_text())["files"]
+    assert [*listed] == ["encoder.onnx", "encoder.safetensors", "synthesizer.safetensors", "vocoder.safetensors"]
+
+
+def long(tag: int, content: bytes) -> bytes:
+    """A field of a protobuf message whose length takes more bytes than it needs."""
+    return bytes([tag, len(content) | 128, 0]) + content
 
 
 def hostile_files(folder: Path) -> dict[str, bytes]:
@@ -248,12 +393,21 @@ def hostile_files(folder: Path) -> dict[str, bytes]:
     del foreign.metadata_props[:]
     settings = onnx.load_from_string(whole)
     onnx.helper.set_model_props(settings, {KEY: "[" * 100_000})
+    nested = onnx.load_from_string(whole)
+    inner = onnx.helper.make_graph([], "inner", [], [], [*elsewhere.graph.initializer])
+    sparse = onnx.SparseTensorProto(values=tensor)
+    nested.graph.node[0].attribute.append(onnx.helper.make_attribute("body", inner))
+    sparsely = onnx.load_from_string(whole)
+    sparsely.graph.sparse_initializer.append(sparse)
+    data = elsewhere.SerializeToString()
     data = elsewhere.SerializeToString()
     return {
         "empty": b"",
         "cut": whole[: len(whole) // 2],
         "data elsewhere": data,
-        "data elsewhere, its length written long": data.replace(b"\x0a\x08location", b"\x0a\x88\x00location"),
+        "data elsewhere, its lengths written long": whole + long(0x3A, long(0x2A, long(0x6A, long(0x0A, b"location")))),
+        "data elsewhere, in a graph within a node": nested.SerializeToString(),
+        "data elsewhere, of a sparse tensor": sparsely.SerializeToString(),
         "foreign": foreign.SerializeToString(),
         "settings nested": settings.SerializeToString(),
         "another graph": (folder / "synthesizer_postnet.onnx").read_bytes(),
@@ -262,18 +416,27 @@ def hostile_files(folder: Path) -> dict[str, bytes]:
     }
 
 
+def test_words_in_a_file_are_not_taken_for_other_files(exported, tmp_path):
+    model = onnx.load(exported / "encoder.onnx")
+    for key in ("location", "\x0a\x08location"):
+        model.metadata_props.add(key=key, value="studio")
+    model.graph.doc_string = model.doc_string = "\x0a\x08location"
+    onnx.save(model, tmp_path / "encoder.onnx")
+    assert Model(tmp_path, "encoder", 1).settings["graph"] == "encoder"
+
+
 def test_damaged_and_hostile_files_are_one_line(exported, tmp_path, monkeypatch):
     path = tmp_path / "encoder.onnx"
     for kind, data in ({"missing": None} | hostile_files(exported) | {"too large": bytes(1001)}).items():
         if data is not None:
             path.write_bytes(data)
         if kind == "too large":
-            monkeypatch.setattr(onnx_runner, "LARGEST", 1000)
+            monkeypatch.setattr(onnx_file, "LARGEST", 1000)
         with pytest.raises(UserError) as told:
             Model(tmp_path, "encoder", 1)
         message = str(told.value)
         assert message.startswith(f"{path}: ") and "\n" not in message, kind
-        assert "elsewhere" not in kind or "refers to other files" in message
+        assert ("elsewhere" in kind) == message.endswith("refers to other files, which is refused; export it again"), message
         assert kind != "too large" or "more than 1,000 bytes" in message
 
 

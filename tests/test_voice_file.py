@@ -143,6 +143,26 @@ def test_voices_that_cannot_be_blended_are_refused(voices, weights, said):
     assert said in str(caught.value)
 
 
+@pytest.mark.parametrize("weight", [0.0, -1.0, float("nan"), float("inf")])
+def test_the_weight_of_a_single_voice_is_checked_too(tmp_path, weight):
+    voice_file.save(tmp_path / "me.voice", VOICE)
+    with pytest.raises(UserError, match="must be 0 or more, and one of them more than 0"):
+        voice_file.load_blend([(tmp_path / "me.voice", weight)], EMBEDDER)
+    assert voice_file.load_blend([(tmp_path / "me.voice", 2.0)], EMBEDDER)[1:] == VOICE[1:]
+
+
+def test_saving_a_voice_needs_no_loudspeaker(tmp_path, monkeypatch, capsys):
+    """With a text, sound is played; the line that says that it cannot be is not for --save_voice alone."""
+    monkeypatch.setattr("demo.cloner.Cloner.load", lambda *arguments: fake_cloner())
+    monkeypatch.setattr("demo.cloner.read_references", lambda paths: [np.full(16000, 0.1, np.float32) for _ in paths])
+    monkeypatch.setitem(sys.modules, "sounddevice", None)
+    monkeypatch.chdir(tmp_path)
+    for text in ((), ("--text", "Hi.")):
+        monkeypatch.setattr(sys, "argv", ["demo_cli.py", "--reference", "me.wav", "--save_voice", "me.voice", *text])
+        runpy.run_path(str(ROOT / "demo_cli.py"), run_name="__main__")
+        assert ("No sound will be played" in capsys.readouterr().out) == bool(text)
+
+
 def test_the_demo_saves_a_voice_and_speaks_with_it_and_with_blends(tmp_path, monkeypatch, capsys):
     soundfile.write(tmp_path / "me.wav", np.sign(np.sin(np.arange(16000) / 20)) * 0.2, 16000)
     (tmp_path / "bad.wav").write_bytes(b"no audio")

@@ -144,6 +144,21 @@ def whole_number(at_least: int, at_most: int | None = None) -> Callable[[str], i
     return convert
 
 
+def number(at_least: float, at_most: float) -> Callable[[str], float]:
+    """A `type=` for add_argument: a float within these bounds."""
+
+    def convert(text: str) -> float:
+        try:
+            found = float(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+        if not at_least <= found <= at_most:
+            raise argparse.ArgumentTypeError(f"must be from {at_least} to {at_most}, not {text}")
+        return found
+
+    return convert
+
+
 def names(text: str) -> list[str]:
     """A `type=` for add_argument: "a,b" -> ["a", "b"], at least one."""
     found = [name.strip() for name in text.split(",") if name.strip()]
@@ -157,6 +172,18 @@ def not_blank(text: str) -> str:
     if not text.strip():
         raise argparse.ArgumentTypeError("is blank")
     return text
+
+
+def file_named(ending: str) -> Callable[[str], Path]:
+    """A `type=` for add_argument: the path of a file to write, whose name has this ending."""
+
+    def convert(text: str) -> Path:
+        path = Path(text)
+        if path.is_dir() or path.suffix.lower() != ending:
+            raise argparse.ArgumentTypeError(f"{text}: name a {ending} file")
+        return path
+
+    return convert
 
 
 def weighted_file(text: str) -> tuple[Path, float]:

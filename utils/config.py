@@ -125,6 +125,13 @@ def rebuilt(kind: type, values: dict[str, Any]) -> Any:
     return kind(**values)
 
 
+def with_tuples(values: Any) -> Any:
+    """What JSON made of a dictionary of settings, with tuples again where it has lists."""
+    if not isinstance(values, dict):
+        return values
+    return {name: tuple(each) if isinstance(each, list) else with_tuples(each) for name, each in values.items()}
+
+
 def _is_of(value: Any, kind: type) -> bool:
     if kind is float:
         return isinstance(value, int | float) and abs(value) <= sys.float_info.max

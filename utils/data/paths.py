@@ -162,6 +162,13 @@ def read_text(path: Path, at_most: int = 10**8) -> str:
     return text
 
 
+def refuse_address(path: Path) -> None:
+    """UserError for an https:// or hf:// address in place of a path."""
+    if found := re.match(r"(\w{2,}:)/+(.*)", str(path)):  # Path makes one slash of two
+        address = "{}//{}".format(*found.groups())
+        raise UserError(f"{address}: is an address, and nothing is fetched by itself; `python -m utils.fetch` does it")
+
+
 def sha256(path: Path) -> str:
     """Digest of a file's content, which tells one checkpoint from another whatever it is called."""
     with Path(path).open("rb") as file:

@@ -12,6 +12,7 @@ AVERAGE = 8  # windows over which the decisions are smoothed
 MAX_PAUSE = 6  # windows of silence that may stay between two voiced regions
 BLOCK = 512  # windows converted at a time, which saves memory and stays in the cache
 AGGRESSIVENESS = 3  # 0-3; at 3 the least audio counts as speech
+LOUDEST_SPEECH, SOFTEST_SPEECH = 95, 25.0  # percentile of the level of speech; dB under it, at which pauses begin
 
 Detect = Callable[[np.ndarray], np.ndarray]  # float32 (n_windows * 480,) -> bool (n_windows,): which windows are voiced
 
@@ -32,6 +33,12 @@ def voiced_windows(wav: np.ndarray, detect: Detect | None = None) -> np.ndarray:
     """bool (n_windows,): which 30 ms windows of float32 (n_windows * 480,) are kept."""
     voiced = _count_around((detect or _speech_flags)(wav), (AVERAGE - 1) // 2, AVERAGE // 2) > AVERAGE // 2  # a tie is silence
     return _count_around(voiced, MAX_PAUSE // 2, MAX_PAUSE // 2) > 0
+
+
+def loud_windows(wav: np.ndarray) -> np.ndarray:
+    """In place of WebRTC's detector where it is not installed: the windows that are not much softer than the speech is."""
+    level = 10 * np.log10(np.square(wav.reshape(-1, WINDOW)).mean(axis=1) + 1e-10)
+    return level > max(np.percentile(level, LOUDEST_SPEECH) - SOFTEST_SPEECH, -60) if len(level) else level > 0
 
 
 def _count_around(flags: np.ndarray, before: int, after: int) -> np.ndarray:

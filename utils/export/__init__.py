@@ -27,7 +27,7 @@ def export(
     paths: dict[str, Path],
     out_dir: Path,
     limit: float | None = None,
-    format: str = "pt",
+    format: str = "safetensors",
     precision: str = "fp16",
     replace: bool = False,
     card: Path | None = None,
@@ -37,20 +37,24 @@ def export(
     A name is a stage, or for "onnx" one of its GRAPHS.
     Checkpoints published elsewhere become this project's. Raises UserError, and writes nothing, if a weight is not finite or
     too large for half precision, if synthesizer and vocoder differ in their mel format, if the files would take more than
-    `limit` MB (10^6 bytes) together, or, without `replace`, if one of them exists.
+    `limit` MB (10^6 bytes) together, or, without `replace`, if one of them exists or config.json is not one of an export.
+    Models in another format that are in out_dir stay, and stay listed.
     """
     from utils.data.paths import write_atomically
-    from utils.export.card import write_card
+    from utils.export.card import listed, write_card
     from utils.models.checkpoint import SUFFIXES, model_file
 
     paths = {stage: model_file(Path(path), stage) for stage, path in paths.items()}
     if precision == "int8" and format != "onnx":
         raise UserError("--precision int8: is for --format onnx alone", exit_code=2)
     contents = {stage: load(path, stage) for stage, path in paths.items()}
-    names = GRAPHS if format == "onnx" else {stage: (stage,) for stage in paths}
-    written = {name: Path(out_dir) / f"{name}.{format}" for stage in paths for name in names[stage]}
-    others = (Path(out_dir) / f"{stage}{suffix}" for stage in paths for suffix in SUFFIXES if format != "onnx")
-    _check_free({*written.values(), *others}, paths.values(), replace)
+    names, folder = GRAPHS if format == "onnx" else {stage: (stage,) for stage in paths}, Path(out_dir)
+    written = {name: folder / f"{name}.{format}" for stage in paths for name in names[stage]}
+    same = {
+        folder / f"{stage}{suffix}" for stage in paths for suffix in SUFFIXES if format != "onnx"
+    }  # a folder has one of them
+    _check_free({*written.values(), *same}, paths.values(), replace)
+    earlier = {name: each for name, each in listed(folder, replace).items() if folder / name not in same}
     _check_pair(paths, contents)
     files: dict[str, bytes] = {}
     for stage, path in paths.items():
@@ -63,7 +67,9 @@ def export(
     for name, path in written.items():
         with write_atomically(path) as temporary:
             temporary.write_bytes(files[name])
-    write_card(written, contents, card, precision)
+    for path in same - {*written.values()}:
+        path.unlink(missing_ok=True)
+    write_card(folder, earlier, written, contents, card, precision)
     return written
 
 

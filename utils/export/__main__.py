@@ -33,9 +33,12 @@ def parse_arguments() -> argparse.Namespace:
         default="safetensors",
         help="safetensors; pt, which torch alone reads; onnx, to run without torch",
     )
-    precision_help = "how matrices are stored; all calculate in fp32, but int8, for onnx alone, in int8 where that does no harm"
+    precision_help = (
+        "how matrices are stored: fp16 halves the files and calculates in fp32, as fp32 does; int8, for onnx alone, calculates "
+        "in int8 where that does no harm"
+    )
     add("--precision", choices=PRECISIONS, default="fp16", help=precision_help)
-    add("--replace", action="store_true", help="replace files that are in OUT already")
+    add("--replace", action="store_true", help="replace models that are in OUT already")
     limit_help = "largest size of all files together, in millions of bytes; if exceeded, nothing is written"
     add("--limit", type=float, metavar="MB", help=limit_help)
     args = parser.parse_args()
@@ -47,20 +50,21 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     args = parse_arguments()
     from utils.errors import UserError
-    from utils.models.checkpoint import model_file
+    from utils.models.checkpoint import model_file, where_from
 
-    paths = {stage: getattr(args, stage) for stage in STAGES if getattr(args, stage)}
-    for stage in STAGES if args.models else ():
-        if stage not in paths and (path := model_file(args.models, stage)).is_file():
-            paths[stage] = path
-    if not paths:
+    paths = {stage: model_file(path, stage) for stage in STAGES if (path := getattr(args, stage))}
+    in_folder = {stage: model_file(args.models, stage) for stage in STAGES if args.models and stage not in paths}
+    missing = {stage: path for stage, path in in_folder.items() if not path.is_file()}
+    if not (paths := paths | {stage: path for stage, path in in_folder.items() if stage not in missing}):
         raise UserError(f"{args.models}: holds no model; encoder, synthesizer and vocoder are .safetensors or .pt files")
+    for stage, path in missing.items():
+        print(f"no {stage} in {args.models}: {where_from(path, stage)}")
     card = args.models / "README.md" if args.models else None
     written = export(paths, args.out_dir, args.limit, args.format, args.precision, args.replace, card)
     for name, path in written.items():
         source = paths[name.partition("_")[0]]
         print(f"{path}: {path.stat().st_size / 1e6:.1f} MB, from {source} ({source.stat().st_size / 1e6:.1f} MB)")
-    print(f"{args.out_dir / 'README.md'}: the card; say in it what the models were trained on, and their licence")
+    print(f"{args.out_dir / 'README.md'}: the card; before you publish it, see that it tells the training data and the licence")
 
 
 if __name__ == "__main__":

@@ -134,8 +134,6 @@ class Graph:
 
     def model(self, metadata: dict[str, str]) -> onnx.ModelProto:
         """The whole model, checked. Raises onnx.checker.ValidationError if the graph is not valid."""
-        import onnx
-
         opset = [helper.make_opsetid("", OPSET)]
         model = helper.make_model(self._finished(), opset_imports=opset, ir_version=IR_VERSION, producer_name="sv2tts")
         helper.set_model_props(model, metadata)

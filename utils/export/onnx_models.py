@@ -15,6 +15,7 @@ from synthesizer.model import Tacotron
 from utils.config import rebuilt
 from utils.errors import UserError
 from utils.export.graph import Graph
+from utils.export.onnx_file import FORMAT, KEY, TABLES
 from utils.export.synthesizer_graphs import synthesizer_graphs
 from utils.export.vocoder_graphs import vocoder_graphs
 from utils.models import checkpoint, identity, size
@@ -22,7 +23,6 @@ from vocoder.config import WaveRNNConfig, margin
 from vocoder.model import WaveRNN
 from vocoder.sampling import PlainSampler
 
-FORMAT, KEY, VERSION = "sv2tts-onnx-1", "sv2tts", "0.1.0"
 TOLERANCE = 1e-3  # relative; rounding differs by 1e-6, a model whose code was changed by much more
 
 
@@ -38,6 +38,8 @@ def serialized_graphs(stage: str, content: dict[str, Any], path: Path, precision
     with checkpoint.restoring(path, stage):
         model = size.of_state(lambda: make(content["model"]), state).eval()
         model.load_state_dict(state)
+    if stage == "encoder" and model.config.projection_size:
+        raise UserError(f"{path}: has a projection_size, which the LSTM of ONNX lacks; choose --format safetensors")
     known = {
         name: content[name] for name in ("step", "model", "mel", "symbols", "training", "encoder_sha256") if name in content
     }
@@ -52,7 +54,7 @@ def serialized_graphs(stage: str, content: dict[str, Any], path: Path, precision
 
 def _bytes(graph: Graph, name: str, precision: str, known: dict[str, Any]) -> bytes:
     settings = json.dumps({"format": FORMAT, "graph": name, "precision": precision, **known})
-    metadata = {KEY: settings, "version": VERSION, "sample_rate": str(known["mel"]["sample_rate"])}
+    metadata = {KEY: settings, "sample_rate": str(known["mel"]["sample_rate"])}
     return graph.model(metadata).SerializeToString()
 
 
@@ -75,8 +77,6 @@ def run(graph: Graph, **inputs: np.ndarray) -> list[np.ndarray]:
 def encoder_graphs(model: SpeakerEncoder, precision: str) -> dict[str, Graph]:
     """mels (B, T, n_mels) -> embeddings (B, E)"""
     c, g = model.config, Graph("encoder", precision)
-    if c.projection_size:
-        raise UserError("an encoder with projection_size cannot be exported as ONNX, whose LSTM has no projection")
     x = g.op("Transpose", g.input("mels", ("B", "T", c.n_mels)), perm=[1, 0, 2])  # (T, B, n_mels)
     for layer in range(c.n_layers):
         x = g.op("Squeeze", g.lstm_or_gru(x, [model.lstm], layer), g.ints(1))  # (T, B, hidden)
@@ -127,7 +127,7 @@ def _vocoder_answers(model: WaveRNN) -> tuple[list[np.ndarray], list[np.ndarray]
     sampler.load(windows)
     graphs = vocoder_graphs(model, "fp32")
     mel, *tables = run(graphs["vocoder_conditioning"], windows=windows)
-    frame = dict(zip(("first", "gates2", "hidden1", "hidden2"), (each[:, 0] for each in tables), strict=True))
+    frame = dict(zip(TABLES, (each[:, 0] for each in tables), strict=True))
     state = {"level": np.zeros((3, 1), np.float32), **{name: np.zeros((3, c.rnn_dims), np.float32) for name in ("h1", "h2")}}
     wave = run(graphs["vocoder_sampling"], mel=mel, uniform=uniform, **frame, **state)[-1]
     return [model.distribution.decode(sampler.frames(0, uniform))[:, :20]], [wave[:, :20]]

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 
 from utils.export.graph import INT64, Graph, Value
+from utils.export.onnx_file import TABLES
 from vocoder.config import margin
 from vocoder.distribution import Distribution, LogisticMixture, MuLaw
 from vocoder.model import WaveRNN
@@ -48,16 +49,13 @@ def conditioning_graph(model: WaveRNN, m: Matrices, taps: torch.Tensor, precisio
     return g
 
 
-TABLES = ("first", "gates2", "hidden1", "hidden2")
-
-
 def sampling_graph(model: WaveRNN, m: Matrices, taps: torch.Tensor, precision: str) -> Graph:
     """One frame of R rows: mel (R, taps, 4 H) around it, first (R, 4 H), gates2 (R, 3 H), hidden1 and hidden2 (R, fc), uniform
     random numbers (R, hop, 2) in (0, 1], and the state before it: level (R, 1), h1 and h2 (R, H), zeros at first
     -> wave (R, hop), pre-emphasised, and the state after it"""
     c, g = model.config, Graph("sampling", precision)
     H, hop = c.rnn_dims, c.hop_length
-    sizes = {"first": 4 * H, "gates2": 3 * H, "hidden1": c.fc_dims, "hidden2": c.fc_dims}
+    sizes = dict(zip(TABLES, (4 * H, 3 * H, c.fc_dims, c.fc_dims), strict=True))
     mel = g.input("mel", ("R", taps.size(1), 4 * H))
     tables = {name: g.input(name, ("R", size)) for name, size in sizes.items()}
     uniform = g.input("uniform", ("R", hop, 2))

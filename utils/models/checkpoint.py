@@ -1,6 +1,5 @@
 """Checkpoints: plain containers, replaced atomically, and loaded without running code from them."""
 
-import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +9,7 @@ from typing import Any
 import torch
 
 from utils.config import default_model
-from utils.data.paths import make_durable, write_atomically
+from utils.data.paths import make_durable, refuse_address, write_atomically
 from utils.errors import UserError
 from utils.models import untrusted
 
@@ -62,8 +61,7 @@ def load(path: Path, stage: str, device: str | torch.device = "cpu", published: 
     """
     path = model_file(Path(path), stage)
     if not path.is_file():
-        fetched = "`make weights` fetches it; or " if path.absolute() == default_model("encoder").absolute() else ""
-        raise UserError(f"{path}: no such {stage} checkpoint; {fetched}train one with {stage}_train.py or name another file")
+        raise UserError(f"{path}: no such {stage} checkpoint; {where_from(path, stage)}")
     try:
         untrusted.check_archive(path)
         content = _read(path, device)
@@ -96,6 +94,12 @@ def load(path: Path, stage: str, device: str | torch.device = "cpu", published: 
     raise UserError(f"{path}: {problem}; a checkpoint of the {stage} ({stage_format(stage)}) is needed here")
 
 
+def where_from(path: Path, stage: str) -> str:
+    """What to do about a model's file that is missing."""
+    fetched = "`make weights` fetches it; or " if path.absolute() == default_model("encoder").absolute() else ""
+    return f"{fetched}train one with {stage}_train.py or name another file"
+
+
 def _read(path: Path, device: str | torch.device) -> Any:
     if path.suffix != ".safetensors":
         with warnings.catch_warnings():
@@ -107,14 +111,20 @@ def _read(path: Path, device: str | torch.device) -> Any:
 
 
 def model_file(path: Path, stage: str) -> Path:
-    """The path of a file; of a folder, that of the stage's file in it. UserError for an address, and for two such files."""
-    if re.match(r"\w{2,}:/", str(path)):  # Path makes one slash of two
-        raise UserError(f"{path}: is an address, and nothing is fetched by itself; `python -m utils.fetch` does it")
+    """The path of a file; of a folder, that of the stage's file in it. UserError for an address, for
+    two such files, and for ONNX files."""
+    refuse_address(path)
+    if path.suffix == ".onnx":
+        raise UserError(f"{path}: is an ONNX file, which demo/onnx_runner.py alone reads; name a .safetensors or .pt file here")
     if path.is_file() or (path.suffix and not path.is_dir()):
         return path
     found = [file for suffix in SUFFIXES if (file := path / f"{stage}{suffix}").is_file()]
     if len(found) > 1:
         raise UserError(f"{path}: holds both {found[0].name} and {found[1].name}; name one of them")
+    if not found and next(path.glob(f"{stage}*.onnx"), None):
+        raise UserError(
+            f"{path}: holds ONNX files, which demo/onnx_runner.py alone reads; name a folder of .safetensors or .pt here"
+        )
     return found[0] if found else path / f"{stage}.pt"
 
 

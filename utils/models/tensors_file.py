@@ -6,9 +6,14 @@ from typing import Any
 
 import torch
 
-SUFFIX = ".safetensors"
+from utils.config import with_tuples
+from utils.models import safe_tensors
+
 KEY = "sv2tts"  # of the settings in the metadata
-LARGEST_HEADER = 4_000_000  # bytes; names of tensors and settings take 20,000
+DTYPES = {
+    **{"BOOL": torch.bool, "U8": torch.uint8, "I8": torch.int8, "I16": torch.int16, "I32": torch.int32, "I64": torch.int64},
+    **{"F16": torch.float16, "BF16": torch.bfloat16, "F32": torch.float32, "F64": torch.float64},
+}
 
 
 def serialized(content: dict[str, Any]) -> bytes:
@@ -22,25 +27,19 @@ def serialized(content: dict[str, Any]) -> bytes:
 
 def read(path: Path, device: str | torch.device) -> dict[str, Any]:
     """The content that `serialized` was given. ValueError for a file that is damaged or something else."""
-    from safetensors import SafetensorError, safe_open
-
-    with path.open("rb") as file:
-        n_header = int.from_bytes(file.read(8), "little")
-    if not 2 <= n_header <= min(LARGEST_HEADER, path.stat().st_size - 8):
-        raise ValueError(f"its header claims {n_header:,} bytes")
+    metadata, stored = safe_tensors.read(path)
     try:
-        with safe_open(path, "pt") as file:
-            settings = json.loads((file.metadata() or {}).get(KEY, "null"))
-            state = {name: file.get_tensor(name).to(device, copy=True) for name in file.keys()}  # noqa: SIM118 (not a dict)
-    except (SafetensorError, RecursionError) as error:
+        settings = json.loads(metadata.get(KEY, "null"))
+    except RecursionError as error:
         raise ValueError(error) from error
     if not isinstance(settings, dict) or "model_state" in settings:
         raise ValueError(f"its metadata has no settings of a model under {KEY!r}")
-    return {name: _with_tuples(value) for name, value in settings.items()} | {"model_state": state}
+    return {name: with_tuples(value) for name, value in settings.items()} | {
+        "model_state": {name: _tensor(each).to(device) for name, each in stored.items()}
+    }
 
 
-def _with_tuples(value: Any) -> Any:
-    """The settings in a dictionary have tuples where JSON has lists."""
-    if not isinstance(value, dict):
-        return value
-    return {name: tuple(each) if isinstance(each, list) else _with_tuples(each) for name, each in value.items()}
+def _tensor(stored: safe_tensors.Stored) -> torch.Tensor:
+    if not stored.data:  # frombuffer takes no empty one
+        return torch.empty(stored.shape, dtype=DTYPES[stored.dtype])
+    return torch.frombuffer(bytearray(stored.data), dtype=DTYPES[stored.dtype]).reshape(stored.shape)
