@@ -30,14 +30,8 @@ def parse_arguments() -> argparse.Namespace:
     add("--output", type=cli.file_named(".wav"), metavar="FILE", help=output_help)
     picture_help = "PNG file to write or replace: mel spectrogram and alignment"
     add("--picture", type=cli.file_named(".png"), metavar="FILE", help=picture_help)
-    speeds = f"{SPEEDS[0]} to {SPEEDS[1]}"
-    add(
-        "--speed",
-        type=cli.number(*SPEEDS),
-        default=1.0,
-        metavar="X",
-        help=f"{speeds} times the model's own pace, at the same pitch",
-    )
+    speed_help = f"{SPEEDS[0]} to {SPEEDS[1]} times the model's own pace, at the same pitch"
+    add("--speed", type=cli.number(*SPEEDS), default=1.0, metavar="X", help=speed_help)
     add("--seed", type=cli.SEED, metavar="N", help="makes the result repeatable; without it, every reading differs a little")
     add("--verbose", action="store_true", help="show each piece as it is read, with numbers and abbreviations in words")
     add("--cpu", action="store_true", help="use the CPU even if there is a GPU")

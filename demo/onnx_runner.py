@@ -214,13 +214,8 @@ def parse_arguments() -> argparse.Namespace:
     add("--text", required=True, help="what to say: a word or pages; blank lines separate paragraphs")
     output_help = "WAV file to write or replace; - writes 16-bit samples to the standard output"
     add("--output", type=output, required=True, metavar="FILE", help=output_help)
-    add(
-        "--speed",
-        type=cli.number(*SPEEDS),
-        default=1.0,
-        metavar="X",
-        help=f"{SPEEDS[0]} to {SPEEDS[1]} times the model's own pace",
-    )
+    speed_help = f"{SPEEDS[0]} to {SPEEDS[1]} times the model's own pace"
+    add("--speed", type=cli.number(*SPEEDS), default=1.0, metavar="X", help=speed_help)
     add("--seed", type=cli.SEED, metavar="N", help="makes the result repeatable")
     add("--threads", type=cli.whole_number(1), default=2, metavar="N", help="threads that share the work")
     cli.add_hparams(parser, CloningSettings, ReadingSettings)

@@ -2,6 +2,12 @@
 
 import hashlib
 import io
+import shutil
+import ssl
+import subprocess
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from types import SimpleNamespace
 from urllib.error import URLError
 from urllib.request import Request
@@ -57,3 +63,56 @@ def test_a_redirect_must_stay_https(leads_to, allowed):
     else:
         with pytest.raises(URLError, match="leads to http://example.com/v, which is no https://"):
             follow()
+
+
+class Answers(BaseHTTPRequestHandler):
+    """/whole is the content, /cut ends early, /away leads to an address without encryption, all else is not there."""
+
+    def do_GET(self):
+        code = {"/whole": 200, "/cut": 200, "/away": 302}.get(self.path, 404)
+        self.send_response(code)
+        self.send_header("Content-Length", str(len(CONTENT) if code == 200 else 0))
+        self.send_header("Location", "http://127.0.0.1/whole")
+        self.end_headers()
+        if code == 200:
+            self.wfile.write(CONTENT if self.path == "/whole" else CONTENT[:1000])
+
+    def log_message(self, *arguments):
+        pass
+
+
+@pytest.fixture
+def server(tmp_path, monkeypatch) -> str:
+    """The address of an HTTPS server on this machine, whose certificate is trusted."""
+    if not shutil.which("openssl"):
+        pytest.skip("openssl makes the certificate")
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    options = "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=here -addext subjectAltName=IP:127.0.0.1".split()
+    subprocess.run(["openssl", *options, "-keyout", key, "-out", certificate], check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answers) as http:
+        http.socket = context.wrap_socket(http.socket, server_side=True)
+        threading.Thread(target=http.serve_forever, daemon=True).start()
+        yield f"https://127.0.0.1:{http.server_port}"
+        http.shutdown()
+
+
+def test_from_a_real_server(server, tmp_path, monkeypatch):
+    path = tmp_path / "models" / "v"
+    for name, sha256, told in (
+        ("whole", "0" * 64, f"has the SHA-256 {SHA}, not 0000"),
+        ("cut", SHA, "has the SHA-256 .*nothing was kept"),
+        ("none", SHA, r"was not fetched \(HTTP Error 404"),
+        ("away", SHA, "was not fetched .*leads to http://127.0.0.1/whole, which is no https"),
+    ):
+        with pytest.raises(UserError, match=told) as caught:
+            fetch(f"{server}/{name}", path, sha256)
+        assert str(caught.value).startswith(f"{server}/{name}: ") and "\n" not in str(caught.value)
+    assert not [*path.parent.iterdir()]
+    fetch(f"{server}/whole", path, SHA)
+    assert path.read_bytes() == CONTENT
+    monkeypatch.delenv("SSL_CERT_FILE")
+    with pytest.raises(UserError, match=r"was not fetched \(.*certificate verify failed"):
+        fetch(f"{server}/whole", Path(f"{path}2"), SHA)

@@ -154,7 +154,7 @@ def test_the_weight_of_a_single_voice_is_checked_too(tmp_path, weight):
 def test_saving_a_voice_needs_no_loudspeaker(tmp_path, monkeypatch, capsys):
     """With a text, sound is played; the line that says that it cannot be is not for --save_voice alone."""
     monkeypatch.setattr("demo.cloner.Cloner.load", lambda *arguments: fake_cloner())
-    monkeypatch.setattr("demo.cloner.read_references", lambda paths: [np.full(16000, 0.1, np.float32) for _ in paths])
+    monkeypatch.setattr("demo.cloner.reference", lambda path: (np.full(16000, 0.1, np.float32), []))
     monkeypatch.setitem(sys.modules, "sounddevice", None)
     monkeypatch.chdir(tmp_path)
     for text in ((), ("--text", "Hi.")):
