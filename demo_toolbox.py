@@ -19,27 +19,22 @@ def parse_arguments() -> argparse.Namespace:
         "docs/toolbox.md shows the page."
     )
     add = parser.add_argument
-    add(
-        "datasets_root",
-        type=Path,
-        nargs="?",
-        default=from_here(SAMPLES),
-        help=f"folder of corpora to browse (default: {from_here(SAMPLES)})",
-    )
-    add(
-        "--models",
-        type=Path,
-        default=from_here(DEFAULT_MODELS.parent),
-        metavar="DIR",
-        help="folder of runs, each with its models",
-    )
+    default = from_here(SAMPLES)
+    root = parser.add_mutually_exclusive_group()
+    root.add_argument("datasets_root", type=Path, nargs="?", default=default, help=f"corpora to browse (default: {default})")
+    root.add_argument("-d", "--datasets_root", dest="root", type=Path, metavar="DIR", help="the same, as an option")
+    models_help = "folder of runs, each with its models"
+    add("-m", "--models", "--models_dir", type=Path, default=from_here(DEFAULT_MODELS.parent), metavar="DIR", help=models_help)
+    add("--seed", type=cli.SEED, metavar="N", help="the page begins with this seed; without it, every reading differs a little")
     add("--host", default=LOCAL, help="address to listen on; 0.0.0.0 lets other computers in, so use --password with it")
     add("--port", type=cli.whole_number(1, 65535), default=7860, metavar="N", help="port to listen on")
     add("--password", metavar="WORD", help="ask for this password before the page is shown")
     add("--cpu", action="store_true", help="use the CPU even if there is a GPU")
     add("--no_browser", action="store_true", help="do not open the page in a browser")
     cli.add_hparams(parser, CloningSettings, ReadingSettings)
-    return parser.parse_args()
+    args = parser.parse_args()
+    args.datasets_root = args.root or args.datasets_root
+    return args
 
 
 def main() -> None:
@@ -51,7 +46,7 @@ def main() -> None:
     from demo.toolbox.page import serve
 
     show = not args.no_browser
-    serve(args.datasets_root, args.models, args.host, args.port, args.password, args.cpu, args.hparams, show)
+    serve(args.datasets_root, args.models, args.host, args.port, args.password, args.cpu, args.hparams, show, args.seed)
 
 
 if __name__ == "__main__":

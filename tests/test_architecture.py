@@ -305,6 +305,16 @@ def test_the_page_of_the_architecture_is_up_to_date():
     assert written == page["architecture"](), "run `python docs/architecture.py`"
 
 
+@pytest.mark.parametrize(
+    "given", [["x"], ["-d", "x"], ["--datasets_root", "x", "-m", "m"], ["--models_dir", "m", "x", "--seed", "3"]]
+)
+def test_the_toolbox_takes_the_published_options(given, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["demo_toolbox.py", *given])
+    args = runpy.run_path(str(ROOT / "demo_toolbox.py"))["parse_arguments"]()
+    assert args.datasets_root == Path("x") and (args.models == Path("m")) == ("m" in given)
+    assert args.seed == (3 if "3" in given else None)
+
+
 def test_the_readme_is_short_and_has_the_figures_of_the_docs():
     page = runpy.run_path(str(ROOT / "docs" / "figures.py"))
     written = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -35,7 +35,7 @@ CLICKED = """element.addEventListener('click', (event) => {
 SHOWN = "watch('value', () => toolbox.shown(element));"
 
 
-def build(answers: Answers) -> gr.Blocks:
+def build(answers: Answers, seed: int | None) -> gr.Blocks:
     """The page, with all its answers."""
     with gr.Blocks(title="SV2TTS toolbox", analytics_enabled=False, fill_width=True) as page:
         gr.HTML(
@@ -52,7 +52,7 @@ def build(answers: Answers) -> gr.Blocks:
             with gr.Column(scale=2, min_width=320):
                 voice = _voice_column(page, answers, download)
             with gr.Column(scale=3, min_width=320):
-                _speech_column(answers, voice, stream)
+                _speech_column(answers, voice, stream, seed)
         with gr.Tab("Compare", elem_id="compare-tab") as compare_tab:
             _compare(answers, compare_tab, download)
         with gr.Tab("Map") as map_tab:
@@ -109,7 +109,7 @@ def _voice_column(page: gr.Blocks, answers: Answers, download: gr.HTML) -> gr.Dr
     return voice
 
 
-def _speech_column(answers: Answers, voice: gr.Dropdown, stream: gr.HTML) -> None:
+def _speech_column(answers: Answers, voice: gr.Dropdown, stream: gr.HTML, first_seed: int | None) -> None:
     gr.Markdown("### Text")
     text = gr.Textbox(
         TEXT,
@@ -124,7 +124,8 @@ def _speech_column(answers: Answers, voice: gr.Dropdown, stream: gr.HTML) -> Non
         stop = gr.Button("Stop", variant="stop", elem_id="stop", min_width=100, interactive=False)
         read = gr.Button("How it is read", elem_id="read", min_width=130)
     with gr.Accordion("Options", open=False, elem_id="options"), gr.Row():
-        seed = gr.Textbox(label="Seed", placeholder="random", max_lines=1, elem_id="seed", min_width=150)
+        first = "" if first_seed is None else str(first_seed)
+        seed = gr.Textbox(first, label="Seed", placeholder="random", max_lines=1, elem_id="seed", min_width=150)
         speed = gr.Slider(*SPEEDS, 1.0, step=0.05, label="Speed", elem_id="speed", min_width=150)
         pauses = gr.Slider(*PAUSES, 1.0, step=0.1, label="Pauses", elem_id="pauses", min_width=150)
         sound = gr.Radio(["Vocoder", "Griffin-Lim"], value="Vocoder", label="Sound", elem_id="sound", min_width=150)
@@ -174,7 +175,15 @@ def _models(answers: Answers, tab: gr.Tab) -> None:
 
 
 def serve(
-    datasets_root: Path, folder: Path, host: str, port: int, password: str | None, cpu: bool, hparams: str, show: bool
+    datasets_root: Path,
+    folder: Path,
+    host: str,
+    port: int,
+    password: str | None,
+    cpu: bool,
+    hparams: str,
+    show: bool,
+    seed: int | None,
 ) -> None:
     """Load the first models and serve the page until Ctrl-C. Everything that was made is removed then."""
     if not folder.is_dir():
@@ -190,7 +199,7 @@ def serve(
     os.environ["GRADIO_TEMP_DIR"] = str(sessions.folder / "uploads")  # so that uploads go when the rest goes
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
-        page = build(Answers(models, Browser(datasets_root), sessions))
+        page = build(Answers(models, Browser(datasets_root), sessions), seed)
         _launch(page, sessions.folder, host, port, password, show)
         with contextlib.suppress(KeyboardInterrupt):
             page.block_thread()
