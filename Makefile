@@ -30,10 +30,14 @@ install: $(INSTALLED)
 weights: $(INSTALLED)
 	@$(PY) -m encoder.download $(WEIGHTS)
 
+# Where torch comes from; empty for PyPI, whose torch is for CUDA. For CPUs: make TORCH_INDEX=https://download.pytorch.org/whl/cpu
+TORCH_INDEX :=
+
 $(INSTALLED): requirements.txt requirements-dask.txt requirements-dev.txt build-constraints.txt
 	@test -n "$(PYTHON)" || { echo "error: Python 3.11 or newer is needed; make PYTHON=/path/to/python3.12"; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(PY) -m pip install --quiet --upgrade "pip>=25.3"
+	$(if $(TORCH_INDEX),$(PY) -m pip install --quiet torch --index-url $(TORCH_INDEX))
 	$(PY) -m pip install --quiet --build-constraint build-constraints.txt -r requirements-dev.txt
 	@touch $@
 

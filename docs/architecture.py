@@ -10,15 +10,15 @@ PACKAGES = ("encoder", "synthesizer", "vocoder", "utils", "demo")
 INTRODUCTION = """\
 # Architecture
 
-Written by `python docs/architecture.py` from the code: rooms are folders, a module's line is its docstring's first sentence,
-arrows are imports. `tests/test_architecture.py` holds the rules, and fails where this page differs from the code.
+Written by `python docs/architecture.py` from the code: a section for each folder, with the first sentence of each module's
+docstring; "imports" lists what it uses. `tests/test_architecture.py` checks the rules, and that this page fits the code.
 
 Each package has four kinds of module, and a new line of code belongs in one of them:
 
 - **Models** (`model`, `layers`, `attention`, `decoder`, `ge2e`, `upsample`, `distribution`, `loss`): the papers in plain
   torch. They know nothing of files, command lines or speed.
-- **Speed** (`cpu/`, `cuda`): the same results, faster. `accelerate` is the only door to them, and training, inference and
-  evaluation are its only callers. Delete these folders and everything still runs.
+- **Speed** (`cpu/`, `cuda`): the same results, faster. Only `accelerate` imports them, whose `accelerate`, `fuse` and
+  `recorded_step` are called by training, inference and evaluation alone. Delete these folders and everything still runs.
 - **Work** (`preprocess`, `dataset`, `train`, `evaluate`, `inference` and what they are made of, such as `schedule`, `speech`,
   `sampling`, `fold`): an utterance's way from disk to disk.
 - **Utilities** (`utils/`): files in `data`, the training loop's surroundings in `training`, what is watched in `boards`,

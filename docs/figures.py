@@ -1,12 +1,19 @@
-"""Writes the measured figures of README.md from the tables of docs/: `python docs/figures.py`."""
+"""Writes the figures of README.md, from the tables of docs/ and the sizes of models: `python docs/figures.py`."""
 
 import re
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import nn
 
 ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT))
 PUBLISHED = "Real-Time-Voice-Cloning"
 ENCODER_HOURS, SYNTHESIZER_HOURS = 497, 464  # of speech in train-other-500; in train-clean-100 and train-clean-360
 N_CORES = 2
+ENCODER_STEPS, SYNTHESIZER_STEPS, VOCODER_STEPS = 1_500_000, 300_000, 400_000  # of a full training
 
 
 def cell(page: str, row: str, column: str) -> str:
@@ -46,34 +53,76 @@ def preprocessing(row: str) -> float:
     return N_CORES * numbers(cell("performance.md", row, "seconds of audio per core-second"))[0]
 
 
+def size(n_bytes: float) -> str:
+    return f"{n_bytes / 1e9:.1f} GB" if n_bytes >= 1e9 else f"{n_bytes / 1e6:.0f} MB"
+
+
+def disk(stage: str, model: "nn.Module", n_steps: int) -> str:
+    """What a checkpoint takes: weights, Adam's two moments, and the moving average of the weights; and all backups of a run."""
+    n_parameters = sum(each.numel() for each in model.parameters())
+    weights = sum(each.numel() * each.element_size() for each in model.state_dict().values())
+    one = weights * (1 if stage == "encoder" else 2) + 2 * 4 * n_parameters
+    n = n_steps // int(re.search(r"backup_every=(\d+)", (ROOT / f"{stage}_train.py").read_text(encoding="utf-8"))[1])
+    return f"{size(one)}, {n} backups {size(n * one)}"
+
+
+def memory(stage: str) -> str:
+    """Of a GPU, at the default batch."""
+    text = cell("training.md", stage, "memory")
+    measured = re.search(r"([\d.]+) GB on a GPU", text)
+    return f", {measured[1]} GB" if measured else f", about {numbers(text)[0]:.0f} GB"
+
+
 def figures() -> dict[str, dict[int, str]]:
     """The cells of README's tables that were measured: by the first cell of their row, and the number of their column."""
+    from encoder.config import EncoderConfig
+    from encoder.model import EncoderWithLoss
+    from synthesizer.config import NEW_MODEL
+    from synthesizer.model import Tacotron
+    from vocoder.config import WaveRNNConfig
+    from vocoder.model import WaveRNN
+
+    encoder, synthesizer, vocoder = EncoderWithLoss(EncoderConfig()), Tacotron(NEW_MODEL), WaveRNN(WaveRNNConfig())
     graph = seconds(cell("gpu.md", "Tacotron step", "as a CUDA graph, bf16"))
     low, high = numbers(cell("performance.md", "`encoder_embeddings`", "measured"))
-    memory = re.search(r"([\d.]+) GB on a GPU", cell("training.md", "synthesizer", "memory"))[1]
+    spoken = cell("performance.md", "`vocoder_speak`", "measured")  # as real-time factors
+    ours, plain = (10 * float(re.search(rf"{words} ([\d.]+)", spoken)[1]) for words in ("factor", "loop at"))
     return {
-        "encoder step on one H200": {
+        "encoder step, H200": {
             1: seconds(cell("gpu.md", "GE2E step", PUBLISHED)),
             2: seconds(cell("gpu.md", "GE2E step", "bf16")),
         },
-        "synthesizer step": {
+        "synthesizer step, H200": {
             1: seconds(cell("gpu.md", "Tacotron step", PUBLISHED)),
-            2: f"{graph} as a CUDA graph ([a trial](docs/gpu.md))",
+            2: f"{graph}, measured with a prototype",
         },
-        "vocoder step": {
+        "vocoder step, H200": {
             1: seconds(cell("gpu.md", "WaveRNN step, 100", PUBLISHED)),
             2: seconds(cell("gpu.md", "WaveRNN step, 100", "bf16")),
         },
-        "10 s of sound from the vocoder": {
+        "10 s of sound, H200": {
             1: seconds(cell("gpu.md", "WaveRNN speaks 10 s", PUBLISHED)),
             2: seconds(cell("gpu.md", "WaveRNN speaks 10 s", "fp32")),
         },
-        "`encoder_preprocess`": {3: f"{minutes(ENCODER_HOURS, preprocessing('encoder'))} for train-other-500"},
-        "`encoder_train`": {4: hours(1_500_000, "1.5 M", "GE2E step", "bf16")},
+        "10 s of sound, two CPU cores": {1: f"{plain:.0f} s", 2: f"{ours:.0f} s"},
+        "`encoder_preprocess`": {3: minutes(ENCODER_HOURS, preprocessing("encoder"))},
+        "`encoder_train`": {
+            2: disk("encoder", encoder, ENCODER_STEPS),
+            3: seconds(cell("performance.md", "`encoder_train_bf16`", "measured")) + " a step",
+            4: hours(ENCODER_STEPS, "1.5 M", "GE2E step", "bf16") + memory("encoder"),
+        },
         "`synthesizer_preprocess_audio`": {3: minutes(SYNTHESIZER_HOURS, preprocessing("synthesizer"))},
         "`synthesizer_preprocess_embeds`": {3: minutes(SYNTHESIZER_HOURS, 7.5 * (low + high) / 2)},  # utterances of 7.5 s
-        "`synthesizer_train`": {4: hours(300_000, "300,000", "Tacotron step", "as a CUDA graph, bf16") + f", {memory} GB"},
-        "`vocoder_train`": {4: hours(400_000, "400,000", "WaveRNN step, 100", "bf16")},
+        "`synthesizer_train`": {
+            2: disk("synthesizer", synthesizer, SYNTHESIZER_STEPS),
+            3: seconds(cell("performance.md", "training step, published size", "plain PyTorch")) + " a step",
+            4: hours(SYNTHESIZER_STEPS, "300,000", "Tacotron step", "as a CUDA graph, bf16") + memory("synthesizer"),
+        },
+        "`vocoder_train`": {
+            2: disk("vocoder", vocoder, VOCODER_STEPS),
+            3: f"{numbers(cell('performance.md', '`--precision bf16`', 'core-seconds'))[0] / N_CORES:.0f} s a step",
+            4: hours(VOCODER_STEPS, "400,000", "WaveRNN step, 100", "bf16") + memory("vocoder"),
+        },
     }
 
 

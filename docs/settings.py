@@ -30,8 +30,7 @@ SCRIPTS = {
     "synthesizer_train.py": (synthesizer.config.SynthesizerTraining, synthesizer.config.NEW_MODEL),
     "vocoder_preprocess.py": (vocoder.config.GtaSettings,),
     "vocoder_train.py": (vocoder.config.VocoderTraining, vocoder.config.WaveRNNConfig),
-    "demo_cli.py": (demo.config.CloningSettings, synthesizer.config.ReadingSettings),
-    "demo_toolbox.py": (demo.config.CloningSettings, synthesizer.config.ReadingSettings),
+    "demo_cli.py, demo_toolbox.py": (demo.config.CloningSettings, synthesizer.config.ReadingSettings),
 }
 
 

@@ -37,7 +37,9 @@ class EncoderTraining:
     partial_frames: int = setting(PARTIAL_FRAMES, "length of the crop from each utterance", FRAMES)
     clip: float = setting(3.0, CLIP)
     similarity_gradient: float = setting(0.01, "factor on the gradients of the loss's scale and offset")
-    held_out_fraction: float = setting(0.05, "share of the speakers kept for evaluation, at least two of them")
+    held_out_fraction: float = setting(
+        0.05, "about this share of the speakers is kept for evaluation, chosen by their names; at least two"
+    )
     eval_speakers: int = setting(100, "most held-out speakers in an evaluation")
     eval_utterances: int = setting(10, "most utterances of each of them")
 

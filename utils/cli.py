@@ -227,7 +227,7 @@ def add_corpus_arguments(to: argparse.ArgumentParser) -> None:
     add("--max_seconds", type=number, default=3600, metavar="N", help=seconds_help)
     scheduler_help = (
         "Dask scheduler whose workers do the work, instead of processes on this machine; all hosts must see the same disk "
-        "under the same path, and --n_processes has no effect (docs/performance.md says how to start one)"
+        "under the same path, and --n_processes has no effect (docs/data.md says how to start one)"
     )
     add("--scheduler", metavar="tcp://HOST:PORT", help=scheduler_help)
     add("--ignore_space", action="store_true", help="start even if the disk seems too small for what will be written")

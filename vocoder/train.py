@@ -1,7 +1,6 @@
 """Train the vocoder."""
 
 import dataclasses
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from utils.training.run import Run, RunOptions
 from vocoder.accelerate import accelerate
 from vocoder.config import VocoderTraining, WaveRNNConfig, check_sizes
 from vocoder.dataset import Batch, CropDataset, CropPlan, Sources, collate, even_windows, find_sources
+from vocoder.distribution import Distribution
 from vocoder.fold import Generator
 from vocoder.model import WaveRNN
 from vocoder.postfilter import PostFilter
@@ -61,12 +61,13 @@ def train(
             CropDataset(part, mel_format, model.distribution, crop, config.pad, settings.quiet_db)
             for part in split(sources, run.is_main)
         )
-        rules = {"guessing": guessing(watched, settings)} if len(watched) else {}
-        rules |= {"rising loss": Rising(), "overfitting": Parting("held_out_loss")}
-        kept = {"mel": mel, "average": average.state, "data": sources.rows, "rules": rules}
-        wrapped = run.start(model, optimizer, config, settings, **kept)
         lengths = [row.n_frames for row in training.sources.rows]
         plan = CropPlan(lengths, crop, settings.batch_size, run.seed, run.rank, run.world_size, settings.quiet_kept)
+        crops = collate([training[each] for each in plan(1)])
+        rules = {"guessing": guessing(crops, model.distribution), "rising loss": Rising()}
+        rules["overfitting"] = Parting("held_out_loss")
+        kept = {"mel": mel, "average": average.state, "data": sources.rows, "rules": rules}
+        wrapped = run.start(model, optimizer, config, settings, **kept)
         feed = run.feed(plan, training, collate)
 
         for step in run.steps():
@@ -102,31 +103,25 @@ def split(sources: Sources, announce: bool) -> tuple[Sources, Sources]:
     return training, watched
 
 
-def held_out_crops(watched: CropDataset, settings: VocoderTraining) -> Iterator[Batch]:
-    """The crops of every evaluation, in batches."""
-    lengths = [row.n_frames for row in watched.sources.rows]
-    windows = even_windows(CropPlan(lengths, watched.crop, 1, seed=0), settings.eval_crops)
-    n = settings.batch_size
-    return (collate([watched.at(*window) for window in windows[start : start + n]]) for start in range(0, len(windows), n))
-
-
-def guessing(watched: CropDataset, settings: VocoderTraining) -> Guessing:
-    """A rule of a run: after thousands of steps it guesses each sample, as if none came before."""
-    targets = np.concatenate([batch.targets.flatten().numpy() for batch in held_out_crops(watched, settings)])
+def guessing(crops: Batch, distribution: Distribution) -> Guessing:
+    """A rule of a run: after thousands of steps it guesses each sample of such crops, as if none came before."""
     problem = "the vocoder has not learned how a sample follows from those before"
     remedy = "the learning rate is probably too low, or so high that the model has collapsed. Start again (-f) with the default"
-    return Guessing(watched.distribution.guess(targets), 0.95, 2000, problem, remedy)
+    return Guessing(distribution.guess(crops.targets.flatten().numpy()), 0.95, 2000, problem, remedy)
 
 
 def held_out_loss(run: Run, model: WaveRNN, watched: CropDataset, settings: VocoderTraining) -> float:
     """Nats per sample, on the same crops every time."""
-    total = n_crops = 0
+    lengths = [row.n_frames for row in watched.sources.rows]
+    windows = even_windows(CropPlan(lengths, watched.crop, 1, seed=0), settings.eval_crops)
+    total = 0.0
     with run.evaluating(model), run.autocast():
-        for crops in held_out_crops(watched, settings):
+        for start in range(0, len(windows), settings.batch_size):
+            crops = collate([watched.at(*window) for window in windows[start : start + settings.batch_size]])
             batch = Batch(*(tensor.to(run.device) for tensor in crops))
-            total += model(batch.levels, batch.mel, batch.targets).item() * len(batch.mel)
-            n_crops += len(batch.mel)
-    return total / n_crops
+            loss = model(batch.levels, batch.mel, batch.targets)
+            total += loss.item() * len(batch.mel)
+    return total / len(windows)
 
 
 def speak(run: Run, model: WaveRNN, watched: CropDataset, settings: VocoderTraining) -> None:
