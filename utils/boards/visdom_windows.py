@@ -59,7 +59,7 @@ class VisdomWindows(Sink):
                 self._put("line", np.array([value]), np.array([step]), win=window, name=trace, update="append", opts=opts)
 
     def _line_options(self, window: str, trace: str) -> dict[str, Any]:
-        heading = {"text": window, "x": 0.02, "xanchor": "left", "font": {"size": 15}}  # clear of the window's buttons
+        heading = {"text": ""}  # the window's bar has the title; a second one would be under the plot's buttons
         vertical = {"exponentformat": "power", "rangemode": "tozero" if window in FROM_ZERO else "normal"}
         vertical["title"] = {"text": unit(window, self._stage), "standoff": 4, "font": {"size": 11}}
         if window in LIMITS:
@@ -78,7 +78,7 @@ class VisdomWindows(Sink):
         canvas.draw()
         pixels = np.asarray(canvas.buffer_rgba())[:, :, :3].transpose(2, 0, 1)  # (3, height, width)
         aspect = pixels.shape[1] / pixels.shape[2]
-        width = self.WIDTH if aspect > 0.8 else 2 * self.WIDTH  # wide pictures, such as mels, take two windows
+        width = 2 * self.WIDTH  # for the smallest words to be read
         name = tag(PICTURE, name)
         opts = {"title": f"{name}, step {step}", "width": width, "height": round(width * aspect) + self.TITLE_HEIGHT}
         self._put("image", pixels, win=name, opts=opts)
