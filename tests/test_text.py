@@ -334,6 +334,17 @@ READ_AS = {
     "minute film, five thousand milliamp-hours",
     "$5 per kg, 3 per min, 8 oz.-10 oz. of": "five dollars per kilogram, three per minute, eight ounces to ten ounces of",
     "1 × 10−5, 3 x 10-8": "one times ten to the power of minus five, three times ten to the power of minus eight",
+    "Thank you, Miss. You are kind. Yes, Miss. Come here, Pa. Hello, Wash. Fa, so, La.": "thank you, miss. you are kind. yes, "
+    "miss. come here, pa. hello, wash. fa, so, la.",
+    "Jackson, Miss. is hot, St. Louis, Mo., D.C. 20500, 44 B.C. 3 men": "jackson, mississippi is hot, saint louis, missouri, d "
+    "c two zero five zero zero, forty-four b c three men",
+    "The U.S.Navy, T.S.Eliot, Dr.J.Smith, Ms.de Vries, Jan.5. Plan B.Then we left": "the u s navy, t s eliot, doctor j smith, "
+    "miz de vries, january fifth. plan b. then we left",
+    "photo.JPG, SETUP.EXE, main.c, A.java, C++17": "photo dot j p g, setup dot e x e, main dot c, a dot java, c plus plus "
+    "seventeen",
+    "He wears 10s, size 12s, five 9s, iPhone 15s. A 30s ad, the 5s rule, 30s of sound, a 60s song. Only 5s left": "he wears "
+    "tens, size twelves, five nines, i phone fifteens. a thirty second ad, the five second rule, thirty seconds of sound, "
+    "a sixties song. only five seconds left",
     # states at the end of a clause, and directions
     "Portland, OR, Gary, IN; Boston, MA, Jane Poe, MD": "portland, oregon, gary, indiana; boston, massachusetts, jane poe, m d",
     "Elm St. SE, Main St. N.W., the NE corner, Rte. 66": "elm street southeast, main street northwest, the northeast corner, "

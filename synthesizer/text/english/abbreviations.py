@@ -67,7 +67,7 @@ _COUNTED = re.compile(  # reps of an exercise
     r"seven|eight|nine|ten|twelve|fifteen|twenty|thirty))\s$",
     re.I,
 )
-_BEFORE_NUMBER = re.compile(rf"\b(?:(pp|vols?|figs?)|({'|'.join(BEFORE_NUMBER)})\.)\s?(?=\d|\(\d+\))", re.I)
+_BEFORE_NUMBER = re.compile(rf"(?<![A-Za-z]\.)\b(?:(pp|vols?|figs?)|({'|'.join(BEFORE_NUMBER)})\.)\s?(?=\d|\(\d+\))", re.I)
 _PHRASES = [(re.compile(pattern, re.I), words) for pattern, words in PHRASES.items()]
 _PHRASE_SIGN = re.compile(r"[/.&h(k]")
 _PARTNERS = re.compile(r"\b([A-Z]{1,2})&([A-Z]{1,2})\b")
@@ -76,6 +76,7 @@ _INITIALS = re.compile(
 )
 _NO_INITIAL = {*LETTERED, "A", "An", "The"}
 _INITIAL = re.compile(r"(?:([\w-]+)\s+|(?<![\w.]))([A-Z])\.(?=\s+([A-Z][a-z]+))")
+_JOINED_INITIAL = re.compile(r"\b([A-Z])\.(?=([A-Z][a-z]+))")  # J.Smith
 _DEGREE_PARTS = table(
     "Sc s c, Phil phil, Ed ed, Eng eng, Tech tech, Arch arch, Div div, Mus mus, Com com, Pharm pharm, Psy psy, Litt lit, Th t h"
 )
@@ -98,7 +99,7 @@ def expand(text: str) -> str:
         return text
     text = _ABBREVIATION.sub(_abbreviation, text)
     text = _INITIALS.sub(_initials, text)
-    return _INITIAL.sub(_initial, text)
+    return _INITIAL.sub(_initial, _JOINED_INITIAL.sub(lambda m: m[1] + (". " if m[2].lower() in STARTERS else " "), text))
 
 
 def _abbreviation(match: re.Match[str]) -> str:
@@ -111,7 +112,8 @@ def _abbreviation(match: re.Match[str]) -> str:
 
 
 def _initials(match: re.Match[str]) -> str:
-    return " ".join(re.findall(r"[A-Za-z]", match[1])).lower() + (match[2] or "") + stop(match, 3)
+    follows = " " if match.string[match.end() : match.end() + 1].isalpha() else ""  # U.S.Navy
+    return " ".join(re.findall(r"[A-Za-z]", match[1])).lower() + (match[2] or "") + stop(match, 3) + follows
 
 
 def _degree(match: re.Match[str]) -> str:

@@ -12,8 +12,9 @@ SIGNS = table(
 ENDINGS = (
     "com org net edu gov io ai info eu uk de fr es nl ch ca au jp txt pdf html jpg png mp3 wav exe zip py csv json js jsx ts "
     "tsx css md sh xml yaml yml toml gz tar rs cpp php docx doc xlsx xls pptx svg gif mp4 mov flac ogg ini ipynb tv ru cn NET "
-    "jpeg cfg conf tgz tex sql rb ppt webp bz2 xz 7z tmp log bak dll iso apk dmg dev xyz eu"
+    "java swift kt cc hpp lua jar jpeg cfg conf tgz tex sql rb ppt webp bz2 xz 7z tmp log bak dll iso apk dmg dev xyz eu"
 ).split()
+_FILES = "TXT PDF HTML JPG JPEG PNG GIF MP3 MP4 WAV FLAC EXE ZIP CSV JSON XML DOC DOCX XLS XLSX PPT PPTX BAT INI LOG".split()
 SAID_AS_WORDS = frozenset(["com", "org", "net", "gov", "edu", "info", "wav", "zip", "gif", "tar", "doc", "env"])
 
 _IN_PATH = r"[\w.~/\\-]"
@@ -21,7 +22,9 @@ _NAME = r"[A-Za-z0-9](?:[\w-]*[A-Za-z0-9])?"
 _EMAIL = re.compile(rf"(?<![\w.])[\w.+-]+@{_NAME}(?:\.{_NAME})+")
 _URL = re.compile(r"\b(?:https?|ftp)://[^\s<>\"')\]]+|\bwww\.[^\s<>\"')\]]+", re.I)
 _DOMAIN = re.compile(
-    rf"(?<![\w.@/])(?:{_NAME}\.)+(?:{'|'.join(ENDINGS)})\b(?![.@]\w)(?::\d{{2,5}}\b)?(?:(?:/|\?\w+=)[^\s<>\"')\]]*)?"
+    r"(?<![\w.@/])(?!(?:Mr|Mrs|Ms|Dr|Prof)\.\w+\s)"  # Ms.de Vries
+    rf"(?:(?:{_NAME}\.)+(?:{'|'.join(ENDINGS + _FILES)})|[a-z_]{{3,}}\.[ch])\b(?![.@]\w)"
+    r"(?::\d{2,5}\b)?(?:(?:/|\?\w+=)[^\s<>\"')\]]*)?"
 )
 # ~/notes, ./run.sh, C:\Users and .gitignore
 _PATH = re.compile(rf"(?<![^\s(\"'])(?:(?:~|\.\.?)?/(?=[A-Za-z.]){_IN_PATH}+|[A-Z]:\\{_IN_PATH}+|\.(?=[a-z][\w-]+){_IN_PATH}+)")

@@ -44,6 +44,7 @@ _SLASHED = re.compile(
 )
 _DAY = r"(?<![.,:/])(?<!\d\d-)([12]?\d|3[01])(?:st|nd|rd|th)?"
 _DAY_FIRST = re.compile(rf"(\b[Tt]he\s+)?\b(?:{_DAY}\s?-\s?)?{_DAY}(\s+of)?\s+{_MONTH}(?![\w-])(?:(,?)\s+(\d{{4}})\b)?")
+_JOINED_MONTH = re.compile(rf"\b({'|'.join(_SHORT)})\.(?=\d)")  # Jan.5
 _MONTH_FIRST = re.compile(
     rf"\b{_MONTH}\s+([12]?\d|3[01])(?:st|nd|rd|th)?(?:-([12]?\d|3[01])(?:st|nd|rd|th)?)?(?![\w:/%]|[.,]\d)(?:(,?)\s+(\d{{4}})\b)?"
 )
@@ -70,7 +71,7 @@ def expand(text: str) -> str:
     text = _NUMERIC.sub(_numeric, text)
     text = _SLASHED.sub(lambda m: f"{MONTHS[int(m[1]) - 1]} {ordinal(int(m[2]))}", text)
     text = _DAY_FIRST.sub(_day_first, text)
-    text = _MONTH_FIRST.sub(_month_first, text)
+    text = _MONTH_FIRST.sub(_month_first, _JOINED_MONTH.sub(r"\1 ", text))
     text = _SHORT_MONTH.sub(lambda m: _SHORT[m[1]] + " ", text)
     text = _DOTTED_HOUR.sub(r"\1:\2", text)
     text = _SPAN.sub(" to ", _HOURS.sub(r"\1 to ", text))

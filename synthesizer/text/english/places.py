@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 
 from synthesizer.text.english.numerals import digit_by_digit
-from synthesizer.text.english.tables import END, stop, table
+from synthesizer.text.english.tables import END, STARTERS, stop, table
 
 STATES = table(
     "AL Alabama, AK Alaska, AZ Arizona, AR Arkansas, CA California, CO Colorado, CT Connecticut, DE Delaware, FL Florida, "
@@ -40,6 +40,9 @@ CLEAR_STATES = table(  # anywhere
     "Tenn Tennessee, Wis Wisconsin, Wyo Wyoming"
 )
 OLD_NAMES = OLD_STATES | CLEAR_STATES | {"Cal": "California"}
+GREETINGS = frozenset(  # before a comma, where no town stands: "Yes, Miss."
+    "oh hello hi hey sorry listen thanks dear ah ha okay right sure bye goodbye look wait stop well good welcome night".split()
+)
 DIRECTIONS = table("NW northwest, NE northeast, SW southwest, SE southeast, N north, E east, S south, W west")
 LANDS = (  # after a direction
     "Coast America Africa Asia Europe Korea Carolina Dakota Ireland Wales Yorkshire Sussex Virginia Germany Atlantic "
@@ -74,9 +77,12 @@ _STATE = re.compile(
     rf"\b([A-Z]\w*),\s+(?!MT\.\s*[A-Z]|CA\.\s\d{{4}}\b|NE\s(?:{'|'.join(LANDS)})\b)({'|'.join(STATES)})\b(?:(\.)?{_ZIP_CODE}|\.({END})?|(?!['\w-]))"
 )
 _CLAUSE_ENDS = re.compile(r"[,;)]|[\"']*$")
-_ZIP = re.compile(rf"\b((?i:zip(?: codes?)?):?|{'|'.join(s for s in STATES if s not in WITH_STOP + WITH_ZIP)}){_ZIP_CODE}")
+_ZIP = re.compile(
+    rf"\b((?i:zip(?: codes?)?):?|{'|'.join(s for s in STATES if s not in WITH_STOP + WITH_ZIP)}|D\.C\.){_ZIP_CODE}"
+)
 _OLD_STATE = re.compile(
-    rf"(?:(?<=[a-z],\s)({_any_case(OLD_STATES)}|CAL|Cal(?=\.(?:,|\s[a-z])))|(?<=[A-Z]{{3}},\s)({_SHOUTED})|\b({_any_case(CLEAR_STATES)}))"
+    rf"(?:\b([A-Z]\w*[a-z],\s)({_any_case(OLD_STATES)}|CAL|Cal(?=\.(?:,|\s[a-z])))|(?<=[A-Z]{{3}},\s)({_SHOUTED})"
+    rf"|\b({_any_case(CLEAR_STATES)}))"
     rf"\.({END})?"
 )
 _AFTER_TOWN = re.compile(
@@ -97,7 +103,15 @@ def expand(text: str) -> str:
     text = _ROAD.sub(lambda m: ROADS[m[1].lower()], text)
     text = _DIRECTION.sub(lambda m: DIRECTIONS[re.sub(r"[\s.]", "", m[0])], text)
     text = _WITHOUT_STOP.sub(lambda m: OLD_NAMES[m[1].title()], _AFTER_TOWN.sub(_after_town, text))
-    return _OLD_STATE.sub(lambda m: OLD_NAMES[(m[1] or m[2] or m[3]).title()] + stop(m, 4, ends_sentences=True), text)
+    return _OLD_STATE.sub(_old_state, text)
+
+
+def _old_state(match: re.Match[str]) -> str:
+    """ "Jackson, Miss." but not "Yes, Miss."."""
+    town, *states, _ = match.groups()
+    if town and town[:-2].lower() in STARTERS | GREETINGS:
+        return match[0]
+    return (town or "") + OLD_NAMES[next(filter(None, states)).title()] + stop(match, 5, ends_sentences=True)
 
 
 def _after_town(match: re.Match[str]) -> str:

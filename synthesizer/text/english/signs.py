@@ -46,7 +46,7 @@ _SUPERSCRIPT = re.compile(r"(?<=[^\W_])[²³](?![⁰-⁹¹²³])|(?:(?<=\d)|(?<=
 _TO_THE_POWER = re.compile(r"(?<=\w)\^(?=\w)")
 _SIGN = re.compile(rf"\s?([{''.join(map(re.escape, WORDS))}])\s?")
 _ARROW = re.compile(r"\s?(?:(?<![-=])[-=]+>|<[-=]+)\s?")
-_SHARP = re.compile(r"\b([A-G])#|\b(C)\+\+")
+_SHARP = re.compile(r"\b([A-G])#|\b(C)\+\+(\w)?")
 _POWER = re.compile(r"(?<=[^\W\d])\^(two|three)\b")  # after a letter; numbers are words by now
 _INVISIBLE = {"Cf", "Cc"}
 
@@ -82,7 +82,7 @@ def expand_beside_numbers(text: str) -> str:
 
 def expand(text: str) -> str:
     """Write out the signs that have a name; others stay."""
-    text = _SHARP.sub(lambda m: f"{m[1]} sharp" if m[1] else "C plus plus", text)
+    text = _SHARP.sub(lambda m: f"{m[1]} sharp" if m[1] else "C plus plus" + (f" {m[3]}" if m[3] else ""), text)
     text = _ARROW.sub(" to ", text)
     text = _POWER.sub(lambda m: " squared" if m[1] == "two" else " cubed", text)
     text = _TO_THE_POWER.sub(" to the power of ", text)

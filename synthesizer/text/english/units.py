@@ -85,7 +85,11 @@ _TIME_WORDS = ("week", "day", "hour", "minute", "second")
 # Figures before s are a plural after these, and seconds after those.
 _PLURAL_AFTER = re.compile(
     r"\b(?:the|these|those|his|her|my|your|our|their|sizes?|sizes (?:are|were|in)|two|three|four|some|many|few|several|old|new"
-    r"|early|mid|late|of|by)\s$|[A-Za-z]-$"
+    r"|five|six|seven|eight|nine|ten|all|straight|wears?|wore|early|mid|late|of|by|Windows|Model|Type|Series|Class|Mark|Phone|Galaxy|Pixel|Boeing)\s$|[A-Za-z]-$"
+)
+_SECONDS_BEFORE = re.compile(
+    r"\s(?:of (?:sound|audio|video|speech|silence|music|footage)|(?:ads?|timers?|clips?|videos?|delays?|timeouts?|exposures?"
+    r"|intervals?|breaks?|pauses?|limits?|rules?|countdowns?|loops?|samples?|recordings?|spots?))\b"
 )
 _SECONDS_AFTER = re.compile(
     r"\b(?:takes?|took|lasts?|lasted|after|within|every|waits?|waited|between"
@@ -99,7 +103,7 @@ _FIGURES = re.compile(r"(?<![\w.,'-])\d+s(?:,\s\d+s)*,?\s(?:and|or|&)\s\d+s(?![\
 _NOUN = re.compile(
     r"-[a-z]|\s(?:(?:bill|note|coin|ticket|fine|fee|deal|prize|reward|question|gift|tip|budget|loan|bet|grant|deposit|discount|stamp|"
     r"race|run|dash|sprint|hurdle|relay|swim|final|freestyle|backstroke|butterfly|hike|turn|angle|rotation|fence|wall|pole|board|pipe|"
-    r"screen|monitor|TV|film|movie|video|clip|episode|show|class|course|lesson|session|workout|lunch|dinner|meal|burger|beer|coffee|fuse|breaker|charger|circuit|socket|plug|outlet|supply|adapter|motor|plywood|lumber|display|laptop|ruler|tire|wheel|bolt|nail|screw|drill|view|bend|arc|panorama|camera|floppy|room|rug|poster|tent|boat|trailer|truck|tree|guard|oven|fare|card|lens|gun|shell|pizza|drive|disk|bulb|tank|bottle|"
+    r"screen|monitor|TV|film|movie|video|clip|rule|ad|sample|recording|countdown|exposure|interval|loop|spot|timer|episode|show|class|course|lesson|session|workout|lunch|dinner|meal|burger|beer|coffee|fuse|breaker|charger|circuit|socket|plug|outlet|supply|adapter|motor|plywood|lumber|display|laptop|ruler|tire|wheel|bolt|nail|screw|drill|view|bend|arc|panorama|camera|floppy|room|rug|poster|tent|boat|trailer|truck|tree|guard|oven|fare|card|lens|gun|shell|pizza|drive|disk|bulb|tank|bottle|"
     r"bag|box|can|jar|tablet|pill|dose|flight|wait|delay|meeting|break|shift|timeout|limit|gap|lead|zone|jack|cable|film|needle|nozzle|hole|rope|ladder|ceiling)(?:s|es)?"
     r"|batter(?:y|ies)|bab(?:y|ies))\b"
 )
@@ -239,7 +243,7 @@ def _figures(match: re.Match[str]) -> str:
 def _is_plural_figure(match: re.Match[str]) -> bool:
     """The 1980s, 747s and two 45s, but not 15s."""
     amount, before = match["amount"], match.string[max(0, match.start() - 10) : match.start()]
-    if "." in amount or _SECONDS_AFTER.search(before):
+    if "." in amount or _SECONDS_AFTER.search(before) or _SECONDS_BEFORE.match(match.string, match.end()):
         return False
     return (amount.endswith("0") and amount != "10") or len(amount) > 2 or bool(_PLURAL_AFTER.search(before))
 
