@@ -8,10 +8,12 @@ import pytest
 import safetensors.torch
 import torch
 
+from demo.judging import judges
 from encoder.inference import SpeakerEmbedder
 from synthesizer.inference import Synthesizer
 from tests.published_state import published_state
 from tests.vocoder_data import FORMAT, TINY, write_synthesizer, write_vocoder
+from utils.data.paths import sha256
 from utils.errors import UserError
 from utils.export import export, load
 from utils.models import checkpoint, tensors_file
@@ -77,7 +79,9 @@ def test_a_folder_is_taken_where_a_file_is(models, shared):
     assert settings["vocoder.safetensors"]["model"]["rnn_dims"] == TINY["rnn_dims"]
     assert settings["synthesizer.safetensors"]["symbols"]
     assert (shared / "README.md").read_text().startswith("---\nlibrary_name: sv2tts")
+    assert judges._own_encoder(judges.Options("", shared, cpu=True)).version == sha256(shared / "encoder.safetensors")[:16]
     start = StartingPoint("vocoder", shared / "run" / "vocoder.pt", shared, False, own_content)
+    assert start.init_from()["file"] == "vocoder.safetensors"
     assert start.configure({}, WaveRNNConfig())[0] == WaveRNNConfig(**TINY)
 
 

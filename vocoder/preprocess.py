@@ -46,10 +46,10 @@ def preprocess(
     rows = rows_with_content(rows, source.manifest)
     synthesizer = Synthesizer(synthesizer_path, "cpu" if cpu else None, precision=settings.precision)
     settings = dataclasses.replace(settings, precision=synthesizer.precision)  # auto depends on the machine
-    _check_formats(synthesizer, synthesizer_path, source)
-    warn_if_different(source.embeds_dir, source.encoder_digests, synthesizer_path, synthesizer.encoder_digests)
+    _check_formats(synthesizer, synthesizer.path, source)
+    warn_if_different(source.embeds_dir, source.encoder_digests, synthesizer.path, synthesizer.encoder_digests)
     with only_writer(out.root, "preprocess"):
-        _prepare(out, _fingerprint(synthesizer_path, rows, batch_size, settings), skip_existing)
+        _prepare(out, _fingerprint(synthesizer.path, rows, batch_size, settings), skip_existing)
         with tqdm(total=len(rows), desc="GTA mels", unit="utterance", dynamic_ncols=True) as bar:
             for number, batch in enumerate(cut_batches(rows, batch_size, settings.max_frames)):
                 if not (skip_existing and all(within(out.mels_gta_dir, row.mel).is_file() for row in batch)):

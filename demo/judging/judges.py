@@ -120,7 +120,7 @@ def _own_encoder(options: Options) -> Judge:
             speech = wav
         return embedder.embed_utterance(speech if len(speech) >= audio.SAMPLE_RATE // 4 else wav)[0]
 
-    return Judge("sim", sha256(options.encoder)[:16], embed)
+    return Judge("sim", sha256(embedder.path)[:16], embed)
 
 
 def _other_encoder(options: Options) -> Judge:

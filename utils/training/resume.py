@@ -33,7 +33,7 @@ class StartingPoint:
         self.stage = stage
         self.resumes = own.exists() and not force_restart
         self.ignored = init_from if self.resumes else None
-        self.path = own if self.resumes or init_from is None else Path(init_from)
+        self.path = own if self.resumes or init_from is None else checkpoint.model_file(Path(init_from), stage)
         self.from_weights = init_from is not None and not self.resumes
         self.content: dict[str, Any] | None = None
         self.taken = ""  # one line that says what configure took from init_from
