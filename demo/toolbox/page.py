@@ -183,7 +183,7 @@ def serve(
     cpu: bool,
     hparams: str,
     show: bool,
-    seed: int | None,
+    seed: int | None = None,
 ) -> None:
     """Load the first models and serve the page until Ctrl-C. Everything that was made is removed then."""
     if not folder.is_dir():
