@@ -235,7 +235,8 @@ def test_same_random_numbers_same_wave_as_torch(models, exported, monkeypatch):
 
 
 def test_the_default_vocoder_draws_the_same_classes_but_at_their_borders():
-    """2,000 samples, each frame from torch's state: they are equal until a random number falls on a border of two classes."""
+    """2,000 samples of two rows, each frame from torch's state: they are equal until a random number falls within 1e-5 of the
+    border of two classes. The last number of each frame is put at one, 1e-5 under it in one row and over it in the other."""
     model, n_rows, n_frames = Vocoder(DEFAULT_MODELS / "vocoder.pt", "cpu").model, 2, 10
     rng, hop, plain, steps = np.random.default_rng(0), model.config.hop_length, PlainSampler(model), []
     windows = rng.uniform(-1, 0.5, (n_rows, n_frames + 2 * margin(model.config), model.config.n_mels)).astype(np.float32)
@@ -254,15 +255,20 @@ def test_the_default_vocoder_draws_the_same_classes_but_at_their_borders():
         h1, h2 = (h[0].numpy() for h in plain._state) if k else np.zeros((2, n_rows, model.config.rnn_dims), np.float32)
         frame = {name: table[:, k] for name, table in zip(TABLES, tables, strict=True)}
         state = {"level": plain._level[:, None].numpy(), "h1": h1, "h2": h2}
-        found = sampling.run(None, {"mel": mel[:, k : k + n_taps], "uniform": uniform, **frame, **state})[-1]
         steps.clear()
-        same = np.abs(found - model.distribution.decode(plain.frames(k, uniform))) < 1e-3
+        levels = plain.frames(k, uniform)
+        limits = torch.softmax(torch.stack(steps).double(), dim=-1).cumsum(-1).numpy()  # (hop, R, classes)
+        border = np.argmax(np.diff(limits[-1], prepend=0), axis=1)  # over the likeliest class
+        uniform[:, -1, 0] = limits[-1][[0, 1], border] + [-1e-5, 1e-5]
+        plain._level = model.distribution.sample(steps[-1], torch.from_numpy(uniform[:, -1].T))
+        levels[:, -1] = plain._level
+        found = sampling.run(None, {"mel": mel[:, k : k + n_taps], "uniform": uniform, **frame, **state})[-1]
+        same = np.abs(found - model.distribution.decode(levels)) < 1e-5  # the nearest classes differ by 5e-5
         for row in range(n_rows):
             first = int(np.argmin(same[row])) if not same[row].all() else hop
             n_same += first
             if first < hop:
-                limits = torch.softmax(steps[first][row].double(), dim=0).cumsum(0).numpy()
-                borders.append(np.abs(limits - uniform[row, first, 0]).min())
+                borders.append(np.abs(limits[first, row] - uniform[row, first, 0]).min())
     assert n_same > 0.9 * n_rows * n_frames * hop and all(distance < 1e-5 for distance in borders), (n_same, borders)
 
 
