@@ -13,6 +13,7 @@ import scipy.io.wavfile
 import scipy.signal
 import soundfile
 
+from demo import cloner
 from demo.cloner import Voice, read_references
 from demo.delivery import deliver
 from demo.joining import fitted, speech_level
@@ -325,3 +326,9 @@ def test_without_a_path_the_default_voice_is_loaded_and_named(tmp_path, monkeypa
     (tmp_path / "other").mkdir()
     monkeypatch.chdir(tmp_path / "other")
     assert checkpoint.or_default(None, "synthesizer") == tmp_path / "default" / "synthesizer.pt"
+
+
+def test_models_that_are_slow_at_first_use_are_told_of(monkeypatch, capsys):
+    monkeypatch.setattr(cloner, "LONG", 0.05)
+    fake_cloner(FakeSynthesizer(seconds=0.5))
+    assert capsys.readouterr().out.startswith("Getting the models ready")

@@ -454,7 +454,7 @@ def test_the_likeness_shows_three_values_unless_it_cannot_be_told(session, model
     assert "one speaker are above 0.84 to each other, most of different speakers below" in views.entry(entry)
     assert views.entry(entry).count("Cosine") == 1
     entry.speech = 1.5
-    assert entry.cosine is None and "1.5 s of speech are too few to judge" in views.entry(entry)
+    assert entry.cosine is None and "1.5 s of speech is too short to judge" in views.entry(entry)
 
 
 def test_the_default_encoder_is_the_one_whose_threshold_is_known():

@@ -85,7 +85,8 @@ def _speech(
 ) -> str:
     """Pictures one above the other. labels: the symbols; heard: for each column, the index of the one that is spoken."""
     rows = "".join(f'<figure class="tb-row"><figcaption>{title}</figcaption>{picture}</figure>' for title, picture in parts)
-    text = "".join(f"<span>{html.escape(' end ' if label == 'end' else label)}</span>" for label in labels)
+    ends = '<span class="tb-end"> end </span>'
+    text = "".join(ends if label == "end" else f"<span>{html.escape(label)}</span>" for label in labels)
     data = f"data-labels='{html.escape(json.dumps(labels))}' data-heard='{json.dumps(heard)}'" if labels else ""
     return (
         f'<div class="tb-speech" data-seconds="{seconds:.4f}" {data}>'

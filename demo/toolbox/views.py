@@ -52,7 +52,7 @@ def entry(each: Entry, axis: float = 0.0) -> str:
         heat += pictures.heat_map(each.embedding, "of what was said")
     if each.cosine is None:
         seconds = min(each.speech, each.voice.seconds)
-        likeness = notes([f"Likeness: {seconds:.1f} s of speech are too few to judge; {LITTLE_SPEECH} s are needed."])
+        likeness = notes([f"Likeness: {seconds:.1f} s of speech is too short to judge; {LITTLE_SPEECH} s are needed."])
     else:
         likeness = pictures.likeness(each.cosine, each.itself, USUAL.get(each.voice.encoder))
     facts = "".join(f"<tr><th>{name}</th><td>{html.escape(value)}</td></tr>" for name, value in each.facts.items())
