@@ -35,7 +35,7 @@ CLICKED = """element.addEventListener('click', (event) => {
 SHOWN = "watch('value', () => toolbox.shown(element));"
 
 
-def build(answers: Answers, seed: int | None) -> gr.Blocks:
+def build(answers: Answers, seed: int | None = None) -> gr.Blocks:
     """The page, with all its answers."""
     with gr.Blocks(title="SV2TTS toolbox", analytics_enabled=False, fill_width=True) as page:
         gr.HTML(
