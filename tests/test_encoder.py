@@ -474,7 +474,7 @@ def test_two_ranks_train_as_one_with_the_whole_batch(preprocessed, tmp_path):
     for name, value in one.items():
         torch.testing.assert_close(two[name], value, atol=2e-5, rtol=0)
     losses = [
-        [json.loads(line)["loss"] for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines() if "loss" in line]
+        [json.loads(line)["loss"] for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines() if '"loss"' in line]
         for name in ("two", "one")
     ]
     assert losses[0] == pytest.approx(losses[1], abs=1e-5)
