@@ -122,7 +122,7 @@ TORTURE := 300000
 
 torture: install
 	TORTURE=$(TORTURE) $(PY) -m pytest $(PARALLEL) -m torture
-	$(PY) -m tests.power_loss --cuts 200
+	$(PY) -m tests.faults.power_loss --cuts 200
 
 # Needs the package index, and the database of known faults that pip-audit asks.
 audit: $(INSTALLED)

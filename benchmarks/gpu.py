@@ -20,7 +20,7 @@ from utils import cli
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "gpu.md"
 MARKS = ("<!-- measured: begin -->", "<!-- measured: end -->")
-CHECKS = ("test_cuda_graphs", "test_cuda_kernels", "test_memory", "test_gpu")
+CHECKS = ("synthesizer/test_cuda_graphs", "training/test_cuda_kernels", "training/test_memory", "test_gpu")
 SECONDS = 1.5  # of measuring for each figure, after a warm-up
 SECONDS_IN_ALL, SECONDS_OF_CHECKS = 225, 110
 

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 import torch
 
+from tests import ROOT
+
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # read when triton is first imported, by whichever test
-
-ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,8 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
+from tests import ROOT
+
 PERMISSIVE = re.compile(r"MIT|BSD|Apache|ISC|PSF|Python Software|Zlib|Unlicense|HPND|CC0|MPL|Mozilla", re.IGNORECASE)
 COPYLEFT = re.compile(r"GPL|GNU", re.IGNORECASE)
 

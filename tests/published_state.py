@@ -4,12 +4,12 @@ They are what data/expected.npz was computed with: matrices and convolutions N(0
 batch norms around 1, their running variances U(0.5, 1.5), counters 0; drawn in the order of data/published/<model>.txt.
 """
 
-from pathlib import Path
-
 import numpy as np
 import torch
 
-LAYOUTS = Path(__file__).parent / "data" / "published"
+from tests import ROOT
+
+LAYOUTS = ROOT / "tests" / "data" / "published"
 CONSTANTS = {"similarity_weight": 10.0, "similarity_bias": -5.0, "stop_threshold": -3.4, "decoder.r": 2.0}
 
 

@@ -3,7 +3,6 @@
 import functools
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -12,8 +11,8 @@ import encoder.config
 import synthesizer.model
 import vocoder.model
 from benchmarks import bench, preprocessing, timing
+from tests import ROOT
 
-ROOT = Path(__file__).parent.parent
 SMALL = {
     (encoder.config, "EncoderConfig"): {"hidden_size": 8, "n_layers": 1},
     (synthesizer.model, "TacotronConfig"): {

@@ -18,6 +18,7 @@ from encoder.inference import SpeakerEmbedder
 from synthesizer.config import Stage, parse_schedule
 from synthesizer.schedule import remaining
 from synthesizer.train import train as train_synthesizer
+from tests import ROOT
 from tests.vocoder_data import TINY, write_encoder, write_speech, write_synthesizer, write_vocoder
 from utils.config import marked
 from utils.data.paths import SynthesizerData, save_text, sha256
@@ -28,7 +29,6 @@ from vocoder.model import WaveRNN, WaveRNNConfig
 from vocoder.preprocess import preprocess as make_aligned_mels
 from vocoder.train import train as train_vocoder
 
-ROOT = Path(__file__).parent.parent
 DEFAULT = ROOT / "saved_models" / "default"
 
 

@@ -6,21 +6,20 @@ import runpy
 import subprocess
 import sys
 import zipfile
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from encoder import inference
 from encoder.download import MEMBER, fetch
-from tests import plain_encoder
+from tests import ROOT
+from tests.encoder import plain_encoder
 from utils.config import DEFAULT_MODELS
 from utils.data import audio
 from utils.data.paths import sha256
 from utils.errors import UserError
 from utils.models import checkpoint
 
-ROOT = Path(__file__).parent.parent
 WEIGHTS = ROOT / DEFAULT_MODELS / "encoder.pt"
 UNREACHABLE = {
     "PIP_INDEX_URL": "http://127.0.0.1:9/simple",

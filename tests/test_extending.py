@@ -15,6 +15,7 @@ import pytest
 import soundfile
 import torch
 
+from tests import ROOT
 from tests.published_state import published_state
 from tests.vocoder_data import write_speech, write_synthesizer
 from utils.data import audio
@@ -24,7 +25,6 @@ from utils.errors import UserError
 from utils.models import checkpoint
 from utils.models.fingerprint import Originals
 
-ROOT = Path(__file__).parent.parent
 ROOMS = ("encoder", "synthesizer", "vocoder", "utils", "demo")
 TINY_TRAINING = ["--eval_every", "0", "--cpu", "--no_visdom"]
 TINY_TACOTRON = (

@@ -12,12 +12,12 @@ from encoder.config import EncoderConfig
 from encoder.model import EncoderWithLoss, SpeakerEncoder
 from synthesizer.accelerate import accelerate as loop_of
 from synthesizer.generation import TorchLoop
-from tests import test_synthesizer_train
-from tests.test_generate import free_running
-from tests.test_synthesizer_generation import R, memory_of, run_loop
-from tests.test_synthesizer_model import tiny_model
-from tests.test_synthesizer_train import HPARAMS, ROOT, run, write_data
-from tests.test_training import TinyConfig, metrics
+from tests.synthesizer import test_synthesizer_train
+from tests.synthesizer.test_synthesizer_generation import R, memory_of, run_loop
+from tests.synthesizer.test_synthesizer_model import tiny_model
+from tests.synthesizer.test_synthesizer_train import HPARAMS, ROOT, run, write_data
+from tests.training.test_training import TinyConfig, metrics
+from tests.vocoder.test_generate import free_running
 from tests.vocoder_data import tiny_vocoder
 from utils.errors import UserError
 from utils.training import memory as gpu_memory

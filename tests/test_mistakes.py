@@ -14,6 +14,7 @@ import torch
 from encoder.config import MEL_FORMAT, EncoderConfig
 from encoder.model import EncoderWithLoss
 from synthesizer.model import TacotronConfig
+from tests import ROOT
 from utils import cli
 from utils.config import override, parse_overrides
 from utils.data import audio
@@ -23,7 +24,6 @@ from utils.errors import UserError
 from utils.models import checkpoint
 from vocoder.model import WaveRNNConfig
 
-ROOT = Path(__file__).parent.parent
 TRAINERS = {"encoder_train.py": ["data"], "synthesizer_train.py": ["data"], "vocoder_train.py": ["data"]}
 SCRIPTS = TRAINERS | {
     "encoder_preprocess.py": [],

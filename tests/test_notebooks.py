@@ -13,6 +13,7 @@ from encoder import inference as encoder
 from encoder.params_model import model_embedding_size as speaker_embedding_size
 from synthesizer.hparams import hparams
 from synthesizer.inference import Synthesizer
+from tests import ROOT
 from tests.published_state import published_state
 from utils.argutils import print_args
 from utils.config import DEFAULT_MODELS
@@ -22,7 +23,7 @@ from utils.errors import UserError
 from utils.modelutils import check_model_paths
 from vocoder import inference as vocoder
 
-DEFAULT = Path(__file__).parent.parent / DEFAULT_MODELS
+DEFAULT = ROOT / DEFAULT_MODELS
 SYNTHESIZER, VOCODER = DEFAULT / "synthesizer.pt", DEFAULT / "vocoder.pt"
 
 

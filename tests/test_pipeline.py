@@ -19,11 +19,11 @@ import pytest
 import soundfile
 import torch
 
+from tests import ROOT
 from tests.published_state import published_state
 from utils.data import audio
 from utils.models import checkpoint
 
-ROOT = Path(__file__).parent.parent
 TINY_TRAINING = ["--max_steps", "4", "--eval_every", "4", "--cpu", "--no_visdom", "--seed", "1"]
 TINY_ENCODER = "hidden_size=32,n_layers=1,utterances_per_speaker=3"
 TINY_TACOTRON = (

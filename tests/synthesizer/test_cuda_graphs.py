@@ -1,0 +1,244 @@
+"""Training steps as CUDA graphs: the shapes that batches are padded to, and what is recorded when.
+
+Without a GPU a graph is the plain function here; tests/test_gpu.py has the same on a GPU.
+"""
+
+import contextlib
+from functools import partial
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+import synthesizer.cuda
+import vocoder.cuda
+from synthesizer.config import SynthesizerTraining
+from synthesizer.dataset import Item, collate
+from synthesizer.generation import TorchLoop
+from synthesizer.train import learn_from
+from tests.synthesizer.test_synthesizer_generation import memory_of, run_loop
+from tests.synthesizer.test_synthesizer_model import TINY, tiny_model
+from tests.vocoder.test_generate import free_running
+from tests.vocoder_data import tiny_vocoder
+from utils import cuda_graph
+from utils.training.batching import EpochPlan
+from utils.training.buckets import AT_MOST, Bucket, Buckets, PaddedSteps, choose_buckets
+from utils.training.stepping import MAIN, Stepper, Trained
+from vocoder.sampling import PlainSampler
+
+
+@pytest.mark.parametrize("n_utterances, batch_size", [(4000, 12), (300, 32), (40, 4), (7, 7)])
+def test_a_few_shapes_hold_every_batch_with_little_padding(n_utterances, batch_size):
+    rng = np.random.default_rng(n_utterances)
+    n_frames = rng.gamma(4, 110, n_utterances).clip(40, 900).astype(int)
+    n_symbols = (n_frames * rng.uniform(0.1, 0.3, n_utterances)).astype(int) + 1
+    shapes, padding = choose_buckets(n_frames, n_symbols, batch_size)
+    assert len(shapes) <= AT_MOST and shapes == sorted(shapes)
+    assert shapes[-1].n_frames >= n_frames.max() and shapes[-1].n_symbols >= n_symbols.max()
+    plan, real, total = EpochPlan(n_frames, batch_size, seed=5), 0, 0
+    for step in range(1, 1 + plan.n_batches):
+        batch = np.array(plan(step))
+        shape = next(s for s in shapes if s.n_frames >= n_frames[batch].max() and s.n_symbols >= n_symbols[batch].max())
+        real, total = real + n_frames[batch].sum(), total + len(batch) * shape.n_frames
+    if n_utterances >= 300:
+        assert 1 - real / total < 1 / 3 and padding == pytest.approx(1 - real / total, abs=0.03)
+
+
+def batch_of(*lengths: tuple[int, int]):
+    rng = np.random.default_rng(0)
+
+    def item(n_frames: int, n_symbols: int) -> Item:
+        mel, speaker = (rng.normal(size=size).astype(np.float32) for size in ((n_frames, TINY.n_mels), TINY.speaker_size))
+        return Item(rng.integers(2, 60, n_symbols), mel, speaker, np.linspace(1, n_frames, n_symbols, dtype=np.float32))
+
+    return collate([item(*each) for each in lengths])
+
+
+class OneStep:
+    """The parts of a Run that a step needs. The update is left out, and the gradients are kept."""
+
+    def __init__(self, model):
+        self.model = model
+
+    autocast = contextlib.nullcontext
+
+    def optimize(self, loss, clip, clipped_apart):
+        self.model.zero_grad()
+        loss.backward()
+        self.gradients = {name: parameter.grad.clone() for name, parameter in self.model.named_parameters()}
+        return torch.zeros(())
+
+
+@pytest.mark.parametrize("r", [2, 5])
+def test_padding_changes_neither_losses_nor_gradients(r):
+    model = tiny_model(prenet_dropout=0.0, zoneout=0.0).train()
+    run, batch = OneStep(model), batch_of((38, 9), (27, 12), (40, 5))
+    step, gradients, losses = partial(learn_from, run, model, model, SynthesizerTraining()), [], []
+    shapes = Buckets([Bucket(20, 8), Bucket(64, 16)], 0.0)
+    steps = PaddedSteps(step, lambda wider, *rest: step(wider, *rest), lambda n: shapes)
+    for each in (step, steps):
+        losses.append(each(batch, (0.7,), r, True))
+        gradients.append(run.gradients)
+    bucket = shapes.holding(*batch.size)
+    assert bucket == (64, 16) == batch.padded(*bucket).size
+    for name, loss in losses[0].items():
+        torch.testing.assert_close(losses[1][name], loss, atol=1e-5, rtol=1e-5)
+    for name, gradient in gradients[0].items():
+        torch.testing.assert_close(gradients[1][name], gradient, atol=1e-5, rtol=1e-4, msg=name)
+
+
+def test_a_batch_larger_than_all_shapes_is_taken_as_it_is():
+    taken = []
+    shapes = Buckets([Bucket(30, 8)], 0.0)
+    steps = PaddedSteps(lambda batch: taken.append("plain"), lambda batch: taken.append(batch.size[0]), lambda n: shapes)
+    for lengths in ((20, 5), (31, 5), (20, 9)):
+        steps(batch_of(lengths))
+    assert taken == [30, "plain", "plain"]
+
+
+# ---- what is recorded when
+
+
+class FakeCuda:
+    """CUDA's part of recording, where a replay is the work again. `fails` is raised instead."""
+
+    def __init__(self, fails=None):
+        self.log, self.fails = [], fails
+
+    def of(self, step):
+        def recorded(batch, numbers, *fixed):
+            self.log.append(("step", *fixed))
+            self._work = lambda: step(batch, numbers, *fixed)
+            return {"sum": self._work()} if self._executes else {"sum": torch.zeros(())}
+
+        return recorded
+
+    _executes = True
+
+    @contextlib.contextmanager
+    def graph(self, graph, **options):
+        self._executes, before = False, len(self.log)
+        try:
+            yield
+            self.log[before:] = [("recorded", *self.log[-1][1:])]
+            graph.work = self._work
+            if self.fails:
+                raise self.fails
+        finally:
+            self._executes = True
+
+    def CUDAGraph(self):
+        graph = SimpleNamespace()
+        graph.replay = lambda: self.log.append(("replay", float(graph.work())))
+        return graph
+
+    def Stream(self, *device):
+        return SimpleNamespace(wait_stream=lambda other: None)
+
+    current_stream = Stream
+    device = stream = staticmethod(lambda device: contextlib.nullcontext())
+    graph_pool_handle = staticmethod(lambda: None)
+
+
+@pytest.fixture
+def steps(monkeypatch):
+    def make(fails=None):
+        fake = FakeCuda(fails)
+        same = {name: getattr(torch, name) for name in ("OutOfMemoryError", "_foreach_copy_")}
+        faked = SimpleNamespace(cuda=fake, tensor=lambda data, pin_memory: torch.tensor(data), **same)
+        monkeypatch.setattr(cuda_graph, "torch", faked)
+        optimizer = torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))], lr=0.5, fused=True)
+        work = fake.of(lambda batch, numbers, *fixed: batch[0].sum() + numbers[0] + optimizer.param_groups[0]["lr"])
+        undone = []
+        graphs = cuda_graph.StepGraphs(work, optimizer, torch.device("cpu"), lambda: undone.append(True))
+        return graphs, fake.log, optimizer, undone
+
+    return make
+
+
+class Pair(tuple):
+    def __new__(cls, *tensors):
+        return super().__new__(cls, tensors)
+
+
+def test_the_first_step_of_a_shape_is_plain_and_later_ones_are_replayed_with_new_numbers(steps):
+    graphs, log, optimizer, _ = steps()
+    for value in (1.0, 2.0, 3.0):
+        graphs(Pair(torch.full((2,), value)), [10 * value], "r")
+    graphs(Pair(torch.ones(2, 3)), [0.0], "r")
+    assert log == [("step", "r"), ("recorded", "r"), ("replay", 4 + 20 + 0.5), ("replay", 6 + 30 + 0.5), ("step", "r")]
+    assert optimizer.param_groups[0]["lr"] == 0.5 and not optimizer.param_groups[0]["capturable"]
+
+
+def test_graphs_of_another_stage_or_batch_size_are_freed(steps):
+    graphs, log, _, _ = steps()
+    for n, fixed in ((2, "a"), (2, "b"), (3, "b"), (3, "b"), (2, "b")):
+        graphs(Pair(torch.ones(n)), [0.0], fixed)
+        assert len(graphs._graphs) == 1
+    assert [entry[0] for entry in log] == ["step", "step", "step", "recorded", "replay", "step"]
+
+
+def test_where_nothing_can_be_recorded_steps_are_plain_and_a_line_says_so_once(steps, capsys):
+    graphs, log, _, undone = steps(RuntimeError("operation not permitted when stream is capturing\nmore"))
+    for _ in range(3):
+        graphs(Pair(torch.ones(2)), [0.0])
+    assert [entry[0] for entry in log] == ["step", "recorded", "step", "step"] and undone == [True]
+    assert capsys.readouterr().out.count("\n") == 1
+
+
+def test_running_out_of_memory_while_recording_is_not_hidden(steps):
+    graphs, _, _, _ = steps(torch.OutOfMemoryError("CUDA out of memory"))
+    graphs(Pair(torch.ones(2)), [0.0])
+    with pytest.raises(torch.OutOfMemoryError):
+        graphs(Pair(torch.ones(2)), [0.0])
+
+
+@pytest.mark.parametrize("scales", [True, False])
+def test_a_broken_off_step_does_not_hinder_the_next(scales):
+    model = torch.nn.Linear(2, 1)
+    scaler = torch.amp.GradScaler("cpu", enabled=scales)
+    stepper = Stepper({MAIN: Trained(model, torch.optim.Adam(model.parameters(), fused=True))}, scaler, True)
+    optimizer = stepper._trained[MAIN].optimizer
+    scaler.scale(model(torch.ones(1, 2)).sum()).backward()
+    scaler.unscale_(optimizer)
+    stepper.abandon()
+    assert all(parameter.grad is None for parameter in model.parameters())
+    assert torch.isfinite(stepper.step(model(torch.ones(1, 2)).sum(), clip=1.0))
+
+
+# ---- speaking
+
+
+@pytest.fixture
+def replays(monkeypatch):
+    """Graphs that are the plain function; as on a GPU, recording runs it once."""
+
+    def record(work, device, pool=None):
+        work()
+        return work
+
+    for module in (synthesizer.cuda, vocoder.cuda):
+        monkeypatch.setattr(module, "record", record)
+    monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: None)
+
+
+@pytest.mark.parametrize("attention", ["location", "dynamic"])
+def test_a_few_graphs_speak_any_number_of_sentences(replays, attention):
+    model = tiny_model(attention=attention, prenet_dropout=0.0).eval()
+    loop = synthesizer.cuda.GraphLoop(model.decoder, 2)
+    for n_texts in (3, 1, 4, 3, 2):
+        memory = memory_of(model, n_texts)
+        for one, other in zip(run_loop(loop, memory), run_loop(TorchLoop(model.decoder, 2), memory), strict=True):
+            torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
+    assert len(loop._graphs) == 3
+
+
+@pytest.mark.parametrize("mode", ["RAW", "MOL"])
+def test_a_few_graphs_draw_any_number_of_rows(replays, mode):
+    model, mel = tiny_vocoder(mode=mode), torch.rand(12, 80) * 2 - 1
+    sampler = vocoder.cuda.GraphSampler(model)
+    for rows in ([0, 3, 5], [0], [0, 1, 2, 3, 4], [2, 5]):
+        plain = free_running(PlainSampler(model), model, mel, rows, 3)
+        assert np.isclose(free_running(sampler, model, mel, rows, 3), plain, atol=1e-4).mean() > 0.99
+    assert sorted(sampler._recorded) == [4, 24]

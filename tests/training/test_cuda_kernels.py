@@ -1,0 +1,98 @@
+"""Kernels for GPUs against plain torch. Without a GPU Triton interprets them, if it is installed."""
+
+import copy
+import sys
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from synthesizer import cuda as synthesizer_cuda
+from tests.synthesizer.test_synthesizer_model import tiny_model
+from utils import cuda_cells
+from utils.cuda_cells import PLAIN, SIZES, TOLERANCE, cells_for, difference
+from vocoder.distribution import MuLaw
+
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@pytest.fixture
+def kernels():
+    pytest.importorskip("triton")
+    from utils import cuda_kernels
+
+    return cuda_kernels
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_a_cell_in_one_kernel_gives_the_same_and_the_same_gradients(kernels, name):
+    cell, plain = getattr(kernels, f"{name}_cell"), getattr(PLAIN, name)
+    assert difference(cell, plain, SIZES[name], DEVICE) < TOLERANCE
+
+
+def test_gates_may_be_part_of_wider_rows(kernels):
+    wide, hidden = torch.randn(3, 4 * 37, device=DEVICE), torch.randn(3, 37, device=DEVICE)
+    gates = wide[:, 37:], torch.randn(3, 3 * 37, device=DEVICE)
+    torch.testing.assert_close(kernels.gru_cell(*gates, hidden), PLAIN.gru(*gates, hidden), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("bits", [5, 9, 10])
+def test_classes_are_drawn_as_the_distribution_draws_them(kernels, bits):
+    logits, uniform = 4 * torch.randn(300, 2**bits, device=DEVICE), 1 - torch.rand(2, 300, device=DEVICE)
+    uniform[0, :2] = torch.tensor([1.0, 1e-7])
+    drawn, expected = kernels.draw(logits, uniform[0]), MuLaw(bits).sample(logits, uniform)
+    assert drawn.abs().max() <= 1 and torch.isclose(drawn, expected, atol=1e-6).float().mean() > 0.99
+
+
+def test_a_cell_that_somebody_changed_is_not_replaced(monkeypatch):
+    fused = SimpleNamespace(gru=lambda *_: None, lstm=lambda *_: None)
+    monkeypatch.setattr(synthesizer_cuda, "cells_for", lambda device: fused)
+    decoder = tiny_model().decoder
+    decoder.lstm1.cell = own = lambda *inputs: PLAIN.lstm(*inputs)
+    synthesizer_cuda.fuse(decoder)
+    assert (decoder.cell, decoder.lstm1.cell, decoder.lstm2.cell) == (fused.gru, own, fused.lstm)
+
+
+def test_a_training_step_with_fused_cells_is_the_plain_step(kernels, monkeypatch):
+    model = tiny_model(zoneout=0.1, prenet_dropout=0.0).to(DEVICE).train()
+    text, frames = torch.randint(2, 60, (2, 7), device=DEVICE), torch.randn(2, 8, model.config.n_mels, device=DEVICE)
+    speakers = torch.randn(2, model.config.speaker_size, device=DEVICE)
+    inputs = text, text.new_full((2,), 7), frames, text.new_full((2,), 8), speakers
+    fused, gradients = cuda_cells.Cells(kernels.gru_cell, kernels.lstm_cell), []
+    for cells in (PLAIN, fused):
+        monkeypatch.setattr(synthesizer_cuda, "cells_for", lambda device, cells=cells: cells)
+        synthesizer_cuda.fuse(model.decoder)
+        assert copy.deepcopy(model).decoder.cell == cells.gru  # as for the average of the weights
+        torch.manual_seed(0)
+        model.zero_grad()
+        sum(each.square().mean() for each in model(*inputs, 2)[:3]).backward()
+        gradients.append({name: parameter.grad for name, parameter in model.named_parameters()})
+    for name, gradient in gradients[0].items():
+        torch.testing.assert_close(gradients[1][name], gradient, atol=1e-5, rtol=1e-4, msg=name)
+
+
+@pytest.mark.parametrize("broken", ["value", "gradient", "compiler", "missing"])
+def test_a_kernel_that_fails_its_check_is_not_used_and_a_line_says_so(monkeypatch, capsys, broken):
+    def gru(x_gates, h_gates, hidden):
+        if broken == "compiler":
+            raise RuntimeError("no compiler\nand more")
+        return PLAIN.gru(x_gates, h_gates, hidden.detach() if broken == "gradient" else hidden) + (broken == "value") * 1e-3
+
+    module = None if broken == "missing" else SimpleNamespace(gru_cell=gru, lstm_cell=PLAIN.lstm)
+    monkeypatch.setitem(sys.modules, "utils.cuda_kernels", module)
+    monkeypatch.delattr("utils.cuda_kernels", raising=False)
+    if module:
+        monkeypatch.setattr("utils.cuda_kernels", module, raising=False)
+    cells_for.cache_clear()
+    state = torch.get_rng_state()
+    assert cells_for(DEVICE) is PLAIN
+    assert capsys.readouterr().out.count("\n") == 1 and torch.equal(state, torch.get_rng_state())
+    cells_for.cache_clear()
+
+
+def test_good_kernels_are_used(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "utils.cuda_kernels", SimpleNamespace(gru_cell=PLAIN.gru, lstm_cell=PLAIN.lstm))
+    monkeypatch.setattr("utils.cuda_kernels", sys.modules["utils.cuda_kernels"], raising=False)
+    cells_for.cache_clear()
+    assert cells_for(DEVICE) is not PLAIN and not capsys.readouterr().out
+    cells_for.cache_clear()

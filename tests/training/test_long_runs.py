@@ -1,0 +1,44 @@
+"""Twenty thousand steps with dashboards: nothing grows. Part of `make torture`."""
+
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.training.test_saving import STAGES, data, train  # noqa: F401  (data is a fixture)
+from utils.training.run import Run
+
+pytestmark = [pytest.mark.slow, pytest.mark.torture]
+STEPS = int(os.environ.get("LONG_RUN_STEPS", 20_000))
+LIMITS = {"memory": 200.0, "open files": 0.001, "threads": 0.001}  # growth per step: bytes, and numbers
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads /proc")
+@pytest.mark.parametrize("stage", STAGES)
+def test_memory_files_threads_and_speed_stay_the_same(data, tmp_path, monkeypatch, stage):  # noqa: F811
+    samples, log = [], Run.log
+
+    def sampling(run, **values):
+        log(run, **values)
+        if run.step % (STEPS // 40) == 0:
+            pages = int(Path("/proc/self/statm").read_text().split()[1])
+            n_files, n_threads = len(os.listdir("/proc/self/fd")), len(os.listdir("/proc/self/task"))
+            samples.append((run.step, pages * os.sysconf("SC_PAGE_SIZE"), n_files, n_threads, time.process_time()))
+
+    monkeypatch.setattr(Run, "log", sampling)
+    every = {"eval_every": STEPS // 20, "backup_every": STEPS // 20, "keep_backups": 2, "save_every": STEPS // 100}
+    train(stage, data, tmp_path, 1e-4, STEPS, **every)
+    steps, *columns = np.array(samples[len(samples) // 4 :]).T  # the first quarter fills caches
+    slopes = {name: np.polyfit(steps, column, 1)[0] for name, column in zip(LIMITS, columns, strict=False)}
+    seconds = np.diff(columns[3]) / np.diff(steps)  # of the processor, per step
+    drift = np.polyfit(steps[1:], seconds, 1)[0] * (steps[-1] - steps[0]) / seconds.mean()
+    ends = ", ".join(f"{name} {column[0]:.0f} to {column[-1]:.0f}" for name, column in zip(LIMITS, columns, strict=False))
+    print(
+        f"\n{stage}: {STEPS} steps; {ends}; slopes a step: {slopes}; {1e3 * seconds.mean():.2f} ms a step, drift {drift:+.1%}"
+    )
+    assert all(slope < LIMITS[name] for name, slope in slopes.items())
+    assert drift < 0.25
+    assert len([*(tmp_path / "r" / "backups").iterdir()]) == 2
+    assert max(path.stat().st_size for path in (tmp_path / "r" / "tensorboard").rglob("events*")) < 2**27

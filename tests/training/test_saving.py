@@ -1,0 +1,215 @@
+"""Training never replaces a good checkpoint by a bad one, and a full disk does not end it."""
+
+import copy
+import errno
+import math
+import re
+import shutil
+import subprocess
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+import encoder.train
+import synthesizer.train
+import vocoder.train
+from encoder.train import Collapse
+from encoder.utterances import Placed, Table, write_table
+from tests.encoder.test_encoder import TINY as TINY_ENCODER
+from tests.synthesizer.test_synthesizer_train import SIZES
+from tests.vocoder.test_vocoder_train import TINY as TINY_VOCODER
+from tests.vocoder_data import write_speech
+from utils.boards.board import NoBoard
+from utils.data.paths import EncoderData, save_npy, save_text
+from utils.errors import DiskFull, UserError
+from utils.models import checkpoint
+from utils.training import run as training
+from utils.training.files import CheckpointFiles
+from utils.training.health import Guessing, Parting, Rising
+
+STAGES = ("encoder", "synthesizer", "vocoder")
+
+
+@pytest.fixture(scope="module")
+def data(samples, tmp_path_factory):
+    """A folder with a little data for all three trainers."""
+    root = tmp_path_factory.mktemp("data")
+    write_speech(samples, root / "SV2TTS" / "synthesizer")
+    mels = EncoderData(root / "SV2TTS" / "encoder")
+    for speaker in range(8):
+        folder = mels.speaker_dir(f"speaker-{speaker}")
+        save_npy(folder / mels.MELS, np.random.default_rng(speaker).random((400, 40), np.float32))
+        rows = [Placed(str(number), 100 * number, 100, "x") for number in range(4)]
+        write_table(folder / mels.UTTERANCES, Table("# made for a test", rows))
+    return root
+
+
+@pytest.fixture
+def no_pictures(monkeypatch):
+    monkeypatch.setattr(training, "Board", lambda *arguments: NoBoard())
+
+
+def train(stage, data, folder, learning_rate, max_steps, **options):
+    fit(stage, data, folder, learning_rate, max_steps, **options)
+    return checkpoint.load(folder / "r" / f"{stage}.pt", stage)
+
+
+def fit(stage, data, folder, learning_rate, max_steps, **options):
+    options = {
+        "run_id": "r",
+        "models_dir": folder,
+        "max_steps": max_steps,
+        "eval_every": 0,
+        "save_every": 1,
+        "cpu": True,
+    } | options
+    if stage == "encoder":
+        encoder.train.train(data / "SV2TTS" / "encoder", options, f"{TINY_ENCODER},learning_rate={learning_rate}", umap_every=0)
+    elif stage == "synthesizer":
+        sizes = SIZES.replace("speaker_size=8", "speaker_size=256")
+        sizes += f",eval_utterances=2,eval_shown=1,schedule=5:{learning_rate}:100:2"
+        synthesizer.train.train(data / "SV2TTS" / "synthesizer", options, sizes)
+    else:
+        sizes = f"{TINY_VOCODER},warmup_steps=1,learning_rate={learning_rate}".replace(",learning_rate=0.01,warmup_steps=4", "")
+        vocoder.train.train(data / "SV2TTS" / "synthesizer", data, True, 0, options, sizes)
+
+
+@pytest.mark.usefixtures("no_pictures")
+@pytest.mark.parametrize("learning_rate", ["1e38", "1e3"])
+@pytest.mark.parametrize("stage", STAGES)
+def test_an_exploding_learning_rate_ends_the_run_and_the_last_good_checkpoint_is_kept(
+    data, tmp_path, capsys, stage, learning_rate
+):
+    train(stage, data, tmp_path, 1e-3, 4)
+    with pytest.raises(UserError, match=r"Lower the learning rate"):
+        train(stage, data, tmp_path, learning_rate, 40)
+    assert "r/" + f"{stage}.last_good.pt keeps it" in capsys.readouterr().err
+    for name in (stage, f"{stage}.last_good"):
+        saved = checkpoint.load(tmp_path / "r" / f"{name}.pt", stage)
+        assert saved["step"] == 4
+    assert train(stage, data, tmp_path, 1e-3, 6)["step"] == 6
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_a_full_disk_costs_a_line_and_the_next_save_succeeds(data, tmp_path, monkeypatch, capsys):
+    save, failures = torch.save, [OSError(errno.ENOSPC, "No space left on device"), RuntimeError("unexpected pos 576 vs 534")]
+
+    def failing(content, path):
+        save(content, path)
+        if failures:
+            raise failures.pop()
+
+    monkeypatch.setattr(torch, "save", failing)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=5))
+    assert train("encoder", data, tmp_path, 1e-3, 6, save_every=2)["step"] == 6
+    lines = [line for line in capsys.readouterr().err.splitlines() if "is not saved" in line]
+    sizes = r"[\d,]+ bytes free, (more than )?[\d,]+ needed"
+    assert len(lines) == 2 and all(
+        re.search(rf"encoder\.pt.*: the disk /\S* is full: {sizes}; training goes on", line) for line in lines
+    )
+    assert not [path for path in (tmp_path / "r").iterdir() if path.suffix == ".tmp" or "unproven" in path.name]
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 1 MB."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    if not shutil.which("mount") or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", folder]).returncode:
+        pytest.skip("may not mount")
+    yield folder
+    subprocess.run(["umount", "-l", folder], check=True)
+
+
+def test_a_full_disk_is_named_with_what_is_free_and_needed(small_disk):
+    for write in (
+        lambda: save_npy(small_disk / "a.npy", np.zeros(500_000)),
+        lambda: save_text(small_disk / "a.npy", "x" * 4_000_000),
+        lambda: checkpoint.save(small_disk / "a.npy", {"a": torch.zeros(1_000_000)}),
+    ):
+        with pytest.raises(
+            DiskFull, match=rf"a\.npy: the disk {small_disk} is full: 1,0\d\d,\d+ bytes free, 4,0\d\d,\d+ needed"
+        ):
+            write()
+        assert not [*small_disk.iterdir()]
+
+
+def test_numbers_that_are_not_finite_are_never_saved(tmp_path):
+    files = CheckpointFiles(tmp_path, "encoder", 0, None)
+    good = {"step": 1, "model_state": {"a": torch.zeros(2)}, "optimizer_state": {"state": {0: {"exp_avg": torch.zeros(2)}}}}
+    files.write(good | {"average_state": {"a": torch.zeros(2)}}, 1.0, backup=False)
+    files.prove()
+    for place in ("model_state.a", "optimizer_state.state.0.exp_avg", "average_state.a"):
+        bad = copy.deepcopy(good | {"average_state": {"a": torch.zeros(2)}})
+        dict(checkpoint.tensors(bad))[place][1] = torch.nan
+        with pytest.raises(UserError, match=rf"{place} holds numbers that are not finite"):
+            files.write(bad, 1.0, backup=False)
+    assert files.path.exists() and files.step == 1
+
+
+def test_only_the_last_backups_are_kept(tmp_path):
+    files = CheckpointFiles(tmp_path, "encoder", 0, keep_backups=2)
+    for step in (9_999_999, 10_000_000, 10_000_001):
+        files.write({"step": step}, 1.0, backup=True)
+        files.prove()
+    kept = ["encoder-10000000.pt", "encoder-10000001.pt"]
+    assert sorted(path.name for path in (tmp_path / "backups").iterdir()) == kept
+
+
+def test_a_loss_that_rises_or_parts_from_the_held_out_one_is_told():
+    rising = Rising()
+    losses = [3 + 2 / (1 + step / 100) for step in range(1000)] + [3.5 + step / 1000 for step in range(1000)]
+    told = [step for step, loss in enumerate(losses) if rising(step, {"loss": loss + 0.3 * math.sin(step)})]
+    assert told and 1000 < told[0] < 1700
+    parting = Parting("held_out_loss")
+    answers = []
+    for step in range(100, 2000, 100):
+        parting(step, {"loss": 5 - step / 1000})
+        answers.append(parting(step, {"held_out_loss": max(4 - step / 500, 1 + step / 1000)}))
+    assert "learns its data by heart" in "".join(answers)
+    assert not any(answers[: [bool(answer) for answer in answers].index(True)]) and answers.index("") == 0
+
+
+# Rules, and numbers of steps and of evaluations that each of them must speak about.
+GONE_WRONG = {
+    "rising": (Rising, [{"loss": 3 + 2 / (1 + step / 100) if step < 1000 else 2 + step / 500} for step in range(2000)]),
+    "parting": (
+        lambda: Parting("held_out_loss"),
+        [{"loss": 5 - i / 9, "held_out_loss": 2 + abs(i - 9) / 9} for i in range(30)],
+    ),
+    "collapsed": (lambda: Collapse(8), [{"loss": 2.079}] * 400),
+    "guessing": (lambda: Guessing(6, 0.95, 2000, "it guesses", "stop"), [{"loss": 5.8}] * 2100),
+}
+
+
+@pytest.mark.parametrize("name", GONE_WRONG)
+def test_a_run_that_is_resumed_often_is_told_what_goes_wrong_at_the_same_step(name, tmp_path):
+    make, rows = GONE_WRONG[name]
+    whole, parts = make(), make()
+    told = []
+    for step, row in enumerate(rows):
+        if step % 90 == 0:
+            checkpoint.save(tmp_path / "state.pt", parts.state)
+            parts = make()
+            parts.load(torch.load(tmp_path / "state.pt", weights_only=True))
+        told.append(parts(step, row))
+        assert told[-1] == whole(step, row)
+    assert any(told) and not told[0]
+
+
+def test_an_encoder_that_tells_nobody_apart_is_told_so():
+    collapse = Collapse(8)
+    assert not any(collapse(step, {"loss": 2.08 - 0.002 * step}) for step in range(400))
+    collapse = Collapse(8)
+    (line, *_) = filter(None, (collapse(step, {"loss": 2.079}) for step in range(400)))
+    assert "does not tell voices apart" in line
+    for cosine, loss, is_collapsed in (
+        (0.999996, 2.079, True),
+        (0.9999, 2.079, False),
+        (0.999996, 1.5, False),
+    ):  # at once, or not
+        collapse = Collapse(8)
+        assert not any(collapse(step, {"loss": loss}) for step in range(50))
+        assert bool(collapse(50, {"same_cosine": 1.0, "different_cosine": cosine})) == is_collapsed
