@@ -100,11 +100,11 @@ def figures() -> dict[str, dict[int, str]]:
             1: seconds(cell("gpu.md", "WaveRNN step, 100", PUBLISHED)),
             2: seconds(cell("gpu.md", "WaveRNN step, 100", "bf16")),
         },
-        "10 s of sound, H200": {
+        "10 s of sound from the vocoder, H200": {
             1: seconds(cell("gpu.md", "WaveRNN speaks 10 s", PUBLISHED)),
             2: seconds(cell("gpu.md", "WaveRNN speaks 10 s", "fp32")),
         },
-        "10 s of sound, two CPU cores": {1: f"{plain:.0f} s", 2: f"{ours:.0f} s"},
+        "10 s of sound from the vocoder, two CPU cores with avx512": {1: f"{plain:.0f} s", 2: f"{ours:.0f} s"},
         "`encoder_preprocess`": {3: minutes(ENCODER_HOURS, preprocessing("encoder"))},
         "`encoder_train`": {
             2: disk("encoder", encoder, ENCODER_STEPS),
