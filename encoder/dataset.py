@@ -138,8 +138,7 @@ class SpeakerBatches:
         self.n_drawn = self.n_speakers * world_size
         if self.n_drawn < 2:
             raise UserError(
-                f"{index.root}: {len(self.speakers)} speakers to train on (2 more are held out); "
-                f"at least {max(2, world_size)} are needed"
+                f"{index.root}: {len(self.speakers)} speakers to train on; at least {max(2, world_size)} are needed"
             )
 
     def __call__(self, step: int) -> list[CropSpec]:

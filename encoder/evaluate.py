@@ -48,7 +48,7 @@ class Verification(NamedTuple):
 
 
 def _equal_error_rate(scores: "np.ndarray", is_same: "np.ndarray", weights: "np.ndarray") -> float:
-    """The rate at the threshold that rejects as large a share of same pairs as it accepts of different ones.
+    """The error rate at the threshold where false rejections and false acceptances are equally frequent.
 
     scores ascend, and each pair counts as often as its weight says. Exact: every score is tried as a threshold, and between
     two of them both rates are interpolated. nan if there are no pairs of one kind.

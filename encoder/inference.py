@@ -40,6 +40,8 @@ class SpeakerEmbedder:
         UserError if the file is missing, damaged or not an encoder.
         """
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        if precision not in ("auto", "fp32", "bf16"):
+            raise ValueError(f"precision is one of auto, fp32, bf16, not {precision!r}")
         self.in_bf16 = precision == "bf16" or (precision == "auto" and computes_bf16(self.device))
         self.path = checkpoint.or_default(path, "encoder")
         self.model = _load(self.path).to(self.device).eval()

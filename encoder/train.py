@@ -60,10 +60,11 @@ def train(data_dir: Path, options: dict[str, Any], hparams: str = "", umap_every
         scale_similarity = partial(model.loss.scale_gradients, settings.similarity_gradient)
         embed = partial(_embed_held_out, run, model.encoder, index, settings.partial_frames)
 
+        choose_utterances(index, held_out, settings.eval_utterances)  # too many are an error now, and not after hours
         for step in run.steps():
             optimizer.param_groups[0]["lr"] = settings.learning_rate  # --hparams may have changed it for a resumed run
             batch = next(feed)
-            with within_memory(run, batch, lambda part: model(part.mels), "speakers_per_batch={}".format):
+            with within_memory(run, batch, lambda part: model(part.mels), "speakers_per_batch={}".format, least=2):
                 with run.autocast():
                     loss = wrapped(batch.mels)
                 grad_norm = run.optimize(loss, settings.clip, scale_similarity)
@@ -72,7 +73,8 @@ def train(data_dir: Path, options: dict[str, Any], hparams: str = "", umap_every
             if run.is_main and run.due(run.options.eval_every):
                 figures = verify(*embed(held_out, settings.eval_utterances)).figures()
                 run.report(_sentence(figures, len(held_out)), **figures, guessing_loss=rules["collapse"].guess)
-                run.keep_best(figures["eer"])
+                if "eer" in figures:
+                    run.keep_best(figures["eer"])
             if run.is_main and run.due(umap_every):
                 embedded = embed(choose_speakers(held_out, SPEAKERS_DRAWN), UTTERANCES_DRAWN)
                 run.board.figure(step, "embeddings", partial(_draw, *embedded, index, step))
@@ -81,7 +83,7 @@ def train(data_dir: Path, options: dict[str, Any], hparams: str = "", umap_every
 class Collapse(Guessing):
     """A rule of a run: the encoder gives all voices the same embedding, so that its loss is that of guessing.
 
-    Without a second thought where an evaluation shows no difference at all between voices.
+    Reported at once if an evaluation shows no difference at all between voices.
     """
 
     ALIKE = 0.95  # mean cosine between speakers; a healthy run is far from it, and from guessing, by step 300
@@ -106,6 +108,8 @@ class Collapse(Guessing):
 
 def _sentence(figures: dict[str, float], n_speakers: int) -> str:
     """An evaluation in words."""
+    if "eer" not in figures:
+        return f"the equal error rate needs two held-out speakers with two utterances each; here are {n_speakers} speakers"
     interval = f" ({figures['eer_low']:.3f} to {figures['eer_high']:.3f})" if "eer_low" in figures else ""
     cosines = f"mean cosine {figures['same_cosine']:.2f} within a speaker, {figures['different_cosine']:.2f} between two"
     return f"equal error rate {figures['eer']:.4f}{interval} on {n_speakers} held-out speakers; {cosines}"

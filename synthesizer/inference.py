@@ -82,7 +82,7 @@ class Synthesizer(Reader):
         self.watch: Callable[[], None] | None = None  # called every few steps of the decoder; what it raises ends the speech
         self.hparams = hparams_of(self.mel_format, self.config, self.cleaner)
         if verbose:
-            print(f"Synthesizer {path}: step {content['step']}, {int(self.model.r)} frames per step, on {self.device}")
+            print(f"Synthesizer {self.path}: step {content['step']}, {int(self.model.r)} frames per step, on {self.device}")
 
     @property
     def config(self) -> TacotronConfig:

@@ -24,7 +24,6 @@ RENAMED = (  # published name -> ours, applied in this order
     (r"\.fc1\.", ".first."),
     (r"\.fc2\.", ".second."),
     (r"\.conv1d_bank\.", ".bank."),
-    (r"^postnet\.conv1d_bank\.", "postnet.bank."),
     (r"\.bnorm\.", ".norm."),
     (r"\.conv_project1\.", ".project."),
     (r"\.conv_project2\.", ".project_back."),

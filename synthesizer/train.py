@@ -113,7 +113,7 @@ def learn_from(
 
 
 def trial_loss(model: Tacotron, r: int, batch: Batch) -> Tensor:
-    """What takes as much memory as the losses."""
+    """A stand-in for the loss that needs as much memory."""
     return sum(output.float().mean() for output in model(*batch.inputs, r))
 
 

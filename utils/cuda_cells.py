@@ -42,7 +42,7 @@ def cells_for(device: torch.device) -> Cells:
 @torch.inference_mode(False)
 @torch.enable_grad()
 def difference(cell: Callable, plain: Callable, sizes: tuple[int, ...], device: torch.device) -> float:
-    """The largest between what two cells, whose arguments are `sizes` times as wide as the state, and their gradients give."""
+    """Largest difference between two cells' outputs and gradients; sizes: widths of the arguments in units of the state."""
     own, found = torch.Generator(device).manual_seed(0), []  # the random numbers of a run stay as they are
 
     def random(size: int) -> Tensor:

@@ -116,6 +116,10 @@ class Vocoder:
     def _stream(
         self, frames: np.ndarray, target: int | None, overlap: int, callback: Progress | None, seed: int | None
     ) -> Iterator[np.ndarray]:
+        if (target is not None and target < self.mel_format.hop_length) or overlap < 0:
+            raise ValueError(
+                f"target is at least {self.mel_format.hop_length} samples and overlap 0, not {target} and {overlap}"
+            )
         if seed is None:
             seed = int(torch.randint(2**31, ()))  # follows torch.manual_seed
         n_samples = len(frames) * self.mel_format.hop_length

@@ -13,7 +13,7 @@ _AROUND = ".,;:!?…\"'“”‘’()[]«»*_"  # not part of a word, as it is n
 
 
 class Limits(NamedTuple):
-    """Between a word that is said and one that is not. Chosen by what a speech recognizer heard (docs/text.md)."""
+    """Thresholds that separate spoken words from missed ones, tuned against a speech recognizer (docs/text.md)."""
 
     per_letter: float = 0.005  # s; nobody speaks as fast
     shortest: int = 2  # letters; whether such a short word was skipped cannot be judged by itself

@@ -66,7 +66,8 @@ def _is_readable(text: str, symbols: str, cleaner: str) -> bool:
     if with_phones == text and any(character.isalpha() and character in symbols for character in text):
         return True
     try:
-        return bool(read(text, symbols, cleaner))
+        read(text, symbols, cleaner)
+        return True
     except TextError:
         if with_phones != text:
             raise

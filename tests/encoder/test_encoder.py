@@ -3,10 +3,12 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -459,6 +461,20 @@ def test_training_on_too_little_or_damaged_data_says_so(preprocessed, tmp_path, 
     mels.write_bytes(mels.read_bytes()[:1000])
     with pytest.raises(UserError, match="cut short"):
         train(few, options(tmp_path, "other"), TINY)
+
+
+def test_an_evaluation_that_cannot_be_made_is_told_and_one_of_too_many_pairs_is_refused_at_the_start(
+    preprocessed, tmp_path, capsys
+):
+    few = tmp_path / "few"
+    for source in sorted(path for path in preprocessed.iterdir() if path.is_dir())[:3]:
+        shutil.copytree(source, few / source.name)
+    settings = TINY.replace("speakers_per_batch=6", "speakers_per_batch=2")
+    train(few, options(tmp_path, "three", max_steps=2, eval_every=1), settings, umap_every=0)
+    assert "the equal error rate needs two held-out speakers" in capsys.readouterr().out
+    with mock.patch("encoder.evaluate.MAX_EMBEDDINGS", 3), pytest.raises(UserError, match="too many pairs"):
+        train(preprocessed, options(tmp_path, "many", max_steps=100), TINY, umap_every=0)
+    assert not (tmp_path / "many" / "encoder.pt").exists()
 
 
 def test_two_ranks_train_as_one_with_the_whole_batch(preprocessed, tmp_path):

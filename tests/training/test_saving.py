@@ -168,8 +168,32 @@ def test_a_loss_that_rises_or_parts_from_the_held_out_one_is_told():
     for step in range(100, 2000, 100):
         parting(step, {"loss": 5 - step / 1000})
         answers.append(parting(step, {"held_out_loss": max(4 - step / 500, 1 + step / 1000)}))
-    assert "learns its data by heart" in "".join(answers)
+    assert "the model is overfitting" in "".join(answers)
     assert not any(answers[: [bool(answer) for answer in answers].index(True)]) and answers.index("") == 0
+
+
+def test_what_a_rule_remembers_does_not_grow_and_numbers_that_are_not_finite_do_not_count():
+    rules = [Rising(), Parting("held_out_loss"), Guessing(6, 0.95, 2000, "it guesses", "stop")]
+    for step in range(1000):
+        for rule in rules:
+            rule(step, {"loss": math.nan if step % 7 == 0 else 5.0})
+    assert all(len(value) <= 200 for rule in rules for value in rule.state.values() if isinstance(value, list))
+    parting = rules[1]
+    parting(1000, {"held_out_loss": 1.0})
+    assert parting.state["then"] == 5
+
+
+def test_a_backup_that_fails_is_told_and_made_at_the_next_save(tmp_path, monkeypatch, capsys):
+    files = CheckpointFiles(tmp_path, "encoder", 0, None)
+    copy = files.copy
+    monkeypatch.setattr(files, "copy", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left on device")))
+    files.write({"step": 1}, 1.0, backup=True)
+    files.prove()
+    assert "step 1 is saved but not backed up" in capsys.readouterr().err and files.step == 1
+    monkeypatch.setattr(files, "copy", copy)
+    files.write({"step": 2}, 1.0, backup=False)
+    files.prove()
+    assert [path.name for path in (tmp_path / "backups").iterdir()] == ["encoder-0000002.pt"]
 
 
 # Rules, and numbers of steps and of evaluations that each of them must speak about.

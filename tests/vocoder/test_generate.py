@@ -8,6 +8,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from encoder.inference import SpeakerEmbedder
+from synthesizer.inference import Synthesizer
 from tests.vocoder_data import FORMAT, pad_mels, tiny_vocoder, write_vocoder
 from utils.data import audio
 from vocoder import fold, inference
@@ -267,6 +269,15 @@ def test_hostile_mels_are_refused(tmp_path):
         for call in (vocoder.infer_waveform, vocoder.stream_waveform):
             with pytest.raises(ValueError, match="mel"):
                 call(mel)
+    for folds in ({"target": 0}, {"target": -400}, {"overlap": -1}):
+        with pytest.raises(ValueError, match="target is at least"):
+            vocoder.infer_waveform(np.zeros((80, 9), np.float32), **folds)
+
+
+@pytest.mark.parametrize("make", [inference.Vocoder, Synthesizer, SpeakerEmbedder])
+def test_a_precision_that_there_is_not_is_refused(make):
+    with pytest.raises(ValueError, match="precision is one of"):
+        make(None, "cpu", precision="bf61")
 
 
 def test_a_model_changed_after_it_has_spoken_speaks_as_it_is_now(tmp_path, monkeypatch):

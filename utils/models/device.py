@@ -74,6 +74,8 @@ def choose_dtype(precision: str, device: torch.device, on_gpu: str = "bf16") -> 
         precision = (on_gpu if on_cuda else "bf16") if in_bf16 else ("fp16" if on_cuda else "fp32")
     if precision == "fp16" and device.type == "cpu":
         raise UserError("--precision fp16: needs a GPU; use bf16 or fp32 on a CPU", exit_code=2)
+    if precision not in ("fp32", *DTYPES):
+        raise ValueError(f"precision is one of auto, fp32, {', '.join(DTYPES)}, not {precision!r}")
     return DTYPES.get(precision)
 
 

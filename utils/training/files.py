@@ -3,14 +3,16 @@
 import itertools
 import re
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
+from tqdm import tqdm
 
 from utils.data.paths import make_durable, remove_leftovers, write_atomically
-from utils.errors import UserError
+from utils.errors import DiskFull, UserError
 from utils.models import checkpoint
 
 GROWTH = 100  # times the size of the weights, which no training reaches from one checkpoint to the next
@@ -30,6 +32,7 @@ class CheckpointFiles:
         self.step = step
         self._unproven = folder / f".{stage}.pt.unproven"
         self._waiting: tuple[int, bool, float] | None = None  # step of the unproven one, whether to back it up, size of weights
+        self._backup_failed = False
         self._size: float | None = None  # of the weights that are known to be good
 
     def clean(self) -> None:
@@ -61,13 +64,13 @@ class CheckpointFiles:
         checkpoint.save(path, content)
 
     def prove(self) -> None:
-        """The unproven checkpoint is good."""
+        """Promote the pending checkpoint: its weights have proved good."""
         if self._waiting:
             self.step, backup, self._size = self._waiting
             self._waiting = None
             self._unproven.replace(self.path)
             make_durable(self.folder)
-            if backup:
+            if backup or self._backup_failed:
                 self._back_up()
 
     def disprove(self, for_sure: bool) -> None:
@@ -104,7 +107,16 @@ class CheckpointFiles:
             shutil.copyfile(metrics, _free_name(metrics))
 
     def _back_up(self) -> None:
-        self.copy(self.path, self.best.with_name(f"{self.stage}-{self.step:07d}.pt"))
+        try:
+            self.copy(self.path, self.best.with_name(f"{self.stage}-{self.step:07d}.pt"))
+        except (OSError, DiskFull) as error:
+            self._backup_failed = True
+            why = error.fact if isinstance(error, DiskFull) else error
+            tqdm.write(
+                f"step {self.step} is saved but not backed up: {why}; the next save is backed up instead", file=sys.stderr
+            )
+            return
+        self._backup_failed = False
         if self.keep_backups is not None:
             for old in self._backups()[: -self.keep_backups]:
                 old.unlink(missing_ok=True)

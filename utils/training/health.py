@@ -114,30 +114,30 @@ class Rising(Rule):
 
 
 class Parting(Rule):
-    """A loss on held-out data rises while that of training falls: the model learns its data by heart."""
+    """A loss on held-out data rises while that of training falls: the model is overfitting."""
 
     EVALUATIONS, FACTOR = 3, 1.02  # in a row over the lowest times this
 
     def __init__(self, held_out: str, training: str = "loss") -> None:
         """The names of the two losses."""
-        super().__init__(since=[], lowest=math.inf, lowest_step=0, then=math.inf, n_high=0)
+        super().__init__(total=0.0, n=0, lowest=math.inf, lowest_step=0, then=math.inf, n_high=0)
         self._held_out, self._training = held_out, training
 
     def __call__(self, step: int, values: Mapping[str, float]) -> str:
         now = self._now
-        if self._training in values:
-            now.since.append(values[self._training])
+        if math.isfinite(values.get(self._training, math.nan)):
+            now.total, now.n = now.total + values[self._training], now.n + 1
         if self._held_out not in values:
             return ""
-        loss, training = values[self._held_out], statistics.fmean(now.since or [math.inf])
-        now.since = []  # losses of training since the last evaluation
+        loss, training = values[self._held_out], now.total / now.n if now.n else math.inf
+        now.total, now.n = 0.0, 0  # losses of training since the last evaluation
         now.n_high = now.n_high + 1 if loss > self.FACTOR * now.lowest and training < now.then else 0
         if loss < now.lowest:
             now.lowest, now.lowest_step, now.then = loss, step, training
         if now.n_high < self.EVALUATIONS:
             return ""
         return (
-            f"{self._held_out} has risen from {now.lowest:.3g} (step {now.lowest_step}) to {loss:.3g} while the loss of "
-            f"training fell from {now.then:.3g} to {training:.3g}: the model learns its data by heart. More data help; so do "
-            "--patience, or the backup next to that step"
+            f"{self._held_out} has risen from {now.lowest:.3g} (step {now.lowest_step}) to {loss:.3g} while the training loss "
+            f"fell from {now.then:.3g} to {training:.3g}: the model is overfitting. More data helps; so does --patience, or "
+            "the backup next to that step"
         )

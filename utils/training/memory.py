@@ -18,10 +18,13 @@ TO_SPARE = 0.1  # of the memory, as batches differ in length, and pieces of memo
 
 
 @contextlib.contextmanager
-def within_memory(run: "Run", batch: Any, loss_of: Callable[[Any], Tensor], hparams: Callable[[int], str]) -> Iterator[None]:
+def within_memory(
+    run: "Run", batch: Any, loss_of: Callable[[Any], Tensor], hparams: Callable[[int], str], least: int = 1
+) -> Iterator[None]:
     """Around a step. If the GPU's memory does not suffice, UserError with the `hparams` of a batch for which it does.
 
-    batch: a NamedTuple of tensors, whose first axis is the items; loss_of: such a batch -> the loss of a step.
+    batch: a NamedTuple of tensors, whose first axis is the items; loss_of: such a batch -> the loss of a step. least: items
+    that a batch must have.
     """
     try:
         yield
@@ -36,7 +39,9 @@ def within_memory(run: "Run", batch: Any, loss_of: Callable[[Any], Tensor], hpar
             lambda items: peak_on(run.device, partial(_try, run, batch, loss_of, items)), n, memory_of(run.device)
         )
     what = f"step {run.step}: the GPU's memory does not suffice for a batch of {n}"
-    how = f"it should for {fits}: --hparams {hparams(fits)}" if fits else "nor for a batch of one: make the model smaller"
+    how = (
+        f"it should for {fits}: --hparams {hparams(fits)}" if fits >= least else "nor for a smaller one: make the model smaller"
+    )
     raise UserError(f"{what}; {how}; {run.held}")
 
 
