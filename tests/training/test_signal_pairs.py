@@ -66,6 +66,7 @@ def test_a_second_ctrl_c_while_a_script_cleans_up_or_ends(within):
 
 
 @pytest.mark.slow
+@pytest.mark.torture
 @pytest.mark.parametrize("script", ["encoder_train.py", "encoder_preprocess.py"])
 def test_all_pairs(script, preprocessed, samples, tmp_path):
     training = ["r{}", str(preprocessed), "-m", str(tmp_path), "--cpu", "--no_visdom", "--hparams", TINY, "--umap_every", "0"]
