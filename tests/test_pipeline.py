@@ -157,7 +157,7 @@ def parsed(words: list[str]) -> tuple[str, list[str], bool]:
 
 
 def test_the_readme_names_every_script_in_order_and_then_the_rest():
-    assert len(readme_commands()) == 15
+    assert len(readme_commands()) == 14
     names = [next((word for word in command if word.endswith(".py")), "") for command in readme_commands()]
     scripts = sorted(path.name for path in ROOT.glob("*.py"))
     assert names[:8] == [*(name for name in scripts if not name.startswith("demo_")), "demo_cli.py"]

@@ -1,6 +1,6 @@
 """Models that answer at once in the place of the demo's: pieces of a text become tones, so that a test can tell them apart.
 
-Run as a script, it is demo_cli.py with these models. The environment says how they behave.
+As `python -m tests.demo.demo_fakes` it is demo_cli.py with these models. The environment says how they behave.
 """
 
 import os
@@ -13,17 +13,13 @@ from pathlib import Path
 
 import numpy as np
 
-from tests import ROOT
-
-if __name__ == "__main__":
-    sys.path.insert(0, str(ROOT))
-
 from demo.cloner import Cloner
 from demo.config import CloningSettings
 from synthesizer.config import ReadingSettings
 from synthesizer.reading.speech import Said
 from synthesizer.text import Reading, TextError
 from synthesizer.text.sentences import split
+from tests import ROOT
 from utils.data.mel_format import MelFormat
 
 FRAMES_PER_CHARACTER = 5  # of 12.5 ms
@@ -37,6 +33,9 @@ class FakeEmbedder:
 
     def embed_utterance(self, wav) -> tuple[np.ndarray, np.ndarray]:
         return self.embed_speaker([wav]), np.full((1, 4), 0.5, np.float32)
+
+    def embed_frames(self, mels) -> np.ndarray:
+        return np.full((len(mels), 4), 0.5, np.float32)
 
 
 class FakeSynthesizer:

@@ -21,7 +21,7 @@ from demo.config import CloningSettings
 from tests import ROOT
 from tests.demo.demo_fakes import tones
 
-DEMO = [sys.executable, str(ROOT / "tests" / "demo_fakes.py")]
+DEMO = [sys.executable, "-m", "tests.demo.demo_fakes"]
 SECONDS = 100  # to wait for what must come, on a busy machine
 SENTENCE = "A sentence of the text. "
 
@@ -36,7 +36,8 @@ def place(tmp_path) -> Path:
 
 
 def environment(**fake: str) -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if not name.startswith("FAKE_")} | fake
+    usual = {name: value for name, value in os.environ.items() if not name.startswith("FAKE_")}
+    return usual | fake | {"PYTHONPATH": os.pathsep.join(filter(None, (fake.get("PYTHONPATH"), str(ROOT))))}
 
 
 def test_a_text_with_missed_words_is_written_and_ends_with_status_3(place):

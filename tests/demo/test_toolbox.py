@@ -139,7 +139,7 @@ def test_a_turn_goes_to_whoever_waits_and_a_long_recording_takes_many(session, m
     long.join(), other.join()
     (recorded,) = session.voices.values()
     assert sum(held) == pytest.approx(recorded.voice.seconds / 0.8, abs=2) and max(held) <= 32
-    assert len(set(others)) > len(held) // 2
+    assert len(set(others)) >= 3
 
 
 def test_a_port_that_is_taken_is_told_before_the_models_are_loaded(folder, samples, monkeypatch):

@@ -5,7 +5,9 @@ import dataclasses
 import json
 import os
 import shutil
+import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import soundfile
@@ -31,7 +33,7 @@ from utils.data import lock
 from utils.data.mel_format import MelFormat
 from utils.data.paths import SynthesizerData
 from utils.errors import UserError
-from utils.export import export
+from utils.export import export, onnx_file
 from utils.models import checkpoint
 from vocoder.model import WaveRNN, WaveRNNConfig
 
@@ -51,11 +53,14 @@ def demo_files(folder: Path) -> dict[str, Reader]:
     def blend(path: Path) -> None:
         voice_file.load_blend([(path, 0.5), (path, 2.0)], FakeEmbedder())
 
+    cloner = fake_cloner()
+    models = SimpleNamespace(cloner=lambda _: cloner, turn=threading.Lock())
+
     def upload(path: Path) -> None:
         session = Session(folder, Choice("e", "s", "v"))
         label = path.read_bytes()[-20:].decode(errors="replace") + path.suffix
-        recorded = add_recordings(session, fake_cloner(), [(label, path)])
-        session.save_voice(recorded.name).unlink()
+        recorded = add_recordings(session, models, [(label, path)])
+        session.save_voice(recorded).unlink()
         if recorded.wav:
             recorded.wav.unlink()
 
@@ -138,12 +143,12 @@ def onnx_files(folder: Path) -> dict[str, Reader]:
         text = path.read_bytes().decode(errors="replace")
         name = next((name for name in SAID if f'"{name}"' in text), "encoder")
         model = onnx.load_from_string((good / f"{name}.onnx").read_bytes())
-        onnx.helper.set_model_props(model, {onnx_runner.KEY: text})
+        onnx.helper.set_model_props(model, {onnx_file.KEY: text})
         put(model.SerializeToString(), name)
 
     graphs = [(good / f"{name}.onnx").read_bytes() for name in SAID]
     known = [onnx.load_from_string(each).metadata_props for each in graphs]
-    texts = [next(each.value for each in props if each.key == onnx_runner.KEY).encode() for props in known]
+    texts = [next(each.value for each in props if each.key == onnx_file.KEY).encode() for props in known]
     return {"onnx": Reader(graph, graphs, ".onnx"), "onnx settings": Reader(settings, texts, ".json")}
 
 
