@@ -121,6 +121,33 @@ class Graph:
         attributes = {"hidden_size": modules[0].hidden_size, "direction": "bidirectional" if len(modules) == 2 else "forward"}
         return self.op("LSTM" if is_lstm else "GRU", *inputs, **attributes, **({} if is_lstm else {"linear_before_reset": 1}))
 
+    def projected_lstm(self, x: Value, lstm: nn.LSTM, layer: int) -> Value:
+        """x (T, B, C) -> (T, B, P), of an nn.LSTM with a proj_size, which the LSTM of ONNX lacks."""
+        kinds = ("weight_ih", "weight_hh", "weight_hr", "bias_ih", "bias_hh")
+        of_input, of_hidden, of_output, *biases = (getattr(lstm, f"{kind}_l{layer}") for kind in kinds)
+        batch = self.op("Slice", self.op("Shape", x), self.ints(1), self.ints(2))
+        sizes = {"hidden_": lstm.proj_size, "cell_": lstm.hidden_size}
+        start = (
+            self.op("Expand", self.constant(0), self.op("Concat", batch, self.ints(size), axis=0)) for size in sizes.values()
+        )
+        step = self.inner("step")
+        hidden, cell = (step.input(name, ("B", size)) for name, size in sizes.items())
+        given = step.input("gates_", ("B", 4 * lstm.hidden_size))
+        hidden, cell = step.lstm_cell(step.op("Add", given, step.linear(hidden, of_hidden)), cell)
+        hidden = step.linear(hidden, of_output)
+        for value, name, size in zip((hidden, cell), sizes, sizes.values(), strict=True):
+            step.output(value, f"next_{name}", ("B", size))
+        step.output(hidden, "output_", ("B", lstm.proj_size))
+        gates = self.linear(x, of_input, sum(biases))
+        return self.op("Scan", *start, gates, n=3, body=step, num_scan_inputs=1)[2]
+
+    def lstm_cell(self, gates: Value, cell: Value) -> tuple[Value, Value]:
+        """utils.models.recurrent.lstm_cell: (B, 4 C), (B, C) -> next hidden, next cell"""
+        i, f, new, o = self.op("Split", gates, n=4, axis=1)
+        kept = self.op("Mul", self.op("Sigmoid", f), cell)
+        cell = self.op("Add", kept, self.op("Mul", self.op("Sigmoid", i), self.op("Tanh", new)))
+        return self.op("Mul", self.op("Sigmoid", o), self.op("Tanh", cell)), cell
+
     def mask(self, lengths: Value, like: Value, axis: int) -> Value:
         """bool (B, T): the positions in the sequences, with T as along an axis of `like`."""
         size = self.op("Gather", self.op("Shape", like), self.constant(axis, np.int64))

@@ -38,8 +38,6 @@ def serialized_graphs(stage: str, content: dict[str, Any], path: Path, precision
     with checkpoint.restoring(path, stage):
         model = size.of_state(lambda: make(content["model"]), state).eval()
         model.load_state_dict(state)
-    if stage == "encoder" and model.config.projection_size:
-        raise UserError(f"{path}: has a projection_size, which the LSTM of ONNX lacks; choose --format safetensors")
     known = {
         name: content[name] for name in ("step", "model", "mel", "symbols", "training", "encoder_sha256") if name in content
     }
@@ -79,8 +77,11 @@ def encoder_graphs(model: SpeakerEncoder, precision: str) -> dict[str, Graph]:
     c, g = model.config, Graph("encoder", precision)
     x = g.op("Transpose", g.input("mels", ("B", "T", c.n_mels)), perm=[1, 0, 2])  # (T, B, n_mels)
     for layer in range(c.n_layers):
-        x = g.op("Squeeze", g.lstm_or_gru(x, [model.lstm], layer), g.ints(1))  # (T, B, hidden)
-    last = g.op("Gather", x, g.constant(-1, int))  # (B, hidden)
+        if c.projection_size:
+            x = g.projected_lstm(x, model.lstm, layer)  # (T, B, projection)
+        else:
+            x = g.op("Squeeze", g.lstm_or_gru(x, [model.lstm], layer), g.ints(1))  # (T, B, hidden)
+    last = g.op("Gather", x, g.constant(-1, int))
     raw = g.op("Relu", g.layer(last, model.linear))
     norm = g.op("Add", g.op("ReduceL2", raw, axes=[1], keepdims=1), g.constant(1e-5))
     g.output(g.op("Div", raw, norm), "embeddings", ("B", c.embedding_size))

@@ -185,10 +185,7 @@ def residual_lstm(g: Graph, module: ResidualLSTM, x: Value, hidden: Value, cell:
     """ResidualLSTM.step: x (B, C) and the state -> (B, C), hidden, cell"""
     lstm = module.lstm
     gates = g.linear(x, lstm.weight_ih_l0, lstm.bias_ih_l0 + lstm.bias_hh_l0)
-    i, f, new, o = g.op("Split", g.op("Add", gates, g.linear(hidden, lstm.weight_hh_l0)), n=4, axis=1)
-    kept = g.op("Mul", g.op("Sigmoid", f), cell)
-    cell = g.op("Add", kept, g.op("Mul", g.op("Sigmoid", i), g.op("Tanh", new)))
-    hidden = g.op("Mul", g.op("Sigmoid", o), g.op("Tanh", cell))
+    hidden, cell = g.lstm_cell(g.op("Add", gates, g.linear(hidden, lstm.weight_hh_l0)), cell)
     return g.op("Add", x, hidden), hidden, cell
 
 
