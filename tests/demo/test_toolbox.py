@@ -6,7 +6,9 @@ import json
 import re
 import socket
 import threading
+import time
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -123,23 +125,34 @@ def test_a_turn_goes_to_whoever_waits_and_a_long_recording_takes_many(session, m
     audio.write_wav(tmp_path / "long.wav", np.resize(audio.load(recordings[0]), 300 * 16000))
     embedder, held, others = models.cloner(DEFAULT).embedder, [], []
     embed = embedder.embed_frames
-    monkeypatch.setattr(embedder, "embed_frames", lambda mels: held.append(len(mels)) or embed(mels))
-    monkeypatch.setattr(embedder, "embed_utterance", None)  # all that is known comes from these partials
+
+    def embed_while_another_waits(mels):
+        held.append(len(mels))
+        assert waits_for(models.turn._next.locked)
+        return embed(mels)
 
     def another_page():
-        while not held or not long.is_alive():
-            pass
-        while long.is_alive():
+        while waits_for(lambda: len(held) > len(others) or not long.is_alive()) and len(held) > len(others):
             with models.turn:
                 others.append(len(held))
 
+    monkeypatch.setattr(embedder, "embed_frames", embed_while_another_waits)
+    monkeypatch.setattr(embedder, "embed_utterance", None)  # all that is known comes from these partials
     long = threading.Thread(target=voice, args=(session, models, tmp_path / "long.wav"))
     other = threading.Thread(target=another_page)
     long.start(), other.start()
     long.join(), other.join()
     (recorded,) = session.voices.values()
     assert sum(held) == pytest.approx(recorded.voice.seconds / 0.8, abs=2) and max(held) <= 32
-    assert len(set(others)) >= 3
+    assert others == list(range(1, len(held) + 1)) and len(held) >= 5
+
+
+def waits_for(is_so: Callable[[], bool]) -> bool:
+    """Whether it is so within 20 s."""
+    until = time.monotonic() + 20
+    while not is_so() and time.monotonic() < until:
+        time.sleep(0.001)
+    return is_so()
 
 
 def test_a_port_that_is_taken_is_told_before_the_models_are_loaded(folder, samples, monkeypatch):

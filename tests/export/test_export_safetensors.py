@@ -2,7 +2,6 @@
 
 import json
 import struct
-from pathlib import Path
 
 import pytest
 import safetensors.torch
@@ -12,36 +11,17 @@ from demo.judging import judges
 from encoder.inference import SpeakerEmbedder
 from synthesizer.inference import Synthesizer
 from tests.published_state import published_state
-from tests.vocoder_data import FORMAT, TINY, write_synthesizer, write_vocoder
+from tests.vocoder_data import FORMAT, TINY
 from utils.data.paths import sha256
 from utils.errors import UserError
 from utils.export import export, load
 from utils.models import checkpoint, tensors_file
 from utils.training.resume import StartingPoint
 from vocoder.inference import Vocoder
-from vocoder.model import WaveRNN, WaveRNNConfig
+from vocoder.model import WaveRNNConfig
 from vocoder.published import own_content
 
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory) -> Path:
-    """A folder of small models as .pt files, the encoder as others published it."""
-    folder = tmp_path_factory.mktemp("models")
-    write_synthesizer(folder / "synthesizer.pt")
-    write_vocoder(folder / "vocoder.pt", WaveRNN(WaveRNNConfig(**TINY)))
-    torch.save({"model_state": published_state("encoder")}, folder / "encoder.pt")
-    return folder
-
-
-def paths_in(folder: Path) -> dict[str, Path]:
-    return {stage: folder / f"{stage}.pt" for stage in checkpoint.STAGES}
-
-
-@pytest.fixture(scope="module")
-def shared(models, tmp_path_factory) -> Path:
-    out = tmp_path_factory.mktemp("shared")
-    export(paths_in(models), out, format="safetensors", precision="fp32")
-    return out
+FILE_FORMAT = "safetensors"
 
 
 @pytest.mark.parametrize("stage", checkpoint.STAGES)
@@ -58,8 +38,8 @@ def test_the_round_trip_is_exact(models, tmp_path, stage, precision):
         assert torch.equal(after["model_state"][name], value.half() if halved else value), name
 
 
-def test_published_weights_are_converted(tmp_path):
-    stage = "vocoder"  # `models` has an encoder
+@pytest.mark.parametrize("stage", ["encoder", "vocoder"])
+def test_published_weights_are_converted(tmp_path, stage):
     torch.save(published_state(stage), tmp_path / "published.pt")
     written = export({stage: tmp_path / "published.pt"}, tmp_path / "out", format="safetensors", precision="fp32")
     before, after = load(tmp_path / "published.pt", stage), checkpoint.load(written[stage], stage)
@@ -67,29 +47,29 @@ def test_published_weights_are_converted(tmp_path):
     assert all(torch.equal(after["model_state"][name], value) for name, value in before["model_state"].items())
 
 
-def test_a_folder_is_taken_where_a_file_is(models, shared):
+def test_a_folder_is_taken_where_a_file_is(models, exported):
     for kind in (SpeakerEmbedder, Synthesizer, Vocoder):
-        given, taken = kind(models, "cpu"), kind(str(shared), "cpu")
+        given, taken = kind(models, "cpu"), kind(str(exported), "cpu")
         assert given.model.config == taken.model.config
         before, after = given.model.state_dict(), taken.model.state_dict()
         assert before.keys() == after.keys() and all(torch.equal(value, after[name]) for name, value in before.items())
         if kind is not SpeakerEmbedder:
             assert taken.mel_format == FORMAT
-    settings = json.loads((shared / "config.json").read_text())["files"]
+    settings = json.loads((exported / "config.json").read_text())["files"]
     assert settings["vocoder.safetensors"]["model"]["rnn_dims"] == TINY["rnn_dims"]
     assert settings["synthesizer.safetensors"]["symbols"]
-    assert (shared / "README.md").read_text().startswith("---\nlibrary_name: sv2tts")
-    assert judges._own_encoder(judges.Options("", shared, cpu=True)).version == sha256(shared / "encoder.safetensors")[:16]
-    start = StartingPoint("vocoder", shared / "run" / "vocoder.pt", shared, False, own_content)
+    assert (exported / "README.md").read_text().startswith("---\nlibrary_name: sv2tts")
+    assert judges._own_encoder(judges.Options("", exported, cpu=True)).version == sha256(exported / "encoder.safetensors")[:16]
+    start = StartingPoint("vocoder", exported / "run" / "vocoder.pt", exported, False, own_content)
     assert start.init_from()["file"] == "vocoder.safetensors"
-    assert start.configure({}, WaveRNNConfig())[0] == WaveRNNConfig(**TINY)
+    assert start.configure({}, WaveRNNConfig())[0] == WaveRNNConfig(**TINY, mode="MOL")
 
 
-def test_addresses_and_folders_with_two_files_are_refused(models, shared, tmp_path):
+def test_addresses_and_folders_with_two_files_are_refused(models, exported, tmp_path):
     for address in ("hf://someone/voice", "https://example.com/vocoder.safetensors"):
         with pytest.raises(UserError, match="is an address, and nothing is fetched by itself"):
             Vocoder(address)
-    for path in (models / "vocoder.pt", shared / "vocoder.safetensors"):
+    for path in (models / "vocoder.pt", exported / "vocoder.safetensors"):
         (tmp_path / path.name).write_bytes(path.read_bytes())
     with pytest.raises(UserError, match=r"holds both vocoder.safetensors and vocoder.pt; name one"):
         Vocoder(tmp_path)
@@ -163,9 +143,9 @@ NAMES = list(hostile_files(tensors_file.serialized({"model_state": {"a": torch.z
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_damaged_and_hostile_files_are_one_line(shared, tmp_path, name):
+def test_damaged_and_hostile_files_are_one_line(exported, tmp_path, name):
     path = tmp_path / "vocoder.safetensors"
-    path.write_bytes(hostile_files((shared / "vocoder.safetensors").read_bytes())[name])
+    path.write_bytes(hostile_files((exported / "vocoder.safetensors").read_bytes())[name])
     with pytest.raises(UserError) as told:
         Vocoder(path, "cpu")
     assert str(told.value).startswith(f"{path}: ") and "\n" not in str(told.value)

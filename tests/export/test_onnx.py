@@ -1,6 +1,5 @@
 """Models as ONNX: graphs that calculate what the models do, and a runner that speaks with them without torch and librosa."""
 
-import dataclasses
 import hashlib
 import io
 import json
@@ -27,16 +26,13 @@ from demo import onnx_runner, voice_file  # noqa: E402
 from demo.config import CloningSettings  # noqa: E402
 from demo.onnx_runner import Speaker  # noqa: E402
 from demo.voice_file import Voice  # noqa: E402
-from encoder.config import EncoderConfig  # noqa: E402
 from encoder.inference import SpeakerEmbedder, preprocess_wav  # noqa: E402
-from encoder.model import EncoderWithLoss  # noqa: E402
-from synthesizer.config import ReadingSettings, TacotronConfig  # noqa: E402
+from synthesizer.config import ReadingSettings  # noqa: E402
 from synthesizer.generation import TorchLoop  # noqa: E402
 from synthesizer.inference import Synthesizer  # noqa: E402
-from synthesizer.model import Tacotron  # noqa: E402
 from synthesizer.text import SYMBOLS  # noqa: E402
+from tests.export.conftest import paths_in, write_model  # noqa: E402
 from tests.test_pipeline import run_here  # noqa: E402
-from tests.vocoder_data import FORMAT, TINY, TINY_SYNTHESIZER  # noqa: E402
 from utils import cli  # noqa: E402
 from utils.config import DEFAULT_MODELS  # noqa: E402
 from utils.data import audio, vad  # noqa: E402
@@ -48,10 +44,9 @@ from utils.export.vocoder_graphs import vocoder_graphs  # noqa: E402
 from utils.models import checkpoint  # noqa: E402
 from vocoder.config import margin  # noqa: E402
 from vocoder.inference import Vocoder  # noqa: E402
-from vocoder.model import WaveRNN, WaveRNNConfig  # noqa: E402
 from vocoder.sampling import PlainSampler  # noqa: E402
 
-ENCODER = EncoderConfig(hidden_size=16, n_layers=2, embedding_size=256)
+FILE_FORMAT = "onnx"
 
 
 def modules_of(*names: str) -> set[str]:
@@ -82,53 +77,6 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
 
-def write(path: Path, stage: str, **changes) -> Path:
-    """A small model with random weights, as a checkpoint."""
-    torch.manual_seed(0)
-    if stage == "encoder":
-        config = dataclasses.replace(ENCODER, **changes)
-        model = EncoderWithLoss(config)
-    elif stage == "synthesizer":
-        config = TacotronConfig(**TINY_SYNTHESIZER | changes)
-        model = Tacotron(config)
-    else:
-        config = WaveRNNConfig(**TINY | changes)
-        model = WaveRNN(config)
-    for module in model.modules():  # as if it had been trained
-        if isinstance(module, torch.nn.BatchNorm1d):
-            torch.nn.init.uniform_(module.running_mean, -0.5, 0.5)
-            torch.nn.init.uniform_(module.running_var, 0.5, 1.5)
-    mel = {"sample_rate": 16000, "n_fft": 400, "hop_length": 160, "n_mels": 40}
-    content = {
-        **{"format": checkpoint.stage_format(stage), "step": 3, "model": dataclasses.asdict(config)},
-        **{"mel": mel if stage == "encoder" else dataclasses.asdict(FORMAT), "model_state": model.state_dict()},
-        **{"symbols": SYMBOLS, "training": {"cleaner": "english", "postfilter": 0.5}},
-    }
-    checkpoint.save(path, content)
-    return path
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory) -> Path:
-    """Encoder, synthesizer and vocoder, small. A mixture of logistics does not amplify rounding as classes do."""
-    folder = tmp_path_factory.mktemp("models")
-    write(folder / "encoder.pt", "encoder")
-    write(folder / "synthesizer.pt", "synthesizer", cap_frames=(30, 1))
-    write(folder / "vocoder.pt", "vocoder", mode="MOL")
-    return folder
-
-
-def paths_in(folder: Path) -> dict[str, Path]:
-    return {stage: folder / f"{stage}.pt" for stage in checkpoint.STAGES}
-
-
-@pytest.fixture(scope="module")
-def exported(models, tmp_path_factory) -> Path:
-    out = tmp_path_factory.mktemp("onnx")
-    export(paths_in(models), out, format="onnx", precision="fp32")
-    return out
-
-
 def speaker_of(folder: Path, retries: int = 0) -> Speaker:
     return Speaker(folder, 2, ReadingSettings(retries=retries), CloningSettings())
 
@@ -151,7 +99,7 @@ def speaker_of(folder: Path, retries: int = 0) -> Speaker:
     ids=str,
 )
 def test_graphs_calculate_what_the_models_do(tmp_path, stage, changes):
-    content = checkpoint.load(write(tmp_path / "model.pt", stage, **changes), stage)
+    content = checkpoint.load(write_model(tmp_path / "model.pt", stage, **changes), stage)
     make, _, answers = STAGES[stage]
     model = make(content["model"]).eval()
     own = {name.removeprefix("encoder."): value for name, value in content["model_state"].items() if "loss." not in name}
@@ -401,7 +349,6 @@ def hostile_files(folder: Path) -> dict[str, bytes]:
     nested.graph.node[0].attribute.append(onnx.helper.make_attribute("body", inner))
     sparsely = onnx.load_from_string(whole)
     sparsely.graph.sparse_initializer.append(sparse)
-    data = elsewhere.SerializeToString()
     data = elsewhere.SerializeToString()
     return {
         "empty": b"",

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from tests.conftest import ROOT
+from tests import ROOT
 from tests.recordings import BAD, CUT, FLAC, GOOD, MP3, OGG, flac_samples, patched, read_folder, with_ffmpeg, without_a_page
 from utils.data import audio, decoding, ffmpeg
 from utils.data.containers import CUT as CUT_SHORT

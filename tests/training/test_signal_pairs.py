@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from tests.conftest import ROOT
+from tests import ROOT
 from tests.encoder.test_encoder import TINY
 from tests.training.signal_pairs import NUMBERS
 
