@@ -12,11 +12,11 @@ import string
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from synthesizer.text.english import full_stops
-from synthesizer.text.english.abbreviations import BEFORE_NUMBER, LETTERED
+from synthesizer.text.english.abbreviations import ABBREVIATIONS, BEFORE_NUMBER, LETTERED
 from synthesizer.text.english.addresses import ENDINGS
 from synthesizer.text.english.signs import FOOTNOTE
 from synthesizer.text.english.tables import STARTERS
+from synthesizer.text.english.units import UNITS
 
 
 class Pause(enum.Enum):
@@ -64,6 +64,19 @@ _SAYS = re.compile(  # not in reported speech: Anna asked whether
     r"(?:\S+ )?(?:asked|said|cried|called|replied|answered|shouted|whispered|exclaimed|murmured|added|demanded)\b"
     r"(?! (?:that|what|if|whether|how|why|no|nothing)\b)"
 )
+# A full stop may follow these inside a sentence.
+_NEVER_LAST = frozenset("mr mrs ms messrs dr drs prof mt vs v cf viz ca approx avg incl excl e.g i.e a.k.a".split())
+_DATES = frozenset("jan feb mar apr jun jul aug sep sept oct nov dec mon tue tues wed thu thur thurs fri sat sun".split())
+_OTHERS = frozenset("n° al ed eds trans ibid sq cu hr hrs pres supt cmdr".split())
+_SHORT_FORMS = _DATES | _OTHERS | ABBREVIATIONS.keys() | BEFORE_NUMBER.keys()
+_WORDS_TOO = frozenset("no nos art max min mar jun sat sun wed".split())  # short for something only where a number follows
+_UNIT_SYMBOLS = frozenset([*UNITS, "in"])
+_HALVES = ("a.m", "p.m")
+_BEFORE_TIME = frozenset("at by before after around about until till from since on".split())
+_AFTER_TIME = frozenset(  # 10 a.m. Monday
+    "monday tuesday wednesday thursday friday saturday sunday est edt cst cdt mst mdt pst pdt gmt utc eastern pacific".split()
+)
+_EXCLAIMED = frozenset("yahoo jeopardy".split())  # names with an exclamation mark
 
 
 def sentences(paragraph: str) -> list[str]:
@@ -122,7 +135,7 @@ def _ends(words: list[str], first: int, i: int) -> bool:
     core = body.rstrip(_MARKS)
     marks, closers = body[len(core) :], word[len(body) :]
     following = words[i + 1].rstrip()
-    if core.lower() in full_stops.HALVES and i - first < 4 and words[first].rstrip().lower() in full_stops.BEFORE_TIME:
+    if core.lower() in _HALVES and i - first < 4 and words[first].rstrip().lower() in _BEFORE_TIME:
         return False  # At 5 a.m. Mr. Smith left
     if not marks or core in ("(", "[") or (following[0] in _MARKS and not following.strip(_MARKS + _CLOSERS)):
         return False  # [...] and a spaced . . . ellipsis
@@ -133,7 +146,7 @@ def _ends(words: list[str], first: int, i: int) -> bool:
     if closers and closers[-1] in _QUOTES and marks[-1] in "!?" and _names_speaker(words, i + 1):
         return False
     if marks.strip(".…"):
-        return not (is_lower and core.lower() in full_stops.EXCLAIMED)
+        return not (is_lower and core.lower() in _EXCLAIMED)
     if marks != "." or not core:  # an ellipsis; "I" has a capital everywhere
         return not (is_lower or following[:1].isdigit() or re.match(r"I\b", following))
     previous = words[i - 1].rstrip() if i > first and words[i - 1].rstrip() not in _BULLETS else ""
@@ -154,22 +167,22 @@ def _stop_ends(word: str, previous: str, following: str) -> bool:
     lower = word.lower()
     is_capital = bool(following) and not following[0].islower() and not following[0].isdigit()
     starts = is_capital and re.match(r"\w*", following)[0].lower() in STARTERS
-    if lower in full_stops.NEVER_LAST:
+    if lower in _NEVER_LAST:
         return False
     if lower == "st":
         return starts and previous[:1].isupper()  # on Elm St. They; but: in St. Paul
-    if word in full_stops.UNIT_SYMBOLS and previous[:1].isdigit():
+    if word in _UNIT_SYMBOLS and previous[:1].isdigit():
         return is_capital
     if len(word) == 1 and word.isalpha():
         return _letter_ends(word, previous, following, is_capital, starts)
     if _LETTERS.fullmatch(word):
-        is_time = lower in full_stops.HALVES and following.rstrip(".,").lower() not in full_stops.AFTER_TIME
+        is_time = lower in _HALVES and following.rstrip(".,").lower() not in _AFTER_TIME
         return is_capital if is_time else starts
-    if lower in full_stops.WORDS_TOO:
+    if lower in _WORDS_TOO:
         return not following[:1].isdigit()
     if lower in BEFORE_NUMBER and re.match(r"[A-Z]+\b", following):
         return False  # Fig. A
-    if lower in full_stops.SHORT_FORMS:
+    if lower in _SHORT_FORMS:
         return is_capital if lower == "etc" else starts
     is_unknown = word.isascii() and word.isalpha() and not word.isupper() and not re.search("[aeiouy]", lower)
     return is_capital or not is_unknown or following[:1].isdigit()

@@ -19,7 +19,7 @@ from demo.judging import judges, results, studio
 from demo.judging.judges import Judge, Options, Voice
 from demo.judging.page import badness
 from demo.judging.results import Utterance, interval
-from demo.judging.speech_faults import faults, longest_gap
+from demo.judging.studio import faults, longest_gap
 from demo.judging.words import differences, errors, words
 from demo.spoken import Spoken
 from tests import ROOT
