@@ -87,21 +87,6 @@ def test_compiled_draws_are_those_of_the_distribution():
     assert [compiled.draw(certain, np.float32(u), masses) for u in (2**-24, 0.5, 1.0)] == [500] * 3
 
 
-@pytest.mark.parametrize("mode", ["RAW", "MOL"])
-def test_a_recorded_frame_can_be_replayed(mode, monkeypatch):
-    """Runs the work again where a GPU would replay its graph: all that it reads and writes is in the recorded tensors."""
-    cuda = pytest.importorskip("vocoder.cuda")
-    monkeypatch.setattr(cuda, "record", lambda work, device, pool: work)
-    model, mel = tiny_vocoder(mode=mode), torch.rand(12, 80) * 2 - 1
-    sampler = cuda.GraphSampler(model)
-    for rows in ([0, 3, 5], [1, 2], [0, 3, 5]):
-        plain = free_running(PlainSampler(model), model, mel, rows, 3)
-        assert np.isclose(free_running(sampler, model, mel, rows, 3), plain, atol=1e-4).mean() > 0.99
-    levels = torch.rand(3, 200) * 2 - 1
-    predicted = [forced(each, model, mel[:5].expand(3, -1, -1), levels) for each in (sampler, PlainSampler(model))]
-    torch.testing.assert_close(*predicted, atol=1e-5, rtol=0)
-
-
 def test_numbers_are_rounded_to_bfloat16_as_torch_does():
     @numba.njit
     def write(numbers, halves):

@@ -85,9 +85,9 @@ def free_running(sampler, model, mel, starts, n_frames):
     length = n_frames + 2 * model.config.pad
     sampler.load(windows_of(torch.stack([mels[start : start + length] for start in starts]), model, n_frames))
     sampler.start(len(starts))
-    noise = [np.random.default_rng(start) for start in starts]
-    uniform = np.stack([1 - rng.random((n_frames * 200, 2), dtype=np.float32) for rng in noise])
-    return np.concatenate([sampler.frames(0, uniform[:, :200]), sampler.frames(1, uniform[:, 200:])], axis=1)
+    noise, hop = [np.random.default_rng(start) for start in starts], model.config.hop_length
+    uniform = np.stack([1 - rng.random((n_frames * hop, 2), dtype=np.float32) for rng in noise])
+    return np.concatenate([sampler.frames(0, uniform[:, :hop]), sampler.frames(1, uniform[:, hop:])], axis=1)
 
 
 @pytest.mark.parametrize("sizes", [{"mode": "RAW"}, {"mode": "MOL"}, {"pad": 1, "upsample_factors": (200,)}], ids=str)
