@@ -1,6 +1,14 @@
-"""Lines for the reports that preprocessing prints and logs."""
+"""Lines that preprocessing and training print and log."""
+
+import os
 
 import numpy as np
+
+
+def say(line: object) -> None:
+    """Print what all ranks of a run would say, on the first of them alone."""
+    if int(os.environ.get("RANK", 0)) == 0:  # torchrun sets it
+        print(line)
 
 
 def statistics_line(values: np.ndarray) -> str:

@@ -16,6 +16,7 @@ from utils.data.names import within
 from utils.data.paths import SynthesizerData, VocoderData
 from utils.data.rows import Row, read_rows, rows_with_files
 from utils.errors import UserError
+from utils.report_lines import say
 from utils.training.batching import rng
 from vocoder.config import SILENCE
 from vocoder.distribution import Distribution
@@ -65,9 +66,9 @@ def find_sources(synthesizer: SynthesizerData, vocoder: VocoderData, ground_trut
         else:
             sources.rows.append(row)
     if problems:
-        print(f"{len(problems)} of {len(rows)} utterances are left out because their files disagree; the first: {problems[0]}")
+        say(f"{len(problems)} of {len(rows)} utterances are left out because their files disagree; the first: {problems[0]}")
     if n_short:
-        print(f"{n_short} of {len(rows)} utterances are left out because they are shorter than a crop of {crop} frames")
+        say(f"{n_short} of {len(rows)} utterances are left out because they are shorter than a crop of {crop} frames")
     if not sources.rows:
         raise UserError(f"{path}: no utterance is usable; {problems[0] if problems else f'all are under {crop} frames'}")
     return sources

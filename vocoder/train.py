@@ -16,6 +16,7 @@ from utils.data.paths import SynthesizerData, VocoderData
 from utils.data.rows import read_mel_format
 from utils.errors import UserError
 from utils.models import size
+from utils.report_lines import say
 from utils.training.average import Average
 from utils.training.batching import split_rows
 from utils.training.health import Guessing, Parting, Rising
@@ -58,8 +59,7 @@ def train(
         average = Average(model, settings.average_decay)
         mel = dataclasses.asdict(mel_format)
         training, watched = (
-            CropDataset(part, mel_format, model.distribution, crop, config.pad, settings.quiet_db)
-            for part in split(sources, run.is_main)
+            CropDataset(part, mel_format, model.distribution, crop, config.pad, settings.quiet_db) for part in split(sources)
         )
         lengths = [row.n_frames for row in training.sources.rows]
         plan = CropPlan(lengths, crop, settings.batch_size, run.seed, run.rank, run.world_size, settings.quiet_kept)
@@ -95,11 +95,10 @@ def gently(content: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     return "", {"learning_rate": 1e-4, "warmup_steps": 100, "halving_steps": 1000, "average_decay": 0.99, "batch_size": 32}
 
 
-def split(sources: Sources, announce: bool) -> tuple[Sources, Sources]:
+def split(sources: Sources) -> tuple[Sources, Sources]:
     """Utterances to train on, and held-out ones to evaluate on, the same in every run."""
     training, watched = (sources._replace(rows=rows) for rows in split_rows(sources.rows, fraction=0.02, at_least=4))
-    if announce:
-        print(f"training on {len(training.rows)} utterances; evaluating on {len(watched.rows)} held-out utterances")
+    say(f"training on {len(training.rows)} utterances; evaluating on {len(watched.rows)} held-out utterances")
     return training, watched
 
 

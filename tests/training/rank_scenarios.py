@@ -138,6 +138,7 @@ def rather_slowly(run):
 SCENARIOS = {
     "alike": lambda folder, rank: train(folder, rank),
     "three": lambda folder, rank: train(folder, rank, max_steps=STEPS + 3),
+    "again": lambda folder, rank: train(folder, rank, max_steps=STEPS + 3),
     "other_step": lambda folder, rank: train(folder if rank == 0 else folder / "of another host", rank, max_steps=STEPS + 9),
     "other_settings": lambda folder, rank: train(folder / "s", rank, {"learning_rate": "0.2"} if rank else None),
     "other_data": lambda folder, rank: train(folder / "d", rank, data=("a", f"b{rank}")),

@@ -13,7 +13,7 @@ from tests import ROOT
 from utils.models import checkpoint
 
 SCENARIOS = (
-    *("alike", "three", "other_step", "other_settings", "other_data"),  # in this order, as the first three share a folder
+    *("alike", "three", "again", "other_step", "other_settings", "other_data"),  # in this order: the first four share a folder
     *("dead", "hang", "loading", "signals", "evaluating", "slow_disk", "orphans"),
 )
 
@@ -62,6 +62,11 @@ def test_the_loss_is_the_mean_of_all_ranks_and_their_number_may_change(outcome):
     assert logged[:6] == pytest.approx([(one + two) / 2 for one, two in zip(*own, strict=True)], abs=2e-6)
     assert outcome.codes("alike") == outcome.codes("three") == ["0", "0"]
     assert len(logged) == 9 and outcome.step("") == 9
+
+
+def test_what_all_ranks_would_say_is_said_once(outcome):
+    assert outcome.codes("again") == ["0", "0"] and outcome.printed("again", 0).count("already trained to step 9") == 1
+    assert not outcome.printed("again", 1)
 
 
 @pytest.mark.parametrize(

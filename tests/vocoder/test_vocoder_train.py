@@ -167,7 +167,7 @@ def test_inconsistent_rows_are_left_out_counted_and_named(samples, tmp_path, cap
 
 
 def test_held_out_utterances_are_never_trained_on(speech):
-    training, watched = split(sources_of(speech), announce=False)
+    training, watched = split(sources_of(speech))
     names = [{row.name for row in part.rows} for part in (training, watched)]
     assert len(names[1]) == 4 and not names[0] & names[1]
     assert names[0] | names[1] == {row.name for row in sources_of(speech).rows}
