@@ -37,7 +37,12 @@ def cells_for(device: torch.device) -> Cells:
         problem = f"{type(error).__name__}: {error}".partition("\n")[0]
     if problem:
         say(f"fused recurrent cells are not available, so training and speaking are slower: {problem}")
-    return PLAIN if problem else fused
+    return PLAIN if problem else Cells(*map(_where_on_gpu, fused, PLAIN))
+
+
+def _where_on_gpu(fused: Callable, plain: Callable) -> Callable:
+    """The fused cell; plain torch for a model that has been moved to a CPU since."""
+    return lambda *given: fused(*given) if given[0].is_cuda else plain(*given)
 
 
 @torch.inference_mode(False)

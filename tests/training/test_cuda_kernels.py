@@ -90,9 +90,25 @@ def test_a_kernel_that_fails_its_check_is_not_used_and_a_line_says_so(monkeypatc
     cells_for.cache_clear()
 
 
-def test_good_kernels_are_used(monkeypatch, capsys):
-    monkeypatch.setitem(sys.modules, "utils.cuda_kernels", SimpleNamespace(gru_cell=PLAIN.gru, lstm_cell=PLAIN.lstm))
+class OnGPU(torch.Tensor):
+    is_cuda = True
+
+
+def test_good_kernels_are_used_where_the_tensors_are_on_a_gpu(monkeypatch, capsys):
+    """Also once a model has been moved to a CPU, where no kernel runs."""
+    ran = []
+    kernels = {f"{name}_cell": lambda *given, n=name: ran.append(n) or getattr(PLAIN, n)(*given) for name in SIZES}
+    monkeypatch.setitem(sys.modules, "utils.cuda_kernels", SimpleNamespace(**kernels))
     monkeypatch.setattr("utils.cuda_kernels", sys.modules["utils.cuda_kernels"], raising=False)
     cells_for.cache_clear()
-    assert cells_for(DEVICE) is not PLAIN and not capsys.readouterr().out
+    cells = cells_for(DEVICE)
+    assert cells is not PLAIN and ran == [*SIZES] and not capsys.readouterr().out
+    gates, state = torch.randn(2, 3, 12), torch.randn(3, 4)
+    given = {"gru": (*gates, state), "lstm": (torch.randn(3, 16), state)}
+    for name, inputs in given.items():
+        torch.testing.assert_close(getattr(cells, name)(*inputs), getattr(PLAIN, name)(*inputs))
+    assert ran == [*SIZES]
+    for name, inputs in given.items():
+        getattr(cells, name)(inputs[0].as_subclass(OnGPU), *inputs[1:])
+    assert ran == [*SIZES] * 2
     cells_for.cache_clear()
