@@ -10,11 +10,11 @@ from tqdm import tqdm
 
 from synthesizer.corpus.transcript import spoken
 from utils import cli
-from utils.corpora.alignments import FILE_NAME, alignment_line
+from utils.corpora.alignments import FILE_NAME, LINE, alignment_line
 from utils.corpora.layout import audio_below
 from utils.data import audio
 from utils.data.audio import SAMPLE_RATE, AudioError
-from utils.data.paths import one_field, remove_leftovers, save_text
+from utils.data.paths import append_text, one_field, remove_leftovers, save_text
 from utils.errors import UserError
 from utils.report_lines import indented
 
@@ -60,8 +60,12 @@ def transcribe(folder: Path, hear: Callable[[np.ndarray], list[Word]]) -> None:
             skipped.append(f"{path}: no speech was heard in it")
             continue
         name = path.relative_to(folder).with_suffix("").as_posix()
-        lines[name] = alignment_line(name, *timed(words, wav))
-        save_text(folder / FILE_NAME, "".join(f"{line}\n" for line in lines.values()))
+        line = alignment_line(name, *timed(words, wav))
+        if seconds and name not in lines:
+            append_text(folder / FILE_NAME, f"{line}\n")
+        else:  # a file of an earlier run may hold half a line, be a link, or have another line for this recording
+            save_text(folder / FILE_NAME, "".join(f"{each}\n" for each in (lines | {name: line}).values()))
+        lines[name] = line
         save_text(path.with_suffix(".txt"), one_field(" ".join(word.text for word in words)) + "\n")  # last: it is done
         seconds += len(wav) / SAMPLE_RATE
     print(f"{len(todo) - len(skipped)} recordings, {seconds / 60:.1f} min, now have a text; word times: {folder / FILE_NAME}")
@@ -109,8 +113,11 @@ def _is_loud(wav: np.ndarray) -> np.ndarray:
 
 
 def _lines(path: Path) -> dict[str, str]:
-    """The lines of an alignment file by the names of their utterances."""
-    lines = path.read_text(encoding="utf-8-sig").splitlines() if path.is_file() else []
+    """The lines of an alignment file by the names of their utterances, without a last one that was cut short."""
+    text = path.read_text(encoding="utf-8-sig") if path.is_file() else ""
+    lines = text.splitlines()
+    if lines and not text.endswith("\n") and not LINE.fullmatch(lines[-1].strip()):
+        lines.pop()
     return {line.partition(' "')[0]: line for line in lines if line}
 
 

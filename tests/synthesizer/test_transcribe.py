@@ -3,15 +3,18 @@
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
+from synthesizer import transcribe as transcribe_module
 from synthesizer.preprocess import preprocess_audio
 from synthesizer.transcribe import Word, timed, transcribe
 from tests import ROOT, layouts
 from utils import corpora
+from utils.corpora.alignments import parse_alignment
 from utils.data import audio
 from utils.data.paths import SynthesizerData
 from utils.data.rows import read_rows
@@ -70,6 +73,31 @@ def test_a_long_recording_becomes_utterances_cut_at_its_pauses(talk, tmp_path, c
     for row in rows:  # no piece is cut while there is speech
         stored = audio.from_int16(np.load(tmp_path / "out/audio" / row.audio))[:-200]
         assert max(np.abs(stored[:160]).max(), np.abs(stored[-160:]).max()) < 0.1 * np.abs(stored).max()
+
+
+def test_each_recording_adds_a_line_and_nothing_is_lost_where_it_is_killed(samples, tmp_path, monkeypatch):
+    recordings = sorted((samples / "LibriSpeech").rglob("*.flac"))[:4]
+    names = [Path(shutil.copy(path, tmp_path)).stem for path in recordings]
+    path, whole, n_heard = tmp_path / "alignment.txt", [], 0
+    path.write_text(f'else "A" "1.0"\n{names[0]} "OLD" "9.0"')  # by hand: an old line, and no end of the last
+    save = transcribe_module.save_text
+    monkeypatch.setattr(transcribe_module, "save_text", lambda to, text: whole.append(to.name) or save(to, text))
+
+    def hear(wave):
+        nonlocal n_heard
+        if (n_heard := n_heard + 1) == 4:
+            with path.open("a") as file:
+                file.write(f'{names[3]} "HEL')  # killed while it wrote
+            raise KeyboardInterrupt
+        return [Word("Hello.", 0.5, 1.0)]
+
+    with pytest.raises(KeyboardInterrupt):
+        transcribe(tmp_path, hear)
+    assert whole == ["alignment.txt", *(f"{name}.txt" for name in names[:3])]  # written anew once, then added to
+    transcribe(tmp_path, hear)
+    lines = [parse_alignment(line) for line in path.read_text().splitlines()]
+    assert [name for name, *_ in lines] == ["else", *names] and [words for _, words, _ in lines[1:]] == [("", "Hello", "")] * 4
+    assert all(path.with_name(f"{name}.txt").read_text() == "Hello.\n" for name in names)
 
 
 def test_times_rise_and_end_with_the_recording_whatever_is_heard():

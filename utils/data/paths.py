@@ -150,6 +150,18 @@ def save_text(path: Path, text: str) -> None:
         temporary.write_bytes(content)
 
 
+def append_text(path: Path, text: str) -> None:
+    """Add UTF-8 text to the end of a file, and wait until the disk has it. A process that is killed may leave a part of it."""
+    content = text.encode("utf-8", "backslashreplace")
+    try:
+        with path.open("ab") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise disk.full(path, len(content), 0, error) or error from error
+
+
 def read_text(path: Path, at_most: int = 10**8) -> str:
     """The text of a UTF-8 file that the user wrote. UserError if it is not UTF-8, or has more characters than `at_most`."""
     try:
