@@ -6,7 +6,7 @@
 # make test-all   runs all tests, including those that take long
 # make test-oldest  runs the test of the pipeline with the oldest release of each package in requirements.txt
 # make torture    damages files and cuts the power, hundreds of thousands of times (docs/reliability.md); takes hours
-# make licences   lists the licences of everything that is installed
+# make licences   lists the licences of all packages that are needed
 # make audit      lists known faults of the packages in requirements.txt; to be run before a release
 # make lint       checks format and lint; make format corrects what it can
 # make bench      measures the throughput of every stage

@@ -14,7 +14,7 @@ from unittest import mock
 
 import pytest
 
-from tests import ROOT
+from tests import ROOT, licences
 
 STAGES = ("encoder", "synthesizer", "vocoder")
 PACKAGES = (*STAGES, "demo")
@@ -346,6 +346,17 @@ def test_links_between_pages_lead_somewhere():
 
 
 # ---- without what is for speed
+
+
+@pytest.mark.parametrize("page", ["NOTICE", "SECURITY.md"])
+def test_libraries_that_are_not_permissive_are_named(page):
+    text, others = (
+        (ROOT / page).read_text(encoding="utf-8"),
+        licences.not_permissive(licences.needed(ROOT.glob("requirements*.txt"))),
+    )
+    assert {"unidecode", "soxr"} <= set(others)
+    names = {"NVIDIA" if re.match("nvidia-|cuda-", name) else name for name in others}
+    assert not [name for name in names if not re.search(rf"\b{name}\b", text, re.IGNORECASE)]
 
 
 @pytest.mark.slow
