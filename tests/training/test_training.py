@@ -363,6 +363,26 @@ def test_dashboards_group_their_tags_and_draw_held_out_losses_over_those_of_trai
     assert shown["steps per second"].get_ylabel() == "steps per second"
 
 
+def test_tensorboard_begins_another_file_when_one_is_large(tmp_path, monkeypatch):
+    from tensorboard.backend.event_processing.event_multiplexer import EventMultiplexer
+
+    from utils.boards import dashboards
+    from utils.boards.board import Board
+
+    monkeypatch.setattr(dashboards._TensorBoard, "LARGEST", 10_000)
+    monkeypatch.setattr(dashboards, "_Curves", lambda *arguments: dashboards.Sink())
+    board = Board(tmp_path, "vocoder", None, every=1)
+    for step in range(1, 1001):
+        board.scalars(step, {"loss": 2.0, "grad_norm": 3.0}, held_out=True)
+        while board._queue.qsize() > 100:
+            time.sleep(0.001)
+    board.close()
+    files = [*(tmp_path / "tensorboard" / "vocoder").iterdir()]
+    assert len(files) > 3 and max(path.stat().st_size for path in files) < 30_000
+    written = EventMultiplexer({"run": str(tmp_path / "tensorboard" / "vocoder")}, size_guidance={"scalars": 0}).Reload()
+    assert [event.step for event in written.Scalars("run", "eval/loss")] == [*range(1, 1001)]
+
+
 def test_curves_show_a_run_as_it_is():
     """Whatever the numbers: a collapsed run looks collapsed, a spike hides nothing, one point is seen, axes are named."""
     from utils.boards import plot
