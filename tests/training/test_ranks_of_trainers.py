@@ -11,9 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.encoder.test_encoder import TINY
 from tests.training.test_ranks import ROOT, play
-from tests.training.test_saving import STAGES, data  # noqa: F401  (a fixture)
+from tests.training.test_saving import STAGES, data, hparams, train  # noqa: F401  (data is a fixture)
 from utils.models import checkpoint
 
 pytestmark = [pytest.mark.slow, pytest.mark.torture]
@@ -48,19 +47,27 @@ def test_a_rank_that_was_suspended_changes_nothing(folder, stage, seconds):
 
 # ---- torchrun itself
 
+SCRIPTS = {
+    "encoder": ["encoder_train.py", "r", "data/SV2TTS/encoder", "--umap_every", "0"],
+    "synthesizer": ["synthesizer_train.py", "r", "data/SV2TTS/synthesizer"],
+    "vocoder": ["vocoder_train.py", "r", "data", "--ground_truth", "--generate_every", "0"],
+}
 
-@pytest.fixture
-def training(folder):
-    """torchrun with two ranks of an encoder that saves nothing until it is stopped; ends what is left of them."""
+
+@pytest.fixture(params=STAGES)
+def training(folder, request):
+    """torchrun with two ranks that save nothing until they are stopped; ends what is left of them."""
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "encoder_train.py", "r"]
-    command += [str(folder / "data/SV2TTS/encoder"), "-m", str(folder), "--cpu", "--no_visdom", "--umap_every", "0"]
-    command += ["--save_every", "0", "--eval_every", "0", "--backup_every", "0", "--hparams", TINY]
-    launcher = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    script, *arguments = SCRIPTS[request.param]
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", ROOT / script, *arguments]
+    command += ["-m", ".", "--cpu", "--no_visdom", "--hparams", hparams(request.param, 1e-3)]
+    command += ["--save_every", "0", "--eval_every", "0", "--backup_every", "0"]
+    with (folder / "log").open("w") as log:
+        launcher = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
     wait_for(lambda: n_steps(folder) > 5, 300)
     ranks = [int(pid) for pid in Path(f"/proc/{launcher.pid}/task/{launcher.pid}/children").read_text().split()]
     assert len(ranks) == 2
-    yield launcher, ranks
+    yield request.param, launcher, ranks
     for process in (launcher.pid, *ranks):
         if is_alive(process):
             os.kill(process, signal.SIGKILL)
@@ -84,25 +91,27 @@ def is_alive(process):
     return path.exists() and path.read_text().rpartition(")")[2].split()[0] != "Z"
 
 
-def held(folder):
-    return checkpoint.load(folder / "r" / "encoder.pt", "encoder")["step"]
+ENDS = {  # what the launcher is sent, and what it and all ranks are
+    "the launcher is killed": ([signal.SIGKILL], []),
+    "the launcher is signalled twice": ([signal.SIGTERM, signal.SIGTERM], []),
+    "all are signalled, as by batch systems": ([], [signal.SIGTERM]),
+    "all are signalled, as by systemd": ([], [signal.SIGTERM, signal.SIGHUP]),
+    "all are signalled twice": ([], [signal.SIGTERM, signal.SIGTERM]),
+}
 
 
-def test_ranks_end_after_a_launcher_that_was_killed_and_nothing_is_lost(training, folder):
-    launcher, ranks = training
-    launcher.kill()
+@pytest.mark.parametrize("attempt", range(3))
+@pytest.mark.parametrize("end", ENDS)
+def test_ranks_end_with_their_launcher_and_nothing_is_lost(training, folder, data, end, attempt):  # noqa: F811
+    stage, launcher, ranks = training
+    for processes, signals in zip([[launcher.pid], [launcher.pid, *ranks]], ENDS[end], strict=True):
+        for number in signals:
+            for process in filter(is_alive, processes):
+                os.kill(process, number)
+            time.sleep(0.2 * attempt)
     wait_for(lambda: not any(map(is_alive, ranks)), 60)
-    assert held(folder) == n_steps(folder)
-
-
-@pytest.mark.parametrize("attempt", range(5))
-def test_two_signals_to_the_launcher_and_all_ranks_lose_nothing(training, folder, attempt):
-    """As systemd and batch systems send them."""
-    launcher, ranks = training
-    for _ in range(2):
-        for process in (launcher.pid, *ranks):
-            if is_alive(process):
-                os.kill(process, signal.SIGTERM)
-        time.sleep(0.1 * attempt)
-    wait_for(lambda: not any(map(is_alive, ranks)), 60)
-    assert held(folder) == n_steps(folder)
+    launcher.wait(60)
+    log, held = (folder / "log").read_text(), checkpoint.load(folder / "r" / f"{stage}.pt", stage)["step"]
+    assert held == n_steps(folder), log
+    assert "error: " not in log and f"{stage}.py" not in log, log
+    assert train(stage, data, folder, 1e-3, held + 2)["step"] == held + 2  # as nothing locks it

@@ -56,7 +56,7 @@ def train(stage, data, folder, learning_rate, max_steps, **options):
     return checkpoint.load(folder / "r" / f"{stage}.pt", stage)
 
 
-def fit(stage, data, folder, learning_rate, max_steps, **options):
+def fit(stage, data, folder, learning_rate, max_steps, pictures_every=0, **options):
     options = {
         "run_id": "r",
         "models_dir": folder,
@@ -66,14 +66,22 @@ def fit(stage, data, folder, learning_rate, max_steps, **options):
         "cpu": True,
     } | options
     if stage == "encoder":
-        encoder.train.train(data / "SV2TTS" / "encoder", options, f"{TINY_ENCODER},learning_rate={learning_rate}", umap_every=0)
+        encoder.train.train(data / "SV2TTS" / "encoder", options, hparams(stage, learning_rate), pictures_every)
     elif stage == "synthesizer":
-        sizes = SIZES.replace("speaker_size=8", "speaker_size=256")
-        sizes += f",eval_utterances=2,eval_shown=1,schedule=5:{learning_rate}:100:2"
-        synthesizer.train.train(data / "SV2TTS" / "synthesizer", options, sizes)
+        synthesizer.train.train(data / "SV2TTS" / "synthesizer", options, hparams(stage, learning_rate))
     else:
-        sizes = f"{TINY_VOCODER},warmup_steps=1,learning_rate={learning_rate}".replace(",learning_rate=0.01,warmup_steps=4", "")
-        vocoder.train.train(data / "SV2TTS" / "synthesizer", data, True, 0, options, sizes)
+        vocoder.train.train(data / "SV2TTS" / "synthesizer", data, True, pictures_every, options, hparams(stage, learning_rate))
+
+
+def hparams(stage, learning_rate):
+    """Of small models, for `data`."""
+    if stage == "encoder":
+        return f"{TINY_ENCODER},learning_rate={learning_rate}"
+    if stage == "synthesizer":
+        sizes = SIZES.replace("speaker_size=8", "speaker_size=256")
+        return f"{sizes},eval_utterances=2,eval_shown=1,schedule=5:{learning_rate}:100:2"
+    sizes = TINY_VOCODER.replace("batch_size=4", "batch_size=2").replace("seq_len=400", "seq_len=200")
+    return sizes.replace("learning_rate=0.01,warmup_steps=4", f"learning_rate={learning_rate},warmup_steps=1")
 
 
 @pytest.mark.usefixtures("no_pictures")
