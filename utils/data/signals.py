@@ -62,9 +62,9 @@ def _numbers(array: Any, what: str) -> np.ndarray:
 
 
 def _unscaled(wave: np.ndarray) -> np.ndarray:
-    """Integers -> float32 in [-1, 1]."""
+    """Integers -> float32 in [-1, 1]; half floats -> float32, as they cannot hold the largest sample."""
     if wave.dtype.kind == "f":
-        return wave
+        return wave if wave.itemsize > 2 else wave.astype(np.float32)
     bits = 8 * wave.dtype.itemsize
     if bits > 32:
         raise ArrayError(f"a wave of {wave.dtype} has no known scale; make it int16, or float in [-1, 1]")
