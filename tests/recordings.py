@@ -55,6 +55,15 @@ def id3_with_picture(content: bytes) -> bytes:
     return b"ID3\x03\0\0" + bytes((size >> shift) & 127 for shift in (21, 14, 7, 0)) + frame + content
 
 
+def spoilt(n: int) -> Callable[[bytearray], bytes]:
+    """n bytes of noise in the middle."""
+
+    def change(content: bytearray) -> bytes:
+        return set_bytes(len(content) // 2, np.random.default_rng(0).bytes(n))(content)
+
+    return change
+
+
 def set_bytes(offset: int, value: bytes) -> Callable[[bytearray], bytes]:
     def change(content: bytearray) -> bytes:
         content[offset : offset + len(value)] = value
@@ -116,6 +125,12 @@ GOOD = {
     "chained ogg": (patched(OGG, lambda content: bytes(content) * 2), ".ogg"),
     "flac of 2^36 samples": (patched(FLAC, flac_samples(2**36 - 1)), ".flac"),
     "flac of a pipe": (patched(FLAC, flac_samples(0)), ".flac"),
+    "flac that declares half of it": (patched(FLAC, flac_samples(16000)), ".flac"),
+    "wav of a recorder that lost power": (
+        patched(WAV, lambda content: set_bytes(4, bytes(4))(content)[:40] + bytes(4) + content[44:]),
+        ".wav",
+    ),
+    "two mp3s joined, with their tags": (patched(MP3, lambda content: id3_with_picture(content) * 2), ".mp3"),
     "wav of a pipe": (patched(WAV, set_bytes(4, b"\xff\xff\xff\xff")), ".wav"),
 }
 # Of these a file that was cut short is used as far as it goes, and tells it.
@@ -155,6 +170,19 @@ def nth_page(content: bytes, n: int) -> int:
     for _ in range(n):
         at = content.index(b"OggS\0", at + 1)
     return at
+
+
+# name -> (writer, what is told). Damaged in their middle, where their containers show it.
+DAMAGED = {
+    "mp3": (patched(MP3, spoilt(300)), "is damaged in its middle: "),
+    "mp3 without a count": (
+        patched(MP3, lambda content: spoilt(300)(content[content.index(content[:2], 4) :])),
+        "is damaged in its middle: ",
+    ),
+    "opus": (patched(GOOD["opus"][0], spoilt(100)), "is damaged in its middle: 1 pages are missing or damaged"),
+    "ogg without a page": (patched(OGG, without_a_page), "is damaged in its middle: 1 pages are missing or damaged"),
+    "webm": (patched(GOOD["webm"][0], lambda content: set_bytes(len(content) // 2, bytes(2000))(content)), "has gaps: "),
+}
 
 
 def read_folder(folder: Path) -> list[str]:

@@ -108,9 +108,10 @@ def _check(path: Path) -> None:
 
 def _one_wave(path: Path, sample_rate: int, max_seconds: float, cut: bool) -> tuple[np.ndarray, list[str]]:
     """All channels mixed down to one; takes a second pass where their mean would cancel out."""
-    energies, mean_energy, wav, is_cut = _mixed(path, None, sample_rate, max_seconds, cut)
+    energies, mean_energy, wav, is_cut, gaps = _mixed(path, None, sample_rate, max_seconds, cut)
     notes = [f"only its first {max_seconds / 60:g} minutes are used"] if is_cut else []
-    if lacks := "" if is_cut else containers.shortfall(path):
+    notes += [f"has gaps: {gaps:.1f} s are missing"] if gaps else []
+    if lacks := "" if is_cut else containers.shortfall(path, len(wav) / sample_rate):
         if wav.size and _is_wav(path):
             raise AudioError(f"{path}: is cut short, it {lacks}")
         notes.append(lacks)
@@ -124,14 +125,17 @@ def _one_wave(path: Path, sample_rate: int, max_seconds: float, cut: bool) -> tu
 
 def _mixed(
     path: Path, weights: np.ndarray | None, sample_rate: int, max_seconds: float, cut: bool
-) -> tuple[np.ndarray, float, np.ndarray, bool]:
+) -> tuple[np.ndarray, float, np.ndarray, bool, float]:
     """Energy of each channel (C,) and of their mean (0 for a single channel), the wave that the weights (C,) make of them
-    (None: the mean), and whether there is more in the file than max_seconds."""
+    (None: the mean), whether there is more in the file than max_seconds, and the seconds of its gaps."""
     rate, blocks = _opened(path)
     _check_rate(path, rate)
     resampler, left = _Resampler(rate, sample_rate), round(max_seconds * rate)
-    energies, mean_energy, parts, is_longer = 0.0, 0.0, [], False
+    energies, mean_energy, parts, is_longer, gaps = 0.0, 0.0, [], False, 0.0
     for block in blocks:  # (n, C)
+        if isinstance(block, float):
+            gaps = block
+            break
         if block.shape[1] > MAX_CHANNELS:
             raise AudioError(f"{path}: has {block.shape[1]} channels; up to {MAX_CHANNELS} can be read")
         if is_longer := len(block) > left:
@@ -150,7 +154,7 @@ def _mixed(
     if len(end := resampler.end()):
         parts.append(end)
     wav = parts[0] if len(parts) == 1 else np.concatenate([np.zeros(0, np.float32), *parts])
-    return np.atleast_1d(energies), mean_energy, wav, is_longer
+    return np.atleast_1d(energies), mean_energy, wav, is_longer, gaps
 
 
 def _check_rate(path: Path, rate: int) -> None:
@@ -204,13 +208,8 @@ def _is_wav(path: Path) -> bool:
 
 
 def _is_for_ffmpeg(path: Path) -> bool:
-    """What libsndfile does not read to its end: the second stream of an ogg, and a FLAC that does not know its length."""
-    with path.open("rb", buffering=0) as file:
-        start = file.read(26)
-        if start[:4] != b"OggS":
-            return containers.declares_no_length(start)
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            return content.find(b"OggS\0\2", 4) > 0
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return containers.is_longer(content)
 
 
 def _libsndfile(path: Path) -> Iterator:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 BLOCK = 65536  # samples sent at a time, about
+GAP = 0.1  # s between two pieces of sound
 PATIENCE = 60  # s for one block
 MEMORY = 4 << 30  # bytes of addresses that the process may use
 ROOT = Path(__file__).parents[2]
@@ -80,7 +81,8 @@ _decoder = _Decoder()
 
 
 def blocks(path: Path) -> Iterator[Any]:
-    """First the sample rate, then float32 blocks (n, channels). DecodingError if the file cannot be decoded."""
+    """First the sample rate, then float32 blocks (n, channels), and last, if its time stamps leave gaps, their seconds (float).
+    DecodingError if the file cannot be decoded."""
     with _decoder.lock:
         yield from _decoder.ask(path, "decode")
 
@@ -147,6 +149,19 @@ def _duration(path: str) -> Iterator[float]:
         yield container.duration / av.time_base if container.duration else 0.0
 
 
+def _frames(container: Any) -> Iterator[Any]:
+    """Of the first audio track. What lies between the frames of an mp3, such as tags of files that were joined, is left out."""
+    import av
+
+    stream = container.streams.audio[0]
+    for packet in container.demux(stream):
+        try:
+            yield from packet.decode()
+        except av.InvalidDataError:
+            if stream.codec_context.name not in ("mp3", "mp3float"):
+                raise
+
+
 def _decoded(path: str) -> Iterator[Any]:
     import av
     import numpy as np
@@ -154,8 +169,8 @@ def _decoded(path: str) -> Iterator[Any]:
     with open(path, "rb") as file, _open(file) as container:
         if not container.streams.audio:
             raise DecodingError("it has no audio track")
-        to_float, form, waiting, n = None, None, [], 0
-        for frame in container.decode(audio=0):
+        to_float, form, waiting, n, due, gaps = None, None, [], 0, None, 0.0
+        for frame in _frames(container):
             if not frame.sample_rate:
                 raise DecodingError("it tells no sample rate")
             if to_float is None:
@@ -165,6 +180,9 @@ def _decoded(path: str) -> Iterator[Any]:
                 to_float = av.AudioResampler(format="fltp", layout=layout, rate=rate)
             waiting += [out.to_ndarray().T for out in to_float.resample(frame)]
             n += frame.samples
+            if frame.time is not None:
+                gaps += missing if due is not None and (missing := frame.time - due) > GAP else 0.0
+                due = frame.time + frame.samples / frame.sample_rate
             if n >= BLOCK:
                 yield np.concatenate(waiting)
                 waiting, n = [], 0
@@ -173,3 +191,5 @@ def _decoded(path: str) -> Iterator[Any]:
         waiting += [out.to_ndarray().T for out in to_float.resample(None)]
         if waiting:
             yield np.concatenate(waiting)
+        if gaps:
+            yield gaps
