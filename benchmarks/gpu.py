@@ -106,11 +106,12 @@ def synthesizer_rows(device: Any, sizes: Sizes) -> Iterator[tuple[str, str]]:
     import torch
 
     from benchmarks.plain_steps import PlainTacotron, train_step
-    from synthesizer.accelerate import fuse, recorded_step
+    from synthesizer.accelerate import fuse
     from synthesizer.config import NEW_MODEL, SynthesizerTraining
     from synthesizer.dataset import Batch
     from synthesizer.model import Tacotron
     from synthesizer.train import learn_from
+    from utils.training.accelerate import recorded_step
 
     n, n_symbols, n_frames = sizes.tacotron
     text = torch.randint(2, 60, (n, n_symbols), device=device)
@@ -127,7 +128,7 @@ def synthesizer_rows(device: Any, sizes: Sizes) -> Iterator[tuple[str, str]]:
         training = Training(model, precision, 1.0)
         step = partial(learn_from, training, model, model, SynthesizerTraining())
         yield f"{name}, {precision}", f"{seconds(lambda step=step: step(batch, (1.0,), 2, True)):.3f} s"
-        graphs = recorded_step(step, training.optimizer, device, training.abandon_step)
+        graphs = recorded_step(training, step, training.optimizer)
         if graphs:
             took = seconds(lambda graphs=graphs: graphs(batch, (1.0,), 2, True))
             yield f"{name}, {precision}, CUDA graph", f"{took:.3f} s, {memory()}"
@@ -136,17 +137,27 @@ def synthesizer_rows(device: Any, sizes: Sizes) -> Iterator[tuple[str, str]]:
 def vocoder_rows(device: Any, sizes: Sizes) -> Iterator[tuple[str, str]]:
     import torch
 
+    from utils.training.accelerate import recorded_step
+    from vocoder.accelerate import fuse
+    from vocoder.dataset import Batch
     from vocoder.model import WaveRNN, WaveRNNConfig
+    from vocoder.train import learn_from
 
     for n in sizes.wavernn:
-        crops = torch.rand(n, 1000, device=device) * 2 - 1, torch.rand(n, 9, 80, device=device) * 2 - 1
-        labels = torch.randint(512, (n, 1000), device=device)
+        levels, mel = torch.rand(n, 1000, device=device) * 2 - 1, torch.rand(n, 9, 80, device=device) * 2 - 1
+        batch = Batch(mel, levels, torch.randint(512, (n, 1000), device=device))
         for precision in precisions(device) if n == sizes.wavernn[0] else precisions(device)[-1:]:
-            model = WaveRNN(WaveRNNConfig()).to(device)
-            training = Training(model, precision, 4.0)
-            took = seconds(partial(training.step_on, partial(model, *crops, labels)))
-            speed = f"{n * 1000 / took / 1e6:.2f} million samples a second"
-            yield f"WaveRNN step, {n} x 1,000, {precision}", f"{took:.4f} s, {speed}"
+            for how, prepare in (("", lambda model: None), (", both GRUs at once", fuse)):
+                model = WaveRNN(WaveRNNConfig()).to(device)
+                prepare(model)
+                training = Training(model, precision, 4.0)
+                step = partial(learn_from, training, model, 4.0)
+                graphs = recorded_step(training, step, training.optimizer)
+                for launched, each in ((how, step), (f"{how}, CUDA graph", graphs)):
+                    if each:
+                        took = seconds(partial(each, batch, ()))
+                        speed = f"{n * 1000 / took / 1e6:.2f} million samples a second"
+                        yield f"WaveRNN step, {n} x 1,000, {precision}{launched}", f"{took:.4f} s, {speed}"
 
 
 def speaking_rows(device: Any, sizes: Sizes) -> Iterator[tuple[str, str]]:

@@ -1,6 +1,4 @@
-"""Chooses what is fastest: the loop that runs the decoder when it speaks, and CUDA graphs of training steps."""
-
-from collections.abc import Callable
+"""Chooses what is fastest: the loop that runs the decoder when it speaks, and its cells."""
 
 import torch
 from torch import Tensor, nn
@@ -41,15 +39,6 @@ def fuse(model: Tacotron) -> None:
             say_slower("the synthesizer trains", str(error))
             return
         fuse_cells(model.decoder)
-
-
-def recorded_step(step: Callable, optimizer: torch.optim.Optimizer, device: torch.device, undo: Callable) -> Callable | None:
-    """`step` as CUDA graphs, see StepGraphs; None on other devices."""
-    if device.type != "cuda":
-        return None
-    from utils.cuda_graph import StepGraphs
-
-    return StepGraphs(step, optimizer, device, undo)
 
 
 def _compiled_loop(decoder: Decoder, r: int, dtype: torch.dtype) -> Loop | None:

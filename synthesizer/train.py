@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from synthesizer.accelerate import fuse, recorded_step
+from synthesizer.accelerate import fuse
 from synthesizer.config import NEW_MODEL, PUBLISHED_SCHEDULE, SynthesizerTraining, TacotronConfig, parse_schedule
 from synthesizer.dataset import Batch, Utterances, collate, usable_rows
 from synthesizer.held_out import HeldOut
@@ -25,6 +25,7 @@ from utils.data.paths import SynthesizerData
 from utils.data.rows import read_mel_format
 from utils.errors import UserError
 from utils.models import size
+from utils.training.accelerate import recorded_step, uses_graphs
 from utils.training.average import Average
 from utils.training.batching import split_rows
 from utils.training.buckets import PaddedSteps
@@ -58,7 +59,7 @@ def train(data_dir: Path, options: dict[str, Any], hparams: str = "") -> None:
         fuse(model)
         optimizer = torch.optim.Adam(model.parameters(), fused=True)
         average, mel = Average(model, settings.average_decay), dataclasses.asdict(mel_format)
-        graphs = settings.cuda_graphs > 1 or (settings.cuda_graphs > 0 and run.world_size == 1)
+        graphs = uses_graphs(run, settings.cuda_graphs)
         kept = {"mel": mel, "symbols": settings.symbols, "average": average.state, "data": training.rows}
         kept["rules"] = {"overfitting": Parting("eval_mel_loss", "mel_loss")}
         in_use = {"cuda_graphs": graphs and run.device.type == "cuda", "eval_utterances": len(watched.items)}
@@ -69,7 +70,7 @@ def train(data_dir: Path, options: dict[str, Any], hparams: str = "") -> None:
         plan = StagedPlan(stages, [row.n_frames for row in training.rows], run.seed, run.rank, run.world_size)
         feed = run.feed(plan, training, collate)
         learn = partial(learn_from, run, model, wrapped, settings)
-        if graphs and (recorded := recorded_step(learn, optimizer, run.device, run.abandon_step)):
+        if graphs and (recorded := recorded_step(run, learn, optimizer)):
             learn = PaddedSteps(learn, recorded, training.buckets)
 
         for step in run.steps():

@@ -62,7 +62,7 @@ UTILS = {  # the rooms that each room of utils may import, besides itself
     "corpora": {"data", "config", "errors"},
     "models": {"data", "config", "errors", "report_lines"},
     "boards": {"models", "data", "config", "errors"},
-    "training": {"boards", "models", "data", "config", "errors", "report_lines"},
+    "training": {"cuda_graph", "boards", "models", "data", "config", "errors", "report_lines"},
     "argutils": set(),
     "modelutils": {"errors"},
     "default_models": {"modelutils"},

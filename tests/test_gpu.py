@@ -1,6 +1,8 @@
 """What holds on a GPU; run where there is one, which continuous integration has not."""
 
+import copy
 import re
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -8,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+from benchmarks.gpu import Training
 from encoder.config import EncoderConfig
 from encoder.model import EncoderWithLoss, SpeakerEncoder
 from synthesizer.accelerate import accelerate as loop_of
@@ -21,10 +24,14 @@ from tests.vocoder.test_generate import free_running
 from tests.vocoder_data import tiny_vocoder
 from utils.errors import UserError
 from utils.training import memory as gpu_memory
+from utils.training.accelerate import recorded_step
 from utils.training.run import Run, RunOptions
 from utils.training.stepping import STEPS_BEHIND
 from vocoder.accelerate import accelerate as sampler_of
+from vocoder.accelerate import fuse as fuse_vocoder
+from vocoder.dataset import Batch
 from vocoder.sampling import PlainSampler
+from vocoder.train import learn_from
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
@@ -157,6 +164,30 @@ def test_memory_stays_flat_over_replays_and_stages(speech, tmp_path):
         trained(speech, tmp_path / str(n), max_steps, f"{HPARAMS},schedule={stages}")
         reserved.append(torch.cuda.max_memory_reserved())
     assert reserved[1] < 1.5 * reserved[0]
+
+
+# ---- the vocoder's training
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_steps_as_a_graph_with_both_grus_at_once_are_plain_steps(precision, capsys):
+    torch.manual_seed(0)
+    first, losses = tiny_vocoder().train().cuda(), []
+    batches = [
+        Batch(torch.rand(4, 9, 80).cuda(), torch.rand(4, 1000).cuda() * 2 - 1, torch.randint(512, (4, 1000)).cuda())
+        for _ in range(20)
+    ]
+    for fast in (False, True):
+        model = copy.deepcopy(first)
+        if fast:
+            fuse_vocoder(model)
+        training = Training(model, precision, 4.0)
+        training.optimizer.param_groups[0]["lr"] = 1e-2
+        step = partial(learn_from, training, model, 4.0)
+        step = recorded_step(training, step, training.optimizer) if fast else step
+        losses.append([float(step(batch, ())["loss"]) for batch in batches])
+    assert losses[1] == pytest.approx(losses[0], rel=2e-3) and losses[0][-1] < losses[0][0]
+    assert "none could be recorded" not in capsys.readouterr().out
 
 
 class Numbers(NamedTuple):

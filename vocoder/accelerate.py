@@ -44,6 +44,17 @@ def accelerate(model: WaveRNN, dtype: torch.dtype | None = None) -> Sampler:
     return plain
 
 
+def fuse(model: WaveRNN) -> None:
+    """Let a model on a GPU train with both GRUs at the same time; its results stay the same."""
+    if model.output.weight.device.type == "cuda":
+        try:
+            from vocoder.cuda import overlap
+        except NOT_AVAILABLE as error:
+            say_slower("the vocoder trains", str(error))
+            return
+        overlap(model)
+
+
 def _fast(model: WaveRNN, dtype: torch.dtype | None) -> tuple[Sampler | None, Sampler | None]:
     """A fast sampler if there is one, and its fp32 counterpart, which is compared."""
     device, in_bf16, made = model.output.weight.device.type, False, (None, None)

@@ -58,6 +58,9 @@ class VocoderTraining:
     halving_steps: int = setting(50_000, "time in which it then falls to half; 0 keeps it constant", "steps")
     final_learning_rate: float = setting(2e-5, "learning rate at which it stops falling")
     average_decay: float = setting(0.999, AVERAGE_DECAY)
+    cuda_graphs: int = setting(
+        1, "1: on a single GPU, each step is launched as one CUDA graph; 2: on several GPUs too; 0: never"
+    )
     batch_size: int = setting(100, "batch size on each GPU", "crops")
     seq_len: int = setting(1000, "length of a crop, in whole mel frames; longer takes more memory and time", "samples")
     clip: float = setting(4.0, CLIP)

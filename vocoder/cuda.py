@@ -1,16 +1,19 @@
-"""Sampling on a CUDA GPU: all steps of a mel frame are recorded as one CUDA graph."""
+"""On a CUDA GPU: sampling, with all steps of a mel frame as one CUDA graph, and training, with both GRUs at once."""
 
-from collections.abc import Callable
+import contextlib
+import functools
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from utils.cuda_cells import PLAIN, cells_for
 from utils.cuda_graph import record
 from vocoder.distribution import MuLaw
-from vocoder.model import WaveRNN
+from vocoder.model import State as GRUStates
+from vocoder.model import WaveRNN, in_turn
 from vocoder.tables import filter_taps, prepare, split
 
 
@@ -144,3 +147,55 @@ def _fused_draw(model: WaveRNN, device: torch.device) -> Callable[[Tensor, Tenso
     off = (draw(logits, uniform[0]) - model.distribution.sample(logits, uniform)).abs()
     fits = off.max() <= 2.5 / (n - 1) and (off < 1e-6).float().mean() > 0.99
     return (lambda outputs, uniform: draw(outputs, uniform[0])) if fits else None
+
+
+# ---- training
+
+
+PIECES = 8  # of the samples; with more, the two GRUs wait less for each other, and the GPU starts more kernels
+
+
+def overlap(model: WaveRNN) -> None:
+    """Let both GRUs work at the same time. A recurrence that somebody has changed stays."""
+    if model.recurrence is in_turn:
+        model.recurrence = overlapped
+
+
+def overlapped(gru1: nn.GRU, gru2: nn.GRU, x: Tensor, aux: Tensor, state: GRUStates | None) -> tuple[Tensor, GRUStates]:
+    """in_turn, on two streams: the second GRU reads a piece of the samples while the first one writes the next."""
+    (h1, h2), streams, outputs = state or (None, None), TwoStreams(x.device), []
+    for piece, context in zip(x.chunk(PIECES), aux.chunk(PIECES), strict=True):
+        residual, h1 = gru1(piece, h1)
+        piece = piece + residual
+        with streams.second(piece, context):
+            residual, h2 = gru2(torch.cat([piece, context], dim=-1), h2)
+            outputs.append(piece + residual)
+    streams.join(*outputs, h2)
+    return torch.cat(outputs), (h1, h2)
+
+
+class TwoStreams:
+    """The current stream of a device and another one. Memory that one reads is not given away while the other writes it."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._first, self._second = torch.cuda.current_stream(device), _stream_beside(device)
+
+    @contextlib.contextmanager
+    def second(self, *read: Tensor) -> Iterator[None]:
+        """Work on the second stream, which reads what the first has written until now."""
+        self._second.wait_stream(self._first)
+        for each in read:
+            each.record_stream(self._second)
+        with torch.cuda.stream(self._second):
+            yield
+
+    def join(self, *written: Tensor) -> None:
+        """Let the first stream wait for what the second has written."""
+        self._first.wait_stream(self._second)
+        for each in written:
+            each.record_stream(self._first)
+
+
+@functools.cache
+def _stream_beside(device: torch.device) -> torch.cuda.Stream:
+    return torch.cuda.Stream(device)

@@ -14,9 +14,20 @@ from vocoder.upsample import Upsample
 State = tuple[Tensor, Tensor]  # hidden states of the two GRUs, (1, B, H) each
 
 
+def in_turn(gru1: nn.GRU, gru2: nn.GRU, x: Tensor, aux: Tensor, state: State | None) -> tuple[Tensor, State]:
+    """Two GRUs with residual connections, the second of which reads aux too: x (N, B, H), aux (N, B, A) -> (N, B, H), state"""
+    h1, h2 = state or (None, None)
+    residual, h1 = gru1(x, h1)
+    x = x + residual
+    residual, h2 = gru2(torch.cat([x, aux], dim=-1), h2)
+    return x + residual, (h1, h2)
+
+
 class WaveRNN(nn.Module):
     """Mel and previous samples -> distribution of the next sample. vocoder.inference normalises the mel, and the samples are
     the distribution's levels."""
+
+    recurrence = staticmethod(in_turn)
 
     def __init__(self, config: WaveRNNConfig):
         super().__init__()
@@ -42,16 +53,13 @@ class WaveRNN(nn.Module):
         """levels (N, B), fine (N, B, n_mels), aux (T, B, aux_dims), state before the first sample (None: zeros)
         -> outputs (N, B, C), state after the last. Generation calls it for one sample at a time."""
         aux1, aux2, aux3, aux4 = aux.chunk(N_AUX, dim=-1)  # (T, B, aux_dims / 4)
-        h1, h2 = state or (None, None)
         with torch.autocast(levels.device.type, enabled=False):  # neighbouring levels are the same in bf16
             x = _with_context(self.input, torch.cat([levels.unsqueeze(-1), fine], dim=-1), aux1.float())  # (N, B, H)
-        residual, h1 = self.gru1(x, h1)
-        x = x + residual
-        residual, h2 = self.gru2(torch.cat([x, aux2.repeat_interleave(len(x) // len(aux2), dim=0)], dim=-1), h2)
-        x = x + residual
+        aux2 = aux2.repeat_interleave(len(x) // len(aux2), dim=0)  # (N, B, aux_dims / 4)
+        x, state = self.recurrence(self.gru1, self.gru2, x, aux2, state)
         x = F.relu(_with_context(self.hidden1, x, aux3))  # (N, B, fc_dims)
         x = F.relu(_with_context(self.hidden2, x, aux4))
-        return self.output(x), (h1, h2)
+        return self.output(x), state
 
 
 def _with_context(layer: nn.Linear, x: Tensor, aux: Tensor) -> Tensor:

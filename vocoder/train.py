@@ -1,12 +1,14 @@
 """Train the vocoder."""
 
 import dataclasses
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 
 from utils.boards import plot
 from utils.config import parse_overrides
@@ -17,12 +19,13 @@ from utils.data.rows import read_mel_format
 from utils.errors import UserError
 from utils.models import size
 from utils.report_lines import say
+from utils.training.accelerate import recorded_step, uses_graphs
 from utils.training.average import Average
 from utils.training.batching import split_rows
 from utils.training.health import Guessing, Parting, Rising
 from utils.training.memory import within_memory
 from utils.training.run import Run, RunOptions
-from vocoder.accelerate import accelerate
+from vocoder.accelerate import accelerate, fuse
 from vocoder.config import VocoderTraining, WaveRNNConfig, check_sizes
 from vocoder.dataset import Batch, CropDataset, CropPlan, Sources, collate, even_windows, find_sources
 from vocoder.distribution import Distribution
@@ -56,7 +59,8 @@ def train(
 
         model = size.to_train(lambda: WaveRNN(config), run.device)
         optimizer = torch.optim.Adam(model.parameters(), fused=True)
-        average = Average(model, settings.average_decay)
+        average, graphs = Average(model, settings.average_decay), uses_graphs(run, settings.cuda_graphs)
+        fuse(model)
         mel = dataclasses.asdict(mel_format)
         training, watched = (
             CropDataset(part, mel_format, model.distribution, crop, config.pad, settings.quiet_db) for part in split(sources)
@@ -67,18 +71,19 @@ def train(
         rules = {"guessing": guessing(crops, model.distribution), "rising loss": Rising()}
         rules["overfitting"] = Parting("held_out_loss")
         kept = {"mel": mel, "average": average.state, "data": sources.rows, "rules": rules}
-        wrapped = run.start(model, optimizer, config, settings, **kept)
+        in_use = {"cuda_graphs": graphs and run.device.type == "cuda"}
+        wrapped = run.start(model, optimizer, config, settings, in_graphs=graphs, in_use=in_use, **kept)
         feed = run.feed(plan, training, collate)
+        learn = partial(learn_from, run, wrapped, settings.clip)
+        learn = (graphs and recorded_step(run, learn, optimizer)) or learn
 
         for step in run.steps():
             optimizer.param_groups[0]["lr"] = learning_rate = settings.learning_rate_at(step)
             batch = next(feed)
             with within_memory(run, batch, lambda part: model(part.levels, part.mel, part.targets), "batch_size={}".format):
-                with run.autocast():
-                    loss = wrapped(batch.levels, batch.mel, batch.targets)
-                grad_norm = run.optimize(loss, settings.clip)
+                numbers = learn(batch, ())
             average.update(model, step)
-            run.log(loss=loss, learning_rate=learning_rate, grad_norm=grad_norm, data_seconds=feed.seconds_waited)
+            run.log(**numbers, learning_rate=learning_rate, data_seconds=feed.seconds_waited)
             if run.is_main and len(watched):
                 if run.due(run.options.eval_every):
                     losses = [held_out_loss(run, each, watched, settings) for each in (average.model, model)]
@@ -88,6 +93,13 @@ def train(
                     run.keep_best(losses[0])
                 if run.due(generate_every):
                     speak(run, average.model, watched, settings)
+
+
+def learn_from(run: Run, wrapped: nn.Module, clip: float, batch: Batch, numbers: Sequence[float]) -> dict[str, Tensor]:
+    """One step; returns numbers to log. It depends on no `numbers` that change from step to step."""
+    with run.autocast():
+        loss = wrapped(batch.levels, batch.mel, batch.targets)
+    return {"loss": loss.detach(), "grad_norm": run.optimize(loss, clip)}
 
 
 def gently(content: dict[str, Any]) -> tuple[str, dict[str, Any]]:

@@ -1,0 +1,57 @@
+"""The vocoder's training on a GPU. Without one, both streams are the same here; tests/test_gpu.py has the same on a GPU."""
+
+import contextlib
+
+import pytest
+import torch
+
+from tests.vocoder_data import tiny_vocoder
+from vocoder import cuda
+from vocoder.model import in_turn
+
+
+class OneStream:
+    def __init__(self, device):
+        pass
+
+    def second(self, *read):
+        return contextlib.nullcontext()
+
+    def join(self, *written):
+        pass
+
+
+@pytest.mark.parametrize("n_samples", [1000, 200])
+def test_both_grus_at_once_give_what_they_give_in_turn(monkeypatch, n_samples):
+    monkeypatch.setattr(cuda, "TwoStreams", OneStream)
+    torch.manual_seed(0)
+    model, n_frames = tiny_vocoder().train(), n_samples // 200
+    levels, mel = torch.rand(3, n_samples) * 2 - 1, torch.rand(3, n_frames + 2 * model.config.pad, 80)
+    targets, found = torch.randint(512, (3, n_samples)), []
+    for prepare in (lambda model: None, cuda.overlap):
+        prepare(model)
+        model.zero_grad()
+        loss = model(levels, mel, targets)
+        loss.backward()
+        found.append([loss.detach(), *(parameter.grad for parameter in model.parameters())])
+    assert model.recurrence is cuda.overlapped
+    for plain, fast in zip(*found, strict=True):
+        torch.testing.assert_close(fast, plain, atol=1e-6, rtol=1e-4)
+
+
+def test_the_state_goes_on_from_call_to_call(monkeypatch):
+    monkeypatch.setattr(cuda, "TwoStreams", OneStream)
+    model = tiny_vocoder()
+    x, aux = torch.randn(20, 2, model.config.rnn_dims), torch.randn(20, 2, 2)
+    whole, state = in_turn(model.gru1, model.gru2, x, aux, None)
+    first, between = cuda.overlapped(model.gru1, model.gru2, x[:9], aux[:9], None)
+    rest, after = cuda.overlapped(model.gru1, model.gru2, x[9:], aux[9:], between)
+    torch.testing.assert_close(torch.cat([first, rest]), whole)
+    torch.testing.assert_close(after, state)
+
+
+def test_a_recurrence_of_ones_own_stays():
+    model = tiny_vocoder()
+    model.recurrence = own = lambda *arguments: in_turn(*arguments)
+    cuda.overlap(model)
+    assert model.recurrence is own

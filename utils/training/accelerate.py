@@ -1,0 +1,23 @@
+"""Training steps as CUDA graphs, where there is a GPU."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+    from utils.training.run import Run
+
+
+def uses_graphs(run: "Run", wanted: int) -> bool:
+    """wanted: the setting cuda_graphs: 0 never, 1 on a single GPU, 2 on several too."""
+    return wanted > 1 or (wanted > 0 and run.world_size == 1)
+
+
+def recorded_step(run: "Run", step: Callable, optimizer: "torch.optim.Optimizer") -> Callable | None:
+    """`step` as CUDA graphs, see utils.cuda_graph.StepGraphs; None on other devices."""
+    if run.device.type != "cuda":
+        return None
+    from utils.cuda_graph import StepGraphs
+
+    return StepGraphs(step, optimizer, run.device, run.abandon_step)
