@@ -34,6 +34,14 @@ def test_a_fault_is_told_alone(clean, told):
     assert told in line
 
 
+def test_speech_that_was_cut_out_without_a_pause_is_not_called_noisy(clean):
+    def told(wav: np.ndarray) -> list[bool]:
+        pieces = [wav[start : start + 24000] for start in range(0, len(wav) - 24000, 8000)]
+        return [any("noise" in line for line in quality.assess(piece).warnings()) for piece in pieces]
+
+    assert not any(told(clean)) and any(told(FAULTS["noise"](clean)))
+
+
 def test_two_voices_are_told_by_the_partials():
     voices = np.random.default_rng(0).normal(size=(2, 256))
     one, two = (voices[index] + 0.3 * np.random.default_rng(1).normal(size=(8, 256)) for index in ([0] * 8, [0, 1] * 4))

@@ -16,6 +16,8 @@ from utils.data.decoding import Recording
 LITTLE_SPEECH = 1.6  # s: one partial of the encoder
 QUIET = -60.0  # dB of full scale
 NOISY = 20.0  # dB
+TELLS_NOISE = 4.0  # s in which speech pauses; less may be cut so tightly that its quietest tenth is speech
+PAUSE = 0.1  # s
 CLIPPED = 1e-3  # share of the samples
 NARROW = 6000.0  # Hz; speech recorded at 8 kHz ends at 4000, at 11 kHz at 5500
 TWO_VOICES = 0.62  # cosine under which a tenth of the pairs of partials lie
@@ -36,7 +38,7 @@ class Quality:
 
     seconds: float  # of speech
     level: float  # dB of full scale, of the whole recording
-    snr: float  # dB, signal to noise, estimated; a clean recording has over 30
+    snr: float  # dB, signal to noise, estimated; a clean recording has over 30. nan: it is short and has no pause
     clipping: float  # share of samples that are cut off at the top
     bandwidth: float  # Hz up to which there is sound
     several_speakers: bool | None = None  # None: not looked for, or too short to tell
@@ -68,7 +70,10 @@ def assess(wav: np.ndarray, partials: np.ndarray | None = None, seconds: float |
     (P, E), which tell whether there are several speakers. seconds: of speech, if known; else it is looked for."""
     if seconds is None:
         seconds = len(vad.trim_silences(normalize_volume(wav))) / SAMPLE_RATE
-    return Quality(seconds, _decibels(_power(wav)), _snr(wav), _clipping(wav), _bandwidth(wav), has_two_voices(partials))
+    snr = _snr(wav)
+    if snr < NOISY and len(wav) < TELLS_NOISE * SAMPLE_RATE and not _has_pause(wav):
+        snr = math.nan
+    return Quality(seconds, _decibels(_power(wav)), snr, _clipping(wav), _bandwidth(wav), has_two_voices(partials))
 
 
 def _power(wav: np.ndarray) -> float:
@@ -87,6 +92,10 @@ def _snr(wav: np.ndarray) -> float:
     powers = np.einsum("ij,ij->i", frames, frames) / WINDOW
     tenth = len(powers) // 10
     return _decibels(float(powers.mean())) - _decibels(float(np.partition(powers, tenth)[tenth]))
+
+
+def _has_pause(wav: np.ndarray) -> bool:
+    return len(wav) - len(vad.trim_silences(normalize_volume(wav))) > PAUSE * SAMPLE_RATE
 
 
 def _clipping(wav: np.ndarray) -> float:
@@ -144,7 +153,8 @@ class Tally:
         """Of a recording only what is true of it at any length is counted."""
         self._n += 1
         wav, faults = recording.wav, []
-        if wav.size and assess(_excerpt(wav), seconds=math.inf).faults():  # which costs little
+        excerpt = _excerpt(wav)  # which costs little
+        if wav.size and (_snr(excerpt) < NOISY or assess(excerpt, seconds=math.inf).faults()):
             faults = assess(wav, seconds=math.inf).faults()
         for kind in [*(note.partition(":")[0] for note in recording.notes), *(kind for kind, _ in faults)]:
             self._found.setdefault(kind, []).append(name)
