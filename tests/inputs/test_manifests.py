@@ -146,6 +146,12 @@ def test_lists_of_the_field_are_taken_as_they_are_meant(name, tmp_path, waves, c
         ("0.wav|Yes\n1.wav|No\n2.wav|Maybe\n", "audio,text", "", "could be audio|text or audio|speaker"),
         ("0.wav|Yes\n1.wav|No\n2.wav|Maybe\n", "audio,speaker", "", "--columns"),
         ("0.wav|a|Yes\n1.wav|b|No\n2.wav|c|Maybe\n", "audio,speaker,text", "", "or audio|text|speaker"),
+        (
+            "".join(f"{i}.wav|a|{said}|x y z\n" for i, said in enumerate(("Yes it is.", "No, never.", "Maybe so."))),
+            "audio,speaker,text,-",
+            "",
+            "do not tell",
+        ),
         ("0|0.wav|Yes it is.\n1|1.wav|No it is not.\n2|2.wav|Maybe.\n", "-,audio,text", "", "do not tell which is audio"),
         ("a/0.wav|Yes it is.\nb/1.wav|No.\nb/2.wav|Perhaps so.\n", "", "folder", "its audio is in several folders"),
         ("a/0.wav|Yes it is.\nb/1.wav|No.\nb/2.wav|Perhaps so.\n", "", "me", "--speaker NAME"),
@@ -165,7 +171,8 @@ def test_what_is_ambiguous_is_asked_for(tmp_path, text, columns, speaker, proble
         people = [line.split("|")[1] for line in text.splitlines()]
     assert [who for _, who, _ in found] == people
     if "text" in columns:
-        assert [said for _, _, said in found] == [line.split("|")[-1] for line in text.splitlines()]
+        at = columns.split(",").index("text")
+        assert [said for _, _, said in found] == [line.split("|")[at] for line in text.splitlines()]
 
 
 @pytest.mark.parametrize(("separator", "newline"), itertools.product(",;", ("\n", "\r\n", "\r")))

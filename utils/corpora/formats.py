@@ -286,6 +286,9 @@ def _fits(shape: list[str], rows: list[list[str]], folder: Path) -> bool:
     if len(shape) != len(rows[0]):
         return False
     columns = dict(zip(shape, zip(*rows, strict=True), strict=True))
+    before = list(zip(shape, zip(*rows, strict=True), strict=True))[: shape.index(TEXT) if TEXT in shape else 0]
+    if any(kind == UNUSED and _is_other_text(list(values), columns[TEXT]) for kind, values in before):
+        return False
     if not all(FITS[kind](list(filter(None, values)), folder) for kind, values in columns.items()):
         return False
     return "normalised" not in shape or _same_words(columns[TEXT], columns["normalised"])
@@ -330,6 +333,11 @@ def _may_be_text(values: list[str], folder: Path) -> bool:
     """Sentences, or single words that do not come again."""
     is_name = len(set(values)) < len(values) or all(value.isdecimal() for value in values)
     return not _are_files(values) and (_share_of_words(values) >= 0.5 or not is_name)
+
+
+def _is_other_text(values: list[str], texts: Sequence[str]) -> bool:
+    """Whether these are sentences, and others than the texts."""
+    return _share_of_words(list(filter(None, values))) >= 0.5 and not _same_words(values, texts)
 
 
 def _may_be_speaker(values: list[str], folder: Path) -> bool:

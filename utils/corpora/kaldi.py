@@ -3,7 +3,7 @@
 from functools import lru_cache
 from pathlib import Path
 
-from utils.corpora.layout import AUDIO_SUFFIXES, Asked, Corpus, Found, Speaker, Utterance, a_span, first_few
+from utils.corpora.layout import AUDIO_SUFFIXES, Asked, Corpus, Found, Speaker, Utterance, a_span, first_few, shortened
 from utils.corpora.lines import LineIndex, index_of
 from utils.corpora.places import Place, find_place
 from utils.data.paths import one_field
@@ -76,7 +76,7 @@ def described(speaker: Speaker) -> list[str]:
     text = _index(folder, TEXTS)
     for utterance, path, span in audio(speaker, [])[:3]:
         part = f" from {span[0]:g} to {span[1]:g} s" if span else ""
-        lines.append(f"    audio {path.name}{part}, speaker {speaker.name}, text {_value(text, utterance)[:60]!r}")
+        lines.append(f"    audio {path.name}{part}, speaker {speaker.name}, text {shortened(_value(text, utterance))!r}")
     return lines
 
 

@@ -211,6 +211,11 @@ def first_few(names: list[str]) -> str:
     return ", ".join(names[:N_NAMED]) + more
 
 
+def shortened(text: str) -> str:
+    """The text of a row in a preview."""
+    return text if len(text) <= 60 else text[:60] + "…"
+
+
 def beside(path: Path) -> list[Path]:
     """Where people put the text of an audio file."""
     stem = _without_suffix(path)

@@ -7,7 +7,7 @@ from functools import lru_cache, partial
 from pathlib import Path, PurePosixPath
 
 from utils.corpora.formats import Format, Row, recognise, rows_of, sample
-from utils.corpora.layout import AUDIO_SUFFIXES, Asked, Corpus, Found, Speaker, Utterance
+from utils.corpora.layout import AUDIO_SUFFIXES, Asked, Corpus, Found, Speaker, Utterance, shortened
 from utils.corpora.lines import LineIndex
 from utils.corpora.places import Place, find_place
 from utils.data.paths import one_field
@@ -17,7 +17,6 @@ NO_SPEAKER = b""  # key of lines that are not used
 EVERYONE = b"*"  # key of lines that name no speaker
 OF_FOLDERS = "folder"  # --speaker folder: the folder of each recording names the speaker
 N_SHOWN = 3  # rows in the preview
-N_CHARACTERS = 60  # of a text there
 IN_FOLDER = ("metadata.csv", "metadata.jsonl", "validated.tsv")  # of LJSpeech, Hugging Face and Common Voice
 AUDIO_FOLDERS = {"wavs", "wav", "audio", "clips", "data", "train", "test", "validation"}
 
@@ -69,10 +68,9 @@ def described(speaker: Speaker) -> list[str]:
     whose = "" if layout.speaker is not None or speaker.asked.speaker == OF_FOLDERS else f"; one speaker: {speaker.name}"
     shown = [f"taken as {layout.told}{f'; audio: {differs}' * bool(differs)}{whose}"]
     for row in _sampled(speaker.source, layout)[:N_SHOWN]:
-        text = row.text if len(row.text) <= N_CHARACTERS else row.text[:N_CHARACTERS] + "…"
         path = layout.place.path(row.audio)
         who = row.speaker or (path.parent.name if speaker.asked.speaker == OF_FOLDERS else speaker.name)
-        shown.append(f"    audio {path.name}, speaker {who}" + f", text {text!r}" * bool(layout.texts))
+        shown.append(f"    audio {path.name}, speaker {who}" + f", text {shortened(row.text)!r}" * bool(layout.texts))
     return shown
 
 
