@@ -18,11 +18,11 @@ from synthesizer.loss import attention_loss, tacotron_losses
 from synthesizer.model import Tacotron
 from synthesizer.published import own_content
 from synthesizer.schedule import StagedPlan, fade, remaining, stage_at, with_batches_of
-from synthesizer.text import resolve_symbols
+from synthesizer.text import is_readable, resolve_symbols
 from utils.config import parse_overrides
 from utils.data.audio import MelFormat
 from utils.data.paths import SynthesizerData
-from utils.data.rows import read_mel_format
+from utils.data.rows import read_mel_format, readable_rows
 from utils.errors import UserError
 from utils.models import size
 from utils.training.accelerate import recorded_step, uses_graphs
@@ -47,9 +47,11 @@ def train(data_dir: Path, options: dict[str, Any], hparams: str = "") -> None:
         data = SynthesizerData(data_dir)
         mel_format = read_mel_format(data)
         _check(config, mel_format, max(stage.r for stage in stages))
+        can_read = partial(is_readable, symbols=settings.symbols, cleaner=settings.cleaner)
+        rows = readable_rows(usable_rows(data), data.manifest, can_read)
         training, held_out = (
             Utterances(data, rows, settings.symbols, settings.cleaner, mel_format, config.speaker_size, settings.word_times)
-            for rows in split_rows(usable_rows(data), fraction=0.01, at_least=4)
+            for rows in split_rows(rows, fraction=0.01, at_least=4)
         )
         config = with_longest(config, training)
         aligned_by = min(settings.attention_fade[0], stages[-1].until // 3)

@@ -20,7 +20,16 @@ from utils.data.arrays import ArrayError, check_finite, load_npy
 from utils.data.lock import changed_settings, only_writer, save_settings
 from utils.data.names import within
 from utils.data.paths import SynthesizerData, VocoderData, make_durable, own_folders, remove_leftovers, save_npy, sha256
-from utils.data.rows import Row, format_row, read_mel_format, read_rows, rows_with_content, rows_with_files, write_rows
+from utils.data.rows import (
+    Row,
+    format_row,
+    read_mel_format,
+    read_rows,
+    readable_rows,
+    rows_with_content,
+    rows_with_files,
+    write_rows,
+)
 from utils.errors import UserError
 from utils.models.identity import warn_if_different
 from vocoder.config import GtaSettings
@@ -45,6 +54,7 @@ def preprocess(
     rows = rows_with_files(read_rows(source.manifest), mel=source.mels_dir, embed=source.embeds_dir)
     rows = rows_with_content(rows, source.manifest)
     synthesizer = Synthesizer(synthesizer_path, "cpu" if cpu else None, precision=settings.precision)
+    rows = readable_rows(rows, source.manifest, synthesizer.can_read)
     settings = dataclasses.replace(settings, precision=synthesizer.precision)  # auto depends on the machine
     _check_formats(synthesizer, synthesizer.path, source)
     warn_if_different(source.embeds_dir, source.encoder_digests, synthesizer.path, synthesizer.encoder_digests)

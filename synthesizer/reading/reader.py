@@ -10,7 +10,7 @@ import numpy as np
 from synthesizer.config import SPEEDS, ReadingSettings, TacotronConfig
 from synthesizer.reading.faults import missed_words, words
 from synthesizer.reading.speech import Said, batches_in_order, halves, joined, longest_piece, pieces_of, said_at_speed, say_well
-from synthesizer.text import END, Reading, TextError, read, shown, spoken_length
+from synthesizer.text import END, Reading, TextError, is_readable, read, shown, spoken_length
 from synthesizer.text.sentences import Piece
 from utils.data.mel_format import MelFormat
 
@@ -73,6 +73,10 @@ class Reader:
         letter the model knows."""
         reading = read(text, self.symbols, self.cleaner)
         return reading._replace(text=shown(reading.text))
+
+    def can_read(self, text: str) -> bool:
+        """Whether it has a letter that the model knows, and no sound that it does not know."""
+        return is_readable(text, self.symbols, self.cleaner)
 
     def pieces(self, text: str) -> list[Piece]:
         """The text as pieces that the model can say in one breath; those without anything to read are left out.

@@ -3,8 +3,8 @@
 from collections import Counter
 from collections.abc import Iterable
 
-from synthesizer.text.cleaners import clean
-from synthesizer.text.symbols import END, PAD, PHONE_NAMES, SYMBOLS, phones_to_characters
+from synthesizer.text.cleaners import TextError, clean, read
+from synthesizer.text.symbols import END, PAD, PHONE_NAMES, SYMBOLS, is_spoken, phones_to_characters
 
 N_SHOWN = 20  # characters
 
@@ -13,6 +13,16 @@ def unread_in(text: str, symbols: str, cleaner: str) -> Counter[str]:
     """How often each character of the text as it is read aloud is left out, as it is no symbol."""
     cleaned = clean(phones_to_characters(text), cleaner, symbols)
     return Counter(c for c in cleaned if (c not in symbols or c in PAD + END) and not c.isspace())
+
+
+def is_readable(text: str, symbols: str, cleaner: str) -> bool:
+    """Whether `read` takes a text. Most are known by their first letters, which costs little."""
+    if "{" not in text and any(c in symbols and is_spoken(c) for c in text.lower()):
+        return True
+    try:
+        return bool(read(text, symbols, cleaner))
+    except TextError:
+        return False
 
 
 class UnreadCounts:

@@ -240,6 +240,17 @@ def test_checkpoint_speaks_with_its_own_symbols_format_and_r(finished):
 # ---- hostile input
 
 
+def test_texts_without_a_letter_that_the_model_knows_are_left_out_and_told(own_data, tmp_path, capsys):
+    rows = read_rows(own_data.manifest)
+    write_rows(own_data.manifest, [rows[0]._replace(text="Да, конечно."), *rows[1:]])
+    run(own_data, tmp_path, 2, hparams=f"{HPARAMS},cleaner=basic")
+    told = f"1 of {len(rows)} rows are left out because none of their letters is among the model's symbols, the first: "
+    assert told + rows[0].name in capsys.readouterr().out
+    write_rows(own_data.manifest, [row._replace(text="Да, конечно.") for row in rows])
+    with pytest.raises(UserError, match="no text has a letter that the model has a symbol for"):
+        run(own_data, tmp_path, 3, hparams=f"{HPARAMS},cleaner=basic")
+
+
 def test_rows_whose_files_are_gone_are_counted_and_none_left_is_an_error(own_data, tmp_path, capsys):
     next(own_data.mels_dir.iterdir()).unlink()
     run(own_data, tmp_path, 1)

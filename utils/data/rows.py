@@ -3,7 +3,7 @@
 import json
 import re
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -159,6 +159,19 @@ def rows_with_content(rows: Sequence[Row], path: Path) -> list[Row]:
         raise UserError(f"{path}: no row has both text and frames; run synthesizer_preprocess_audio.py again")
     if len(kept) < len(rows):
         say(f"{len(rows) - len(kept)} of {len(rows)} rows are left out because they have no text or no frames")
+    return kept
+
+
+def readable_rows(rows: Sequence[Row], path: Path, can_read: Callable[[str], bool]) -> list[Row]:
+    """The rows whose text a model can say. Prints how many others there are. UserError, naming the file at `path`, if no row
+    is left."""
+    kept = [row for row in rows if can_read(row.text)]
+    if not kept:
+        raise UserError(f"{path}: no text has a letter that the model has a symbol for; see docs/text.md")
+    if len(kept) < len(rows):
+        first = next(row.name for row in rows if not can_read(row.text))
+        n, why = len(rows) - len(kept), "none of their letters is among the model's symbols"
+        say(f"{n} of {len(rows)} rows are left out because {why}, the first: {first}")
     return kept
 
 
