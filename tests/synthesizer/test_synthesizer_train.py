@@ -146,11 +146,23 @@ def start_script(data, folder, *more, **how):
     return subprocess.Popen(command, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, **pipes, **how)
 
 
+def wait_for_a_step(process, folder):
+    metrics = folder / "r" / "metrics.jsonl"
+    while process.poll() is None and not (metrics.exists() and metrics.read_text()):
+        time.sleep(0.01)
+
+
+def test_processes_that_prepare_batches_end_with_a_killed_trainer(data, tmp_path):
+    with start_script(data, tmp_path, "--n_workers", "2") as process:
+        wait_for_a_step(process, tmp_path)
+        process.kill()
+        process.communicate(timeout=60)  # its output ends with the last process that could write to it
+    assert process.returncode == -signal.SIGKILL
+
+
 def test_batches_prepared_by_other_processes_are_the_same_and_a_signal_to_them_all_still_saves(data, tmp_path):
     with start_script(data, tmp_path / "workers", "--n_workers", "1", start_new_session=True) as process:
-        metrics = tmp_path / "workers" / "r" / "metrics.jsonl"
-        while process.poll() is None and not (metrics.exists() and metrics.read_text()):
-            time.sleep(0.01)
+        wait_for_a_step(process, tmp_path / "workers")
         os.killpg(process.pid, signal.SIGTERM)  # as torchrun and batch systems do
         output = process.communicate()[0]
     assert process.returncode == 143, output

@@ -1,12 +1,13 @@
 """Which items make up which step, as a pure function of seed and step: this is what makes resuming exact."""
 
 import contextlib
-import functools
 import hashlib
 import itertools
+import multiprocessing
 import os
 import re
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -16,7 +17,6 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from utils.data.rows import Row
-from utils.data.worker import end_with
 from utils.errors import UserError
 from utils.training.stopping import STOPPING
 
@@ -93,6 +93,11 @@ class _PlannedSteps:
         return map(self.plan, itertools.count(self.first_step))
 
 
+# Workers are forked from a process without OpenMP threads, as forking one that has them can hang; on Windows they start anew.
+METHODS = multiprocessing.get_all_start_methods()
+PROCESSES = multiprocessing.get_context("forkserver" if "forkserver" in METHODS else "spawn")
+
+
 class Feed:
     """Iterator over batches. `seconds_waited` is how long the training waited for the last one."""
 
@@ -131,16 +136,32 @@ def batches(
         collate_fn=collate,
         num_workers=n_workers,
         pin_memory=device.type == "cuda",
-        multiprocessing_context="spawn" if n_workers else None,  # forking a process with OpenMP threads can hang
+        multiprocessing_context=PROCESSES if n_workers else None,
         prefetch_factor=4 if n_workers else None,
-        worker_init_fn=functools.partial(_follow, os.getpid()),
+        worker_init_fn=_follow_parent,
         generator=torch.Generator(),  # else it would use up random numbers of the run, and resuming would not be exact
     )
     return Feed(_moved(loader, device), arrived)
 
 
-def _follow(parent: int, number: int) -> None:
-    end_with(parent)
+def prepare_workers(stage: str) -> None:
+    """Let the process that workers are forked from import what they need while this one sets up its run."""
+    if PROCESSES.get_start_method() == "forkserver":
+        from multiprocessing import forkserver
+
+        PROCESSES.set_forkserver_preload(["torch", f"{stage}.dataset"])
+        with _signals_blocked():
+            forkserver.ensure_running()
+
+
+def _follow_parent(number: int) -> None:
+    """End with the process that trains, even if it is killed."""
+    threading.Thread(target=_end_after, args=(multiprocessing.parent_process(),), name="parent", daemon=True).start()
+
+
+def _end_after(parent: Any) -> None:
+    parent.join()
+    os._exit(1)
 
 
 def _moved(loader: DataLoader, device: torch.device) -> Iterator[Any]:

@@ -24,7 +24,7 @@ from utils.errors import UserError
 from utils.models import checkpoint
 from utils.models.device import DTYPES, choose_dtype, evaluating, join_ranks, rng_state
 from utils.report_lines import say
-from utils.training.batching import Feed, batches
+from utils.training.batching import Feed, batches, prepare_workers
 from utils.training.freezing import freeze
 from utils.training.health import TO_GIVE_UP, Rule
 from utils.training.options import RunOptions
@@ -55,6 +55,8 @@ class Run:
         self.dir = Path(options.models_dir) / options.run_id
         self.path = self.dir / f"{stage}.pt"
         self.n_workers = options.n_workers if options.n_workers is not None else (4 if self.device.type == "cuda" else 0)
+        if self.n_workers:
+            prepare_workers(stage)
         with contextlib.ExitStack() as leaving:
             if self.is_main:
                 leaving.enter_context(only_writer(self.dir, stage))
