@@ -9,8 +9,7 @@ import pytest
 
 from tests import ROOT
 from tests.recordings import BAD, CUT, DAMAGED, FLAC, GOOD, MP3, flac_samples, patched, read_folder, with_ffmpeg
-from utils.data import audio, decoding, ffmpeg
-from utils.data.containers import CUT as CUT_SHORT
+from utils.data import audio, containers, decoding, ffmpeg
 from utils.data.parallel import run_tasks
 from utils.data.quality import Tally
 
@@ -55,7 +54,7 @@ def test_what_is_not_a_recording_is_refused_in_one_line(kind, name, speech, tmp_
 def test_what_was_cut_short_is_used_as_far_as_it_goes_and_told(kind, speech, tmp_path):
     patched(GOOD[kind][0], lambda content: bytes(content[: len(content) * 2 // 3]))(tmp_path / "a", np.tile(speech, 5))
     wav, notes = decoding.read(tmp_path / "a")
-    assert 0.5 < len(wav) / len(speech) / 5 < 0.8 and [note.partition(":")[0] for note in notes] == [CUT_SHORT]
+    assert 0.5 < len(wav) / len(speech) / 5 < 0.8 and [note.partition(":")[0] for note in notes] == [containers.CUT]
 
 
 @pytest.mark.parametrize("kind", DAMAGED)
@@ -66,6 +65,12 @@ def test_what_is_damaged_in_its_middle_is_told_and_counted(kind, speech, tmp_pat
     assert len(wav) > 3 * len(speech) and len(notes) == 1 and notes[0].startswith(told)
     (tally := Tally()).add("a", decoding.Recording(wav, notes))
     assert tally.notes()[0] == (told.partition(":")[0], "1 of 1 recordings, e.g. a")
+
+
+def test_an_mp3_whose_reading_stops_early_is_told(speech, tmp_path):
+    MP3(tmp_path / "a.mp3", speech)
+    assert containers.shortfall(tmp_path / "a.mp3", 2.0) == ""
+    assert containers.shortfall(tmp_path / "a.mp3", 1.0).startswith("is damaged in its middle: 1.0 of 2.")
 
 
 def test_decoders_write_nothing_to_the_terminal(speech, tmp_path, capfd):
