@@ -40,10 +40,6 @@ class Spoken(NamedTuple):
     took: float  # seconds to make all of it
     missed: list[str] = []  # noqa: RUF012 (never changed); words that were skipped, repeated or not reached, in order
 
-    @property
-    def real_time_factor(self) -> float:
-        return self.took * self.sample_rate / len(self.wav)
-
 
 class Record:
     """What has been said so far: figures about all of it, and the pieces that began in the first `keep` seconds."""

@@ -16,7 +16,7 @@ from utils.data.arrays import load_npy
 from utils.data.mel_format import ENCODER_N_MELS
 from utils.data.paths import EncoderData
 from utils.errors import UserError
-from utils.report_lines import say
+from utils.report_lines import say_once
 from utils.training.batching import held_out, rng
 
 HELD_OUT_AT_LEAST = 2  # speakers
@@ -84,7 +84,7 @@ def read_index(root: Path, min_frames: int) -> SpeakerIndex:
             starts.append(rows[:, 0])
             lengths.append(rows[:, 1].astype(np.int32))
     if n_unfinished:
-        say(f"{n_unfinished} speakers in {root} are unfinished and left out; encoder_preprocess.py -s finishes them")
+        say_once(f"{n_unfinished} speakers in {root} are unfinished and left out; encoder_preprocess.py -s finishes them")
     if not names:
         raise UserError(
             f"{root}: no speaker with an utterance of {min_frames} frames or more; looked for "

@@ -67,9 +67,7 @@ def preprocess(
         cluster.check(scheduler, preprocess_speaker, datasets_root, data.root)
     with only_writer(data.root, "preprocess"):
         remove_leftovers(data.root)
-        todo = [speaker for speaker in speakers if not (skip_existing and _is_finished(data, speaker, settings))]
-        if len(todo) < len(speakers):
-            print(f"{len(speakers) - len(todo)} of {len(speakers)} speakers are finished already and skipped")
+        todo = corpora.unfinished(speakers, lambda speaker: skip_existing and _is_finished(data, speaker, settings))
         _check_others(data, {speaker.id for speaker in todo}, settings)
         need = corpora.Need(per_second=audio.SAMPLE_RATE / audio.ENCODER_HOP * audio.ENCODER_N_MELS * 4)
         corpora.preflight(datasets_root, todo, data.root, need, ignore_space=ignore_space)
@@ -86,11 +84,7 @@ def preprocess(
         if scheduler:
             remove_leftovers(data.root)  # from workers that died
         _check_files(data, speakers)
-        by_corpus: dict[str, list[Speaker]] = {}
-        for speaker in speakers:
-            by_corpus.setdefault(speaker.corpus, []).append(speaker)
-        for corpus, members in by_corpus.items():
-            _write_log(data, corpus, members, settings)
+        _write_logs(data, speakers, settings)
         _report(data, speakers, Path(datasets_root))
 
 
@@ -243,6 +237,15 @@ def _lengths(data: EncoderData, speaker: Speaker) -> Iterator[int]:
 def _lines(data: EncoderData, speaker: Speaker, name: str) -> list[str]:
     path = within(data.speaker_dir(speaker.id), name, to_write=True)  # what it holds goes into logs
     return path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
+
+
+def _write_logs(data: EncoderData, speakers: list[Speaker], settings: PreprocessSettings) -> None:
+    """One for each corpus."""
+    by_corpus: dict[str, list[Speaker]] = {}
+    for speaker in speakers:
+        by_corpus.setdefault(speaker.corpus, []).append(speaker)
+    for corpus, members in by_corpus.items():
+        _write_log(data, corpus, members, settings)
 
 
 def _write_log(data: EncoderData, corpus: str, speakers: list[Speaker], settings: PreprocessSettings) -> None:

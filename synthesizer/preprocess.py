@@ -93,9 +93,7 @@ def preprocess_audio(
         if not skip_existing:
             check_replaceable(data, {speaker.id for speaker in speakers})
         skip_existing = skip_existing and is_continuation(data, settings, mel_format)
-        todo = [s for s in speakers if not (skip_existing and is_finished(data, s, Path(datasets_root), settings))]
-        if len(todo) < len(speakers):
-            print(f"{len(speakers) - len(todo)} of {len(speakers)} speakers are finished already and skipped")
+        todo = corpora.unfinished(speakers, lambda s: skip_existing and is_finished(data, s, Path(datasets_root), settings))
         corpora.preflight(datasets_root, todo, data.root, _need(settings, mel_format), True, alignments, ignore_space)
         own_folders(data.root, "parts", "audio", "mels", "embeds")
         remove_leftovers(data.root)
@@ -108,9 +106,7 @@ def preprocess_audio(
             pass
         if scheduler:
             remove_leftovers(data.root)  # from workers that died
-        parts = {path.stem: read_part(path) for path in sorted(data.parts_dir.glob("*.tsv"))}
-        _check_files(data, parts, speakers)
-        _assemble(data, list(parts.values()))
+        parts = _assembled(data, speakers)
         report(data, parts, datasets_root, settings, mel_format)
 
 
@@ -138,8 +134,11 @@ def _check_files(data: SynthesizerData, parts: dict[str, Part], speakers: Sequen
     corpora.check_empty(speaker for speaker in speakers if not parts[speaker.id].n_utterances)
 
 
-def _assemble(data: SynthesizerData, parts: list[Part]) -> None:
-    """Write alignments.txt, and last train.txt, whose presence says that everything is there."""
+def _assembled(data: SynthesizerData, speakers: Sequence[corpora.Speaker]) -> dict[str, Part]:
+    """Write alignments.txt, and last train.txt, whose presence says that everything is there. The parts by speaker."""
+    by_speaker = {path.stem: read_part(path) for path in sorted(data.parts_dir.glob("*.tsv"))}
+    _check_files(data, by_speaker, speakers)
+    parts = by_speaker.values()
     names = Counter(same_file(row.mel) for part in parts for row in part.rows)
     if twice := [name for name, n in names.items() if n > 1]:
         raise UserError(
@@ -150,6 +149,7 @@ def _assemble(data: SynthesizerData, parts: list[Part]) -> None:
     make_durable(data.root)
     write_rows(data.manifest, (row for part in parts for row in part.rows))
     make_durable(data.root)
+    return by_speaker
 
 
 # ---- speaker embeddings

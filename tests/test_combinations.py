@@ -227,7 +227,6 @@ def test_the_commands_of_the_guide_fit_the_default_voice():
 # ---- every setting
 
 MODEL = "belongs to the weights, stored as `model` or `mel`, and taken by --init_from, resume and export"
-RUN = "chosen for each run"
 DATA = "describes how data is made, not a model"
 USE = "chosen by the listener"
 WHOLE = {

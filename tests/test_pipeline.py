@@ -121,21 +121,15 @@ def _own_recordings(speaker: Path, folder: Path) -> None:
 
 @pytest.fixture(scope="module")
 def trained(workplace) -> Path:
-    """The workplace after every command of the README. The first use of each script is a process of its own."""
-    seen = set()
+    """The workplace after every command of the README. Other tests start each script as a process."""
+    torch.set_num_threads(1)
     for command in readme_commands():
         name, arguments, is_torchrun = parsed([word.replace("<datasets_root>", "data") for word in command])
-        program = [str(ROOT / name)] if name.endswith(".py") else ["-m", name]
         if is_torchrun:
             launcher = ["-m", "torch.distributed.run", "--nproc_per_node", "2"]
-            done = run_process([*launcher, *program, "two_ranks", *arguments[1:]], workplace)
-        elif name in seen:
-            torch.set_num_threads(1)
-            done = run_here(name, arguments, workplace)
+            code, out, err = run_process([*launcher, str(ROOT / name), "two_ranks", *arguments[1:]], workplace)
         else:
-            done = run_process([*program, *arguments], workplace)
-        seen.add(name)
-        code, out, err = done
+            code, out, err = run_here(name, arguments, workplace)
         mumbles = name == "demo_cli.py" and code == 3  # as a model that is hardly trained does
         assert (code == 0 or mumbles) and "Traceback" not in err, f"{' '.join(command)}\n{out}\n{err}"
     return workplace

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from utils.models import recurrent
-from utils.report_lines import say
+from utils.report_lines import say_once
 
 TOLERANCE = 1e-5
 SIZES = {"gru": (3, 3, 1), "lstm": (4, 1)}  # of the arguments, in units
@@ -36,7 +36,7 @@ def cells_for(device: torch.device) -> Cells:
     except Exception as error:  # whatever Triton, its compiler or the driver raises
         problem = f"{type(error).__name__}: {error}".partition("\n")[0]
     if problem:
-        say(f"fused recurrent cells are not available, so training and speaking are slower: {problem}")
+        say_once(f"fused recurrent cells are not available, so training and speaking are slower: {problem}")
     return PLAIN if problem else Cells(*map(_where_on_gpu, fused, PLAIN))
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from utils.report_lines import say
+from utils.report_lines import say_once
 
 LOADING = "thread_local"  # capture mode that lets other threads load data meanwhile
 
@@ -28,7 +28,7 @@ def record(work: Callable[[], None], device: torch.device, pool: Any = None) -> 
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:
-            say(f"generating step by step, several times slower, as no CUDA graph could be recorded: {_first_line(error)}")
+            say_once(f"generating step by step, several times slower, as no CUDA graph could be recorded: {_first_line(error)}")
             return work
     return graph.replay
 
@@ -84,7 +84,7 @@ class StepGraphs:
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:
-            say(f"training without CUDA graphs, several times slower, as none could be recorded: {_first_line(error)}")
+            say_once(f"training without CUDA graphs, several times slower, as none could be recorded: {_first_line(error)}")
             self._can_record = False
             self._undo()
             return False

@@ -5,7 +5,7 @@ import os
 import numpy as np
 
 
-def say(line: object) -> None:
+def say_once(line: object) -> None:
     """Print what all ranks of a run would say, on the first of them alone."""
     if int(os.environ.get("RANK", 0)) == 0:  # torchrun sets it
         print(line)

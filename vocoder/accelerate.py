@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from utils.models.device import NOT_AVAILABLE, say_slower
 from utils.models.fingerprint import Originals
-from utils.report_lines import say
+from utils.report_lines import say_once
 from vocoder.distribution import LogisticMixture, MuLaw
 from vocoder.model import WaveRNN
 from vocoder.sampling import PlainSampler, Sampler
@@ -30,7 +30,7 @@ def accelerate(model: WaveRNN, dtype: torch.dtype | None = None) -> Sampler:
     trial = _Trial(model)
     outputs, _ = trial.run(plain)
     if not _are_near(outputs, trial.expected, 1e-2):
-        say("vocoder: WaveRNN.forward and WaveRNN.predict disagree; generation uses predict")
+        say_once("vocoder: WaveRNN.forward and WaveRNN.predict disagree; generation uses predict")
     if fast is None:
         return plain
     fast_outputs, drawn = trial.run(tried)

@@ -16,7 +16,7 @@ from utils.data.names import within
 from utils.data.paths import SynthesizerData, VocoderData
 from utils.data.rows import Row, read_rows, rows_with_files
 from utils.errors import UserError
-from utils.report_lines import say
+from utils.report_lines import say_once
 from utils.training.batching import rng
 from vocoder.config import SILENCE
 from vocoder.distribution import Distribution
@@ -65,10 +65,11 @@ def find_sources(synthesizer: SynthesizerData, vocoder: VocoderData, ground_trut
             n_short += 1
         else:
             sources.rows.append(row)
+    left_out = f"of {len(rows)} utterances are left out because"
     if problems:
-        say(f"{len(problems)} of {len(rows)} utterances are left out because their files disagree; the first: {problems[0]}")
+        say_once(f"{len(problems)} {left_out} their files disagree; the first: {problems[0]}")
     if n_short:
-        say(f"{n_short} of {len(rows)} utterances are left out because they are shorter than a crop of {crop} frames")
+        say_once(f"{n_short} {left_out} they are shorter than a crop of {crop} frames")
     if not sources.rows:
         raise UserError(f"{path}: no utterance is usable; {problems[0] if problems else f'all are under {crop} frames'}")
     return sources

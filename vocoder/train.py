@@ -18,7 +18,7 @@ from utils.data.paths import SynthesizerData, VocoderData
 from utils.data.rows import read_mel_format
 from utils.errors import UserError
 from utils.models import size
-from utils.report_lines import say
+from utils.report_lines import say_once
 from utils.training.accelerate import recorded_step, uses_graphs
 from utils.training.average import Average
 from utils.training.batching import split_rows
@@ -50,11 +50,7 @@ def train(
         data = SynthesizerData(synthesizer_dir)
         mel_format = read_mel_format(data)
         check_sizes(config, mel_format)
-        crop, rest = divmod(settings.seq_len, mel_format.hop_length)
-        if rest or not crop:
-            raise UserError(
-                f"seq_len {settings.seq_len} is no multiple of the hop length of {mel_format.hop_length} samples", 2
-            )
+        crop = frames_of(settings.seq_len, mel_format.hop_length)
         sources = find_sources(data, VocoderData(vocoder_dir), ground_truth, crop, mel_format.hop_length)
 
         model = size.to_train(lambda: WaveRNN(config), run.device)
@@ -86,11 +82,7 @@ def train(
             run.log(**numbers, learning_rate=learning_rate, data_seconds=feed.seconds_waited)
             if run.is_main and len(watched):
                 if run.due(run.options.eval_every):
-                    losses = [held_out_loss(run, each, watched, settings) for each in (average.model, model)]
-                    sentence = f"held-out loss {losses[0]:.4f} nats per sample, without averaged weights {losses[1]:.4f}"
-                    named = {"held_out_loss": losses[0], "held_out_loss_not_averaged": losses[1]}
-                    run.report(sentence, **named, guessing_loss=rules["guessing"].guess)
-                    run.keep_best(losses[0])
+                    evaluate(run, average.model, model, watched, settings, rules["guessing"].guess)
                 if run.due(generate_every):
                     speak(run, average.model, watched, settings)
 
@@ -107,10 +99,18 @@ def gently(content: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     return "", {"learning_rate": 1e-4, "warmup_steps": 100, "halving_steps": 1000, "average_decay": 0.99, "batch_size": 32}
 
 
+def frames_of(seq_len: int, hop: int) -> int:
+    """The frames of a crop of seq_len samples."""
+    frames, rest = divmod(seq_len, hop)
+    if rest or not frames:
+        raise UserError(f"seq_len {seq_len} is no multiple of the hop length of {hop} samples", 2)
+    return frames
+
+
 def split(sources: Sources) -> tuple[Sources, Sources]:
     """Utterances to train on, and held-out ones to evaluate on, the same in every run."""
     training, watched = (sources._replace(rows=rows) for rows in split_rows(sources.rows, fraction=0.02, at_least=4))
-    say(f"training on {len(training.rows)} utterances; evaluating on {len(watched.rows)} held-out utterances")
+    say_once(f"training on {len(training.rows)} utterances; evaluating on {len(watched.rows)} held-out utterances")
     return training, watched
 
 
@@ -119,6 +119,17 @@ def guessing(crops: Batch, distribution: Distribution) -> Guessing:
     problem = "the vocoder has not learned how a sample follows from those before"
     remedy = "the learning rate is probably too low, or so high that the model has collapsed. Start again (-f) with the default"
     return Guessing(distribution.guess(crops.targets.flatten().numpy()), 0.95, 2000, problem, remedy)
+
+
+def evaluate(
+    run: Run, average: WaveRNN, model: WaveRNN, watched: CropDataset, settings: VocoderTraining, guessing_loss: float
+) -> None:
+    """The held-out loss with averaged weights and without, sent to all dashboards."""
+    losses = [held_out_loss(run, each, watched, settings) for each in (average, model)]
+    sentence = f"held-out loss {losses[0]:.4f} nats per sample, without averaged weights {losses[1]:.4f}"
+    named = {"held_out_loss": losses[0], "held_out_loss_not_averaged": losses[1]}
+    run.report(sentence, **named, guessing_loss=guessing_loss)
+    run.keep_best(losses[0])
 
 
 def held_out_loss(run: Run, model: WaveRNN, watched: CropDataset, settings: VocoderTraining) -> float:

@@ -20,7 +20,7 @@ from utils.cpu.vectors import COLUMNS, exp, gru_step, keep, multiply_panel, put,
 # Without "nnan", so that NaN passes through: a broken model must not sound like speech.
 _vectorised = njit(nogil=True, fastmath={"contract", "reassoc", "nsz"}, error_model="numpy")
 UNITS = COLUMNS // 4  # LSTM units in a panel, with their four gates side by side
-ZERO, ONE = np.float32(0), np.float32(1)
+ZERO = np.float32(0)
 
 
 class Weights(NamedTuple):

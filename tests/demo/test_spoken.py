@@ -96,10 +96,6 @@ def test_a_long_text_and_sounds_that_are_one_symbol_each_are_drawn_without_lette
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_the_real_time_factor_is_time_taken_by_second_of_sound():
-    assert spoken(["a"]).real_time_factor == pytest.approx(0.5)
-
-
 def test_make_demo_speaks_writes_and_draws_or_says_in_one_line_what_is_missing(files, tmp_path):
     command = ["make", "--old-file=.venv/installed", f"PY={sys.executable}", f"DEFAULT={tmp_path}", f"SAID={tmp_path}/out/said"]
     command += ["demo", 'TEXT=It\'s "quoted"; said.']

@@ -29,6 +29,7 @@ from tests import ROOT
 from tests.encoder import plain_ge2e
 from tests.faults.leftovers import left_by_a_kill
 from tests.published_state import published_state
+from tests.training.ranks import train_in_ranks
 from utils.boards import plot
 from utils.data import audio
 from utils.errors import UserError
@@ -477,15 +478,15 @@ def test_an_evaluation_that_cannot_be_made_is_told_and_one_of_too_many_pairs_is_
     assert not (tmp_path / "many" / "encoder.pt").exists()
 
 
+def train_in_parts(folder, run_id="two", size=4):
+    settings = TINY.replace("speakers_per_batch=6", f"speakers_per_batch={size}")
+    train(folder / "data", options(folder, run_id, max_steps=3, eval_every=2, precision="fp32"), settings, umap_every=2)
+
+
 def test_two_ranks_train_as_one_with_the_whole_batch(preprocessed, tmp_path):
-    settings = TINY.replace("speakers_per_batch=6", "speakers_per_batch=4")
-    command = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", 2, "encoder_train.py", "two", preprocessed]
-    command += ["-m", tmp_path, "--cpu", "--no_visdom", "-u", 2, "--eval_every", 2, "--max_steps", 3, "--hparams", settings]
-    code, output = run(*command, "--precision", "fp32")
-    assert code == 0, output
-    train(
-        preprocessed, options(tmp_path, "one", max_steps=3, precision="fp32"), TINY.replace("batch=6", "batch=8"), umap_every=0
-    )
+    (tmp_path / "data").symlink_to(preprocessed)
+    train_in_ranks(tmp_path, "tests.encoder.test_encoder:train_in_parts")
+    train_in_parts(tmp_path, "one", size=8)
     two, one = (weights(tmp_path / name / "encoder.pt")["model_state"] for name in ("two", "one"))
     for name, value in one.items():
         torch.testing.assert_close(two[name], value, atol=2e-5, rtol=0)

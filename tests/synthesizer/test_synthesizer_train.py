@@ -25,6 +25,7 @@ from synthesizer.schedule import StagedPlan, stage_at
 from synthesizer.train import jittered, train
 from tests import ROOT
 from tests.synthesizer.test_synthesizer_model import earlier_names
+from tests.training.ranks import train_in_ranks
 from utils.data.audio import MelFormat, load, mel_spectrogram
 from utils.data.paths import SynthesizerData, save_npy, save_text
 from utils.data.rows import Row, copy_name, read_rows, write_rows
@@ -338,29 +339,38 @@ def test_steps_that_are_not_finite_end_the_run(data, tmp_path):
 # ---- several processes
 
 
-@pytest.mark.parametrize("graphs", [0, 2])
-def test_two_ranks_train_as_one_with_the_whole_batch(data, tmp_path, graphs):
+def train_in_parts(folder, run_id="two", size=2, graphs=0):
+    sizes = f"{SIZES},prenet_dropout=0,zoneout=0,eval_utterances=3,eval_shown=0"  # random numbers are a rank's own
+    sizes += f",cuda_graphs={graphs},schedule=5:1e-3:100:{size}"
+    options = {"run_id": run_id, "models_dir": folder, "max_steps": 3, "eval_every": 3, "precision": "fp32", "cpu": True}
+    train(folder / "data", options, sizes)
+
+
+def train_in_parts_by_graphs(folder):
+    train_in_parts(folder, "two_by_graphs", graphs=2)
+
+
+def test_two_ranks_train_as_one_with_the_whole_batch(data, tmp_path):
     """Batch norm, losses and the gradient are those of the whole batch, though the ranks' parts of it differ in length; also
     where no DistributedDataParallel averages the gradients."""
-    sizes = f"{SIZES},prenet_dropout=0,zoneout=0,eval_utterances=3,eval_shown=0"  # random numbers are a rank's own
-    sizes += f",cuda_graphs={graphs}"
-    run(data, tmp_path, 3, f"{sizes},schedule=5:1e-3:100:4", run_id="one", eval_every=3, precision="fp32")
-    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    options = ["-m", tmp_path, "--max_steps", 3, "--eval_every", 3, "--cpu", "--no_visdom", "--precision", "fp32"]
-    command = [*torchrun, "synthesizer_train.py", "two", data.root, *options, "--hparams", f"{sizes},schedule=5:1e-3:100:2"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([sys.executable, *map(str, command)], cwd=ROOT, capture_output=True, text=True, env=environment)
-    assert done.returncode == 0, done.stderr
-    one, two = (checkpoint.load(tmp_path / name / "synthesizer.pt", "synthesizer") for name in ("one", "two"))
+    (tmp_path / "data").symlink_to(data.root)
+    train_in_parts(tmp_path, "one", size=4)
+    train_in_ranks(tmp_path, *(f"{__name__}:{function.__name__}" for function in (train_in_parts, train_in_parts_by_graphs)))
+    assert_trained_alike(tmp_path, "one", "two")
+    assert_trained_alike(tmp_path, "one", "two_by_graphs")
+
+
+def assert_trained_alike(folder, *names):
+    one, two = (checkpoint.load(folder / name / "synthesizer.pt", "synthesizer") for name in names)
     for name, value in one["model_state"].items():
         torch.testing.assert_close(two["model_state"][name], value, atol=1e-4, rtol=1e-4, msg=name)
     scores = [
         [
             entry
-            for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()
+            for line in (folder / name / "metrics.jsonl").read_text().splitlines()
             if "eval_mel_loss" in (entry := json.loads(line))
         ]
-        for name in ("one", "two")
+        for name in names
     ]
     assert len(scores[0]) == len(scores[1]) == 1
     assert scores[0][0]["eval_mel_loss"] == pytest.approx(scores[1][0]["eval_mel_loss"], abs=1e-4)

@@ -1,9 +1,11 @@
 """What may happen to the ranks of a run, as a script: `python -m tests.training.rank_scenarios FOLDER NAME...`.
 
+A name is one of SCENARIOS, or "module:function", which is called with the folder by two ranks.
 A process that has imported torch forks the ranks, which are then there at once. Each writes what it prints to <name>-<rank>.out
 and its exit code to <name>-<rank>.code.
 """
 
+import importlib
 import json
 import os
 import signal
@@ -37,7 +39,7 @@ class Numbers(NoBoard):
     def __init__(self, folder, *others):
         self.path = folder / "metrics.jsonl"
 
-    def scalars(self, step, values, force=False):
+    def scalars(self, step, values, held_out=False):
         with self.path.open("a") as file:
             file.write(json.dumps({"step": step, **values}) + "\n")
 
@@ -163,6 +165,14 @@ SCENARIOS |= {
 N_RANKS = {"three": 3} | {name: int(name.split("-")[1]) for name in SCENARIOS if name.count("-") == 2}
 
 
+def scenario(name):
+    module, colon, function = name.partition(":")
+    if not colon:
+        return SCENARIOS[name]
+    called = getattr(importlib.import_module(module), function)
+    return lambda folder, rank: called(folder)
+
+
 def fork(work, *args) -> int:
     if process := os.fork():
         return process
@@ -179,7 +189,7 @@ def be_rank(folder, name, rank, port):
     os.dup2(output, 2)
     code = 0
     try:
-        cli.run(lambda: SCENARIOS[name](folder, rank))
+        cli.run(lambda: scenario(name)(folder, rank))
     except SystemExit as left:
         code = left.code
     (folder / f"{name}-{rank}.code").write_text(str(code))
@@ -205,6 +215,7 @@ def main():
     training.Board = Numbers
     peers.INTERVAL, peers.GRACE = 0.2, 1.0
     for name in sys.argv[2:]:
+        scenario(name)  # imported once, not by each rank
         launcher = fork(launch, folder, name)
         if name == "orphans":
             while not (folder / "orphans" / "tiny" / "metrics.jsonl").exists():

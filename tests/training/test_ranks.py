@@ -1,16 +1,12 @@
 """Several processes train one model: they start alike, and when one is lost the others say so and lose nothing."""
 
 import json
-import os
 import re
-import subprocess
-import sys
 import time
 
 import pytest
 
-from tests import ROOT
-from utils.models import checkpoint
+from tests.training.ranks import play
 
 SCENARIOS = (
     *("alike", "three", "again", "other_step", "other_settings", "other_data"),  # in this order: the first four share a folder
@@ -18,39 +14,9 @@ SCENARIOS = (
 )
 
 
-class Outcome:
-    """What the ranks of each scenario printed and left."""
-
-    def __init__(self, folder):
-        self.folder = folder
-
-    def codes(self, name, n_ranks=2):
-        paths = [self.folder / f"{name}-{rank}.code" for rank in range(n_ranks)]
-        return [path.read_text() if path.exists() else "killed" for path in paths]
-
-    def printed(self, name, rank):
-        return (self.folder / f"{name}-{rank}.out").read_text()
-
-    def errors(self, name):
-        lines = [line for rank in (0, 1) for line in self.printed(name, rank).splitlines()]
-        assert not [line for line in lines if "Traceback" in line or "frame #" in line]
-        return [line for line in lines if line.startswith("error: ")]
-
-    def step(self, name):
-        return checkpoint.load(self.folder / name / "tiny" / "encoder.pt", "encoder")["step"]
-
-
 @pytest.fixture(scope="module")
 def outcome(tmp_path_factory):
     return play(tmp_path_factory.mktemp("ranks"), *SCENARIOS)
-
-
-def play(folder, *scenarios) -> Outcome:
-    command = [sys.executable, "-m", "tests.training.rank_scenarios", folder, *scenarios]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "TORCH_CPP_LOG_LEVEL": "ERROR"}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return Outcome(folder)
 
 
 def test_the_loss_is_the_mean_of_all_ranks_and_their_number_may_change(outcome):

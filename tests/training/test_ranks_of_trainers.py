@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.training.test_ranks import ROOT, play
+from tests import ROOT
+from tests.training.ranks import play
 from tests.training.test_saving import STAGES, data, hparams, train  # noqa: F401  (data is a fixture)
 from utils.models import checkpoint
 

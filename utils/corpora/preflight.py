@@ -6,7 +6,7 @@ even with millions of files on a slow disk.
 
 import os
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from itertools import groupby
 from pathlib import Path
@@ -166,6 +166,14 @@ def _check_space(found: list[_Found], out_dir: Path, need: Need, ignore: bool) -
 
 def _size(n_bytes: float) -> str:
     return f"{n_bytes / 1e9:,.1f} GB" if n_bytes >= 1e8 else f"{n_bytes / 1e6:,.1f} MB"
+
+
+def unfinished(speakers: list[Speaker], is_finished: Callable[[Speaker], bool]) -> list[Speaker]:
+    """Those that are still to be done. A line says how many are not."""
+    todo = [speaker for speaker in speakers if not is_finished(speaker)]
+    if len(todo) < len(speakers):
+        print(f"{len(speakers) - len(todo)} of {len(speakers)} speakers are finished already and skipped")
+    return todo
 
 
 def check_there(speaker: Speaker) -> None:

@@ -13,7 +13,7 @@ from utils.data.names import fault, within
 from utils.data.paths import SynthesizerData, save_text, write_atomically
 from utils.data.tables import ROW_MARK, first_line, json_object, marked_rows, read_marked
 from utils.errors import UserError
-from utils.report_lines import say
+from utils.report_lines import say_once
 
 REMEDY = "preprocess again; if you have edited the file, keep its first six columns alone (cut -d'|' -f1-6)"
 MAX_LENGTH = 2**40  # samples: two years
@@ -73,7 +73,7 @@ def read_rows(path: Path) -> list[Row]:
     if not path.is_file():
         raise UserError(f"{path}: not found; run the script before this one first (its -h says what it writes)")
     if not ROW_MARK.fullmatch(first_line(path)):
-        say(f"{path}: has no checksums, so another program wrote or changed it; it is taken as it is")
+        say_once(f"{path}: has no checksums, so another program wrote or changed it; it is taken as it is")
     rows = []
     for number, line in read_marked(path, REMEDY, ROW_MARK):
         try:
@@ -148,7 +148,7 @@ def rows_with_files(rows: Sequence[Row], **folders: Path) -> list[Row]:
             f"{gone[0]}: not found, nor the files of any of the other {len(gone) - 1} rows; run the preprocessing again"
         )
     if gone:
-        say(f"{len(gone)} of {len(rows)} rows are left out because their files are gone, the first: {gone[0]}")
+        say_once(f"{len(gone)} of {len(rows)} rows are left out because their files are gone, the first: {gone[0]}")
     return kept
 
 
@@ -158,7 +158,7 @@ def rows_with_content(rows: Sequence[Row], path: Path) -> list[Row]:
     if not kept:
         raise UserError(f"{path}: no row has both text and frames; run synthesizer_preprocess_audio.py again")
     if len(kept) < len(rows):
-        say(f"{len(rows) - len(kept)} of {len(rows)} rows are left out because they have no text or no frames")
+        say_once(f"{len(rows) - len(kept)} of {len(rows)} rows are left out because they have no text or no frames")
     return kept
 
 
@@ -171,7 +171,7 @@ def readable_rows(rows: Sequence[Row], path: Path, can_read: Callable[[str], boo
     if len(kept) < len(rows):
         first = next(row.name for row in rows if not can_read(row.text))
         n, why = len(rows) - len(kept), "none of their letters is among the model's symbols"
-        say(f"{n} of {len(rows)} rows are left out because {why}, the first: {first}")
+        say_once(f"{n} of {len(rows)} rows are left out because {why}, the first: {first}")
     return kept
 
 

@@ -14,7 +14,7 @@ from torch import nn
 
 from utils.data.memory import keep_all_freed_memory
 from utils.errors import UserError
-from utils.report_lines import say
+from utils.report_lines import say_once
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -54,7 +54,7 @@ NOT_AVAILABLE = (ImportError, OSError)  # a fast path's folder, numba or a libra
 @functools.cache
 def say_slower(what: str, reason: str) -> None:
     """One line, once in a process. what: "the synthesizer speaks", for example."""
-    say(f"{what} in plain torch, slower: {reason}".split("\n")[0])
+    say_once(f"{what} in plain torch, slower: {reason}".split("\n")[0])
 
 
 def computes_bf16(device: torch.device) -> bool:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from utils.report_lines import say
+from utils.report_lines import say_once
 from utils.training.batching import EpochPlan
 
 AT_MOST = 8
@@ -70,7 +70,7 @@ class PaddedSteps:
         if len(batch[0]) != self._n_items:
             self._n_items = len(batch[0])
             self._buckets = self._buckets_of(self._n_items)
-            say(self._buckets)
+            say_once(self._buckets)
         bucket = self._buckets.holding(*batch.size)
         return self._recorded(batch.padded(*bucket), *rest) if bucket else self._step(batch, *rest)
 

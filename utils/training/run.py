@@ -23,7 +23,7 @@ from utils.data.paths import SynthesizerData
 from utils.errors import UserError
 from utils.models import checkpoint
 from utils.models.device import DTYPES, choose_dtype, evaluating, join_ranks, rng_state
-from utils.report_lines import say
+from utils.report_lines import say_once
 from utils.training.batching import Feed, batches, prepare_workers
 from utils.training.freezing import freeze
 from utils.training.health import TO_GIVE_UP, Rule
@@ -63,7 +63,7 @@ class Run:
             self._start = StartingPoint(stage, self.path, options.init_from, options.force_restart, own_content)
             self.step, self.seed = self._start.step_and_seed(options.seed)
             if self._start.ignored:
-                say(f"{stage}: --init_from is ignored, as the run continues from {self.path}; -f starts it anew")
+                say_once(f"{stage}: --init_from is ignored, as the run continues from {self.path}; -f starts it anew")
             self._saving = Saving(self.dir, stage, self.step, options, self._peers)
             self.board: Board | NoBoard = NoBoard()
             self._readback = Readback()
@@ -83,7 +83,7 @@ class Run:
         """The model's configuration and the training settings; see StartingPoint. Prints what init_from gave."""
         chosen = self._start.configure(overrides, model_config, *settings, further=further)
         if self._start.taken:
-            say(f"{self.stage}: {self._start.taken}")
+            say_once(f"{self.stage}: {self._start.taken}")
         return chosen
 
     def start(
@@ -211,7 +211,7 @@ class Run:
         """Yield the numbers of the steps until max_steps or a signal; saves and backs up between them, and at the end."""
         last = self.options.max_steps if self.options.max_steps is not None else sys.maxsize
         if self.step >= last:
-            say(f"{self.stage}: already trained to step {self.step}; raise --max_steps to go on")
+            say_once(f"{self.stage}: already trained to step {self.step}; raise --max_steps to go on")
         progress = {"desc": self.stage, "total": self.options.max_steps, "initial": self.step, "unit": "step"}
         progress["mininterval"] = 0.5 if sys.stderr.isatty() else 30  # seconds: log files should stay short
         with tqdm(**progress, disable=not self.is_main, dynamic_ncols=True, smoothing=0.05) as self._bar:

@@ -81,7 +81,7 @@ class CompiledSampler:
     """
 
     def __init__(self, model: WaveRNN, bf16: bool):
-        self._model, self._bf16 = model, bf16
+        self._model = model
         self._n_threads = torch.get_num_threads()
         self.width = vectors.TILE_ROWS * max(2, self._n_threads)
         self._matrices, self._taps = split(model), filter_taps(model)
