@@ -7,15 +7,17 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("encoder", "synthesizer", "vocoder", "utils", "demo")
-INTRODUCTION = """\
+MODELS = ("model", "layers", "attention", "decoder", "loss", "ge2e", "upsample", "distribution")  # come first in their rooms
+INTRODUCTION = f"""\
 # Architecture
 
 Written by `python docs/architecture.py` from the code: a section for each folder, with the first sentence of each module's
-docstring; "imports" lists what it uses. `tests/test_architecture.py` checks the rules, and that this page fits the code.
+docstring, models first; "imports" lists what it uses. `tests/test_architecture.py` checks the rules, and that this page fits
+the code.
 
 Each package has four kinds of module, and a new line of code belongs in one of them:
 
-- **Models** (`model`, `layers`, `attention`, `decoder`, `ge2e`, `upsample`, `distribution`, `loss`): the papers in plain
+- **Models** ({", ".join(f"`{name}`" for name in MODELS)}): the papers in plain
   torch. They know nothing of files, command lines or speed.
 - **Speed** (`cpu/`, `cuda`): the same results, faster. Only `accelerate` imports them, whose `accelerate`, `fuse` and
   `recorded_step` are called by training, inference and evaluation alone. Delete these folders and everything still runs.
@@ -41,6 +43,11 @@ def rooms() -> dict[str, list[Path]]:
         for path in sorted((ROOT / package).rglob("*.py")):
             found.setdefault(path.parent.relative_to(ROOT).as_posix(), []).append(path)
     return dict(sorted(found.items(), key=lambda item: (PACKAGES.index(item[0].split("/")[0]), item[0])))
+
+
+def place(path: Path) -> tuple[int, str]:
+    """Models first, in their order, and then the others by name."""
+    return MODELS.index(path.stem) if path.stem in MODELS else len(MODELS), path.stem
 
 
 def purpose(path: Path) -> str:
@@ -74,10 +81,10 @@ def architecture() -> str:
     lines = [INTRODUCTION]
     for room, paths in rooms().items():
         arrows = sorted({room_of(name) for path in paths for name in imported(path)} - {room})
-        lines += [f"## {room}/", ""]
+        lines += [f"## {room}/", "", purpose(ROOT / room / "__init__.py"), ""]
         if arrows:
             lines += [f"imports {', '.join(f'`{arrow}`' for arrow in arrows)}", ""]
-        modules = [path for path in paths if path.stem != "__init__"]
+        modules = sorted((path for path in paths if path.stem != "__init__"), key=place)
         lines += ["| module | what it is |", "|---|---|", *(f"| `{path.stem}` | {purpose(path)} |" for path in modules), ""]
     return "\n".join(lines)
 

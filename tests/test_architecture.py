@@ -304,6 +304,9 @@ def test_the_page_of_the_architecture_is_up_to_date():
     page = runpy.run_path(str(ROOT / "docs" / "architecture.py"))
     written = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     assert written == page["architecture"](), "run `python docs/architecture.py`"
+    for room, first in {"encoder": "model", "synthesizer": "model", "vocoder": "model", "demo": "cloner"}.items():
+        assert re.search(r"`(\w+)`", page["purpose"](ROOT / room / "__init__.py"))[1] == first
+    assert set(page["MODELS"]) <= set(MODELS) and all(page["purpose"](ROOT / room / "__init__.py") for room in page["rooms"]())
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""What is watched of a training run: `board` takes it, and sends it on to files and dashboards."""

@@ -1,0 +1,1 @@
+"""What the compiled loops of synthesizer and vocoder share."""
