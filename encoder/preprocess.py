@@ -13,7 +13,7 @@ from encoder.utterances import Placed, Table, read_table, write_table
 from utils import corpora
 from utils.config import override, parse_overrides
 from utils.corpora import Speaker
-from utils.data import audio, cluster, decoding, vad
+from utils.data import audio, decoding, vad
 from utils.data.decoding import MAX_SECONDS
 from utils.data.lock import only_writer
 from utils.data.names import within
@@ -58,13 +58,10 @@ def preprocess(
     output will not fit on the disk.
     """
     (settings,) = override(parse_overrides(hparams), PreprocessSettings(trim_silences=trim))
-    data = EncoderData(Path(out_dir or default_out_dir(datasets_root, "encoder")))
-    asked = corpora.Asked(tuple(columns), speaker)
-    speakers = corpora.find_speakers(datasets_root, datasets or _present_defaults(datasets_root), asked)
-    if scheduler:  # its workers have another working directory
-        datasets_root, data = Path(datasets_root).absolute(), EncoderData(data.root.absolute())
-        speakers = [speaker.absolute() for speaker in speakers]
-        cluster.check(scheduler, preprocess_speaker, datasets_root, data.root)
+    out = Path(out_dir or default_out_dir(datasets_root, "encoder"))
+    names, asked = datasets or _present_defaults(datasets_root), corpora.Asked(tuple(columns), speaker)
+    datasets_root, out, speakers = corpora.speakers_for(preprocess_speaker, datasets_root, out, names, asked, scheduler)
+    data = EncoderData(out)
     with only_writer(data.root, "preprocess"):
         remove_leftovers(data.root)
         todo = corpora.unfinished(speakers, lambda speaker: skip_existing and _is_finished(data, speaker, settings))
@@ -72,9 +69,7 @@ def preprocess(
         need = corpora.Need(per_second=audio.SAMPLE_RATE / audio.ENCODER_HOP * audio.ENCODER_N_MELS * 4)
         corpora.preflight(datasets_root, todo, data.root, need, ignore_space=ignore_space)
 
-        task = partial(
-            preprocess_speaker, datasets_root=Path(datasets_root), data=data, settings=settings, max_seconds=max_seconds
-        )
+        task = partial(preprocess_speaker, datasets_root=datasets_root, data=data, settings=settings, max_seconds=max_seconds)
         try:
             for _ in run_tasks(task, todo, n_processes, "Speakers", "audio h", scheduler):
                 pass
@@ -85,7 +80,7 @@ def preprocess(
             remove_leftovers(data.root)  # from workers that died
         _check_files(data, speakers)
         _write_logs(data, speakers, settings)
-        _report(data, speakers, Path(datasets_root))
+        _report(data, speakers, datasets_root)
 
 
 def _present_defaults(datasets_root: Path) -> list[str]:

@@ -30,7 +30,6 @@ from synthesizer.corpus.speakers import is_finished, preprocess_speaker
 from synthesizer.corpus.summary import report
 from utils import corpora
 from utils.config import override, parse_overrides
-from utils.data import cluster
 from utils.data.arrays import ArrayError, load_npy
 from utils.data.audio import SAMPLE_RATE, MelFormat, from_int16
 from utils.data.decoding import MAX_SECONDS
@@ -81,19 +80,16 @@ def preprocess_audio(
     settings, mel_format = override(parse_overrides(hparams), settings, MelFormat())
     if mel_format.sample_rate != SAMPLE_RATE:
         raise UserError(f"--hparams: sample_rate={mel_format.sample_rate}: only {SAMPLE_RATE} Hz is supported", exit_code=2)
-    data = SynthesizerData(Path(out_dir or default_out_dir(datasets_root, "synthesizer")))
-    asked = corpora.Asked(tuple(columns), speaker)
-    speakers = corpora.find_speakers(datasets_root, datasets or _present_defaults(datasets_root), asked)
-    if scheduler:  # relative paths mean something else to its workers
-        datasets_root, data = Path(datasets_root).absolute(), SynthesizerData(data.root.absolute())
-        speakers = [speaker.absolute() for speaker in speakers]
-        cluster.check(scheduler, preprocess_speaker, datasets_root, data.root)
+    out = Path(out_dir or default_out_dir(datasets_root, "synthesizer"))
+    names, asked = datasets or _present_defaults(datasets_root), corpora.Asked(tuple(columns), speaker)
+    datasets_root, out, speakers = corpora.speakers_for(preprocess_speaker, datasets_root, out, names, asked, scheduler)
+    data = SynthesizerData(out)
     with only_writer(data.root, "preprocess"):
         check_names(speakers)
         if not skip_existing:
             check_replaceable(data, {speaker.id for speaker in speakers})
         skip_existing = skip_existing and is_continuation(data, settings, mel_format)
-        todo = corpora.unfinished(speakers, lambda s: skip_existing and is_finished(data, s, Path(datasets_root), settings))
+        todo = corpora.unfinished(speakers, lambda s: skip_existing and is_finished(data, s, datasets_root, settings))
         corpora.preflight(datasets_root, todo, data.root, _need(settings, mel_format), True, alignments, ignore_space)
         own_folders(data.root, "parts", "audio", "mels", "embeds")
         remove_leftovers(data.root)
@@ -101,7 +97,7 @@ def preprocess_audio(
             begin_anew(data, settings, mel_format)
 
         options = {"data": data, "settings": settings, "mel_format": mel_format, "max_seconds": max_seconds}
-        task = partial(preprocess_speaker, datasets_root=Path(datasets_root), **options)
+        task = partial(preprocess_speaker, datasets_root=datasets_root, **options)
         for _ in run_tasks(task, todo, n_processes, "Speakers", "audio h", scheduler):
             pass
         if scheduler:

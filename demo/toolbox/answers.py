@@ -72,21 +72,21 @@ class Answers:
         recorded = self._session(request).voice(key)
         return recorded.name, views.voice(recorded)
 
-    @answer
-    def rename(self, key: str | None, wanted: str, request: gr.Request) -> tuple:
+    def _renamed(self, key: str | None, wanted: str, request: gr.Request) -> tuple[Session, Recorded]:
         session = self._session(request)
         recorded = session.voice(key)
         if wanted.strip():
             session.name_voice(recorded, wanted)
-        return self._chosen(session, recorded)
+        return session, recorded
+
+    @answer
+    def rename(self, key: str | None, wanted: str, request: gr.Request) -> tuple:
+        return self._chosen(*self._renamed(key, wanted, request))
 
     @answer
     def save_voice(self, key: str | None, wanted: str, request: gr.Request) -> dict:
         """wanted: its name, of which `rename` may hear later."""
-        session = self._session(request)
-        recorded = session.voice(key)
-        if wanted.strip():
-            session.name_voice(recorded, wanted)
+        session, recorded = self._renamed(key, wanted, request)
         return {"url": views.url(session.save_voice(recorded)), "name": f"{recorded.name}.voice", "holds": [key]}
 
     @answer

@@ -6,5 +6,5 @@ grow with the corpus.
 
 from utils.corpora.alignments import alignment_files
 from utils.corpora.layout import Asked, Speaker, Utterance, disk_name
-from utils.corpora.preflight import Need, check_empty, check_there, preflight, unfinished
+from utils.corpora.preflight import Need, check_empty, check_there, preflight, speakers_for, unfinished
 from utils.corpora.registry import find_speakers, is_passages, list_utterances, relative, split_present, stem

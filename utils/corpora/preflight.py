@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from utils.corpora.alignments import alignment_files
-from utils.corpora.layout import Found, Speaker
-from utils.corpora.registry import CORPORA, list_utterances, relative
-from utils.data import decoding
+from utils.corpora.layout import Asked, Found, Speaker
+from utils.corpora.registry import CORPORA, find_speakers, list_utterances, relative
+from utils.data import cluster, decoding
 from utils.errors import UserError
 
 N_SPEAKERS = 64  # speakers of a corpus whose folders are listed
@@ -166,6 +166,19 @@ def _check_space(found: list[_Found], out_dir: Path, need: Need, ignore: bool) -
 
 def _size(n_bytes: float) -> str:
     return f"{n_bytes / 1e9:,.1f} GB" if n_bytes >= 1e8 else f"{n_bytes / 1e6:,.1f} MB"
+
+
+def speakers_for(
+    work: Callable, datasets_root: Path, out: Path, names: list[str], asked: Asked, scheduler: str | None
+) -> tuple[Path, Path, list[Speaker]]:
+    """datasets_root, the output folder and the speakers that `work` is for; absolute where the workers of a scheduler do it,
+    whose working directory is another. UserError if nothing is found, or these workers lack the folders or the code."""
+    speakers = find_speakers(datasets_root, names, asked)
+    if not scheduler:
+        return Path(datasets_root), out, speakers
+    datasets_root, out = Path(datasets_root).absolute(), out.absolute()
+    cluster.check(scheduler, work, datasets_root, out)
+    return datasets_root, out, [speaker.absolute() for speaker in speakers]
 
 
 def unfinished(speakers: list[Speaker], is_finished: Callable[[Speaker], bool]) -> list[Speaker]:
