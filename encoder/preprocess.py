@@ -30,7 +30,7 @@ from utils.data.paths import (
 )
 from utils.data.quality import Tally
 from utils.errors import UserError
-from utils.report_lines import indented, statistics_line
+from utils.report_lines import print_some, statistics_line
 
 DEFAULT_CORPORA = ["librispeech_other", "voxceleb1", "voxceleb2"]
 NO_AUDIO = "holds no audio files"
@@ -270,11 +270,8 @@ def _report(data: EncoderData, speakers: list[Speaker], datasets_root: Path) -> 
     logs = ", ".join(str(data.log(corpora.disk_name(corpus))) for corpus in sorted({speaker.corpus for speaker in speakers}))
     hours = sum(lengths) * audio.ENCODER_HOP / audio.SAMPLE_RATE / 3600
     print(f"{len(lengths)} utterances ({hours:.2f} h) of {len(speakers)} speakers in {data.root}; logs: {logs}")
-    if skipped:
-        print(f"{len(skipped)} files were skipped:")
-        print(*indented(skipped), sep="\n")
-    if notes:
-        print(f"{len(notes)} notes on recordings:", *indented(notes), sep="\n")
+    print_some(skipped, "files were skipped")
+    print_some(notes, "notes on recordings")
     if not lengths:
         raise UserError(
             f"{datasets_root}: not one usable utterance in the audio of {len(speakers)} speakers "

@@ -49,7 +49,7 @@ from utils.data.paths import (
 from utils.data.rows import Row, read_rows, write_rows
 from utils.data.tables import marked
 from utils.errors import UserError
-from utils.report_lines import indented
+from utils.report_lines import print_some
 
 DISK_BLOCK = 4096  # bytes
 
@@ -190,8 +190,7 @@ def preprocess_embeds(
                 n_unusable += len(group) - len(usable)
                 bar.update(len(group))
         print(f"{n_written} of {len(rows)} utterances embedded now, in {data.embeds_dir}")
-        if problems:
-            print(f"{len(problems)} utterances had a problem:", *indented(problems), sep="\n")
+        print_some(problems, "utterances had a problem")
         n_missing = sum(not within(data.embeds_dir, row.embed).is_file() for row in rows)
         if n_missing == len(rows):
             raise UserError(f"{data.audio_dir}: holds the audio of none of the {len(rows)} rows of {data.manifest}")

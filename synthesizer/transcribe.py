@@ -16,7 +16,7 @@ from utils.data import audio
 from utils.data.audio import SAMPLE_RATE, AudioError
 from utils.data.paths import append_text, one_field, remove_leftovers, save_text
 from utils.errors import UserError
-from utils.report_lines import indented
+from utils.report_lines import print_some
 
 REQUIREMENTS = "requirements-transcribe.txt"
 FRAME = 160  # samples over which the level is measured
@@ -69,8 +69,7 @@ def transcribe(folder: Path, hear: Callable[[np.ndarray], list[Word]]) -> None:
         save_text(path.with_suffix(".txt"), one_field(" ".join(word.text for word in words)) + "\n")  # last: it is done
         seconds += len(wav) / SAMPLE_RATE
     print(f"{len(todo) - len(skipped)} recordings, {seconds / 60:.1f} min, now have a text; word times: {folder / FILE_NAME}")
-    if skipped:
-        print(f"{len(skipped)} recordings were skipped:", *indented(skipped), sep="\n")
+    print_some(skipped, "recordings were skipped")
     if todo and len(skipped) == len(paths):
         raise UserError(f"{folder}: none of {len(paths)} recordings got a text; the reasons are above")
 

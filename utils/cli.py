@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import math
 import os
 import signal
 import stat
@@ -130,30 +131,20 @@ def _is_lack_of_memory(error: Exception) -> bool:
 
 def whole_number(at_least: int, at_most: int | None = None) -> Callable[[str], int]:
     """A `type=` for add_argument: an int within these bounds."""
-
-    def convert(text: str) -> int:
-        try:
-            number = int(text)
-        except ValueError:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
-        if number < at_least or (at_most is not None and number > at_most):
-            bounds = f"at least {at_least}" if at_most is None else f"from {at_least} to {at_most}"
-            raise argparse.ArgumentTypeError(f"must be {bounds}, not {number}")
-        return number
-
-    return convert
+    return number(at_least, at_most, int)
 
 
-def number(at_least: float, at_most: float) -> Callable[[str], float]:
-    """A `type=` for add_argument: a float within these bounds."""
+def number(at_least: float, at_most: float | None = None, kind: type = float) -> Callable[[str], Any]:
+    """A `type=` for add_argument: a float, or another kind of number, within these bounds."""
 
     def convert(text: str) -> float:
         try:
-            found = float(text)
+            found = kind(text)
         except ValueError:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
-        if not at_least <= found <= at_most:
-            raise argparse.ArgumentTypeError(f"must be from {at_least} to {at_most}, not {text}")
+            raise argparse.ArgumentTypeError(f"{text!r} is not a {'whole ' * (kind is int)}number") from None
+        if not at_least <= found <= (math.inf if at_most is None else at_most):
+            bounds = f"at least {at_least}" if at_most is None else f"from {at_least} to {at_most}"
+            raise argparse.ArgumentTypeError(f"must be {bounds}, not {text}")
         return found
 
     return convert

@@ -16,6 +16,12 @@ def statistics_line(values: np.ndarray) -> str:
     return "    " + "   ".join(f"{name} {function(values):.2f}" for name, function in figures.items())
 
 
+def print_some(lines: list[str], about: str) -> None:
+    """How many lines `about` what there are, and the first of them, if any."""
+    if lines:
+        print(f"{len(lines)} {about}:", *indented(lines), sep="\n")
+
+
 def indented(lines: list[str], n_shown: int = 10) -> list[str]:
     """The first n_shown lines, indented, and how many more there are."""
     more = [f"    ... and {len(lines) - n_shown} more"] if len(lines) > n_shown else []

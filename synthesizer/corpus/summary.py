@@ -12,7 +12,7 @@ from synthesizer.text import SYMBOL_SETS, UnreadCounts
 from utils.data.mel_format import MelFormat
 from utils.data.paths import SynthesizerData, save_text
 from utils.errors import UserError
-from utils.report_lines import indented, statistics_line
+from utils.report_lines import indented, print_some, statistics_line
 
 ALIGNMENTS_SOURCE = "https://github.com/CorentinJ/librispeech-alignments"
 
@@ -26,8 +26,7 @@ def report(
     hours = sum(row.n_samples for part in parts.values() for row in part.rows) / mel_format.sample_rate / 3600
     print(f"{n_rows} utterances ({hours:.2f} h) of {len(parts)} speakers in {data.root}; log: {data.log}")
     skipped = [f"{reason}: {what}" for part in parts.values() for reason, what in part.skipped + part.notes]
-    if skipped:
-        print(f"{len(skipped)} problems and notes:", *indented(skipped), sep="\n")
+    print_some(skipped, "problems and notes")
     unaligned = [folder for part in parts.values() for folder in part.unaligned]
     print(*(f"{line}\n" for line in _unread(parts)), sep="", end="")
     if unaligned:
