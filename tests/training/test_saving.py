@@ -101,6 +101,20 @@ def test_an_exploding_learning_rate_ends_the_run_and_the_last_good_checkpoint_is
 
 
 @pytest.mark.usefixtures("no_pictures")
+def test_a_loss_far_above_its_running_median_is_as_bad_as_one_that_is_not_finite(data, tmp_path, monkeypatch, capsys):
+    log = training.Run.log
+    losses = dict.fromkeys(range(9, 40), 11.0) | {5: 9.0}  # and 1 at other steps
+    monkeypatch.setattr(
+        training.Run, "log", lambda run, loss, **values: log(run, loss=torch.tensor(losses.get(run.step, 1.0)), **values)
+    )
+    with pytest.raises(UserError, match="step 28: the loss is 11, 11 times its running median, 20 times in a row"):
+        train("encoder", data, tmp_path, 1e-5, 40)
+    for name in ("encoder", "encoder.last_good"):
+        assert checkpoint.load(tmp_path / "r" / f"{name}.pt", "encoder")["step"] == 7  # the next step speaks for it
+    assert "step 9: the loss is 11" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("no_pictures")
 def test_a_full_disk_costs_a_line_and_the_next_save_succeeds(data, tmp_path, monkeypatch, capsys):
     save, failures = torch.save, [OSError(errno.ENOSPC, "No space left on device"), RuntimeError("unexpected pos 576 vs 534")]
 
