@@ -252,7 +252,7 @@ OF_RUN = {
     "diagonal_weight attention_fade cuda_graphs eval_utterances eval_shown",
     # target, overlap: of the pieces heard in training; speaking has its own.
     "VocoderTraining": "learning_rate warmup_steps halving_steps final_learning_rate average_decay batch_size seq_len clip "
-    "quiet_db quiet_kept eval_crops eval_shown eval_seconds target overlap",
+    "quiet_db quiet_kept eval_crops eval_shown eval_seconds target overlap cuda_graphs",
 }
 # Of a model, but neither its shape nor what its weights mean.
 ADJUSTABLE = {"prenet_dropout", "zoneout", "silence_level", "arrival_frames", "cap_frames"}
