@@ -39,6 +39,7 @@ def test_memory_files_threads_and_speed_stay_the_same(data, tmp_path, monkeypatc
         if run.step % (STEPS // 40) == 0:
             n_files, n_threads = len(os.listdir("/proc/self/fd")), len(os.listdir("/proc/self/task"))
             samples.append((run.step, memory(), n_files, n_threads, time.process_time()))
+            print(*samples[-1], flush=True)  # a run that is broken off has shown something too
 
     monkeypatch.setattr(Run, "log", sampling)
     often, seldom = STEPS // 100, STEPS // 20
