@@ -4,6 +4,7 @@ import functools
 import subprocess
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 import benchmarks.encoder
@@ -11,6 +12,7 @@ import encoder.config
 import synthesizer.model
 import vocoder.model
 from benchmarks import bench, preprocessing, timing
+from benchmarks.mels import variation
 from tests import ROOT
 from tests.test_pipeline import run_here
 
@@ -58,3 +60,13 @@ def test_the_table_and_an_unknown_name(monkeypatch):
     assert code == 0 and "| encoder_loss | " in out and " GB |" in out
     code, _, err = run_here("benchmarks.bench", ["encoder"], ROOT)
     assert code == 2 and "encoder_preprocess" in err and "Traceback" not in err
+
+
+def test_ripples_and_changes_of_mels_are_found_where_they_are():
+    bands, frames = np.arange(80) + 0.5, np.arange(400)[:, None] / 80  # s
+    mel = 2 * np.cos(2 * np.pi * 3 * bands / 80) * np.sin(2 * np.pi * 6.25 * frames)  # at 6.25 Hz
+    found, smoother = variation([mel], 80), variation([mel / 2], 80)
+    for unit, where in (("periods", "2-4 periods"), ("Hz", "4-8 Hz")):
+        powers = {name: power for name, power in found.items() if name.endswith(unit)}
+        assert max(powers, key=powers.get) == where and powers[where] > 0.9 * sum(powers.values())
+    assert all(abs(smoother[name] / power - 0.25) < 1e-6 for name, power in found.items() if power > 1e-9)

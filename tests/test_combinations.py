@@ -204,14 +204,24 @@ def test_a_vocoder_keeps_its_post_filter(speech, tmp_path, capsys):
     path = write_vocoder(tmp_path / "trained.pt", WaveRNN(WaveRNNConfig(**TINY)))
     change(path, "vocoder", training={"postfilter": 1.0, "learning_rate": 3.0})
 
-    def begin(run_id: str, hparams: str) -> float:
-        options = {"run_id": run_id, "models_dir": tmp_path, "max_steps": 1, "eval_every": 0, "cpu": True, "init_from": path}
+    def begin(run_id: str, hparams: str = "", steps: int = 1, start: Path | None = path) -> float:
+        options = {
+            "run_id": run_id,
+            "models_dir": tmp_path,
+            "max_steps": steps,
+            "eval_every": 0,
+            "cpu": True,
+            "init_from": start,
+        }
         train_vocoder(speech.root, speech.root, True, 0, options, f"batch_size=2,seq_len=400,eval_crops=2{hparams}")
         training = checkpoint.load(tmp_path / run_id / "vocoder.pt", "vocoder")["training"]
         assert training["learning_rate"] == 4e-4
         return training["postfilter"]
 
-    assert begin("kept", "") == 1.0 and "step 1; taken: sizes, postfilter 1\n" in capsys.readouterr().out
+    assert begin("kept") == 1.0 and "step 1; taken: sizes, postfilter 1\n" in capsys.readouterr().out
+    assert begin("kept", steps=2, start=None) == 1.0  # resumed
+    exported = export({"vocoder": tmp_path / "kept" / "vocoder.pt"}, tmp_path / "exported")["vocoder"]
+    assert begin("from_export", start=exported) == 1.0
     assert begin("changed", ",postfilter=0.5") == 0.5
     assert "; by --hparams: postfilter 0.5 (the file has 1)\n" in capsys.readouterr().out
 
