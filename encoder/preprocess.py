@@ -220,7 +220,7 @@ def _check_files(data: EncoderData, speakers: list[Speaker]) -> None:
     """UserError if something has removed what was written."""
     files = (data.speaker_dir(speaker.id) / name for speaker in speakers for name in (data.MELS, data.UTTERANCES))
     if lost := [path for path in files if not path.is_file()]:
-        raise UserError(f"{lost[0]}: has been removed meanwhile ({len(lost)} files are missing); continue with --skip_existing")
+        raise UserError(f"{lost[0]}: has been removed meanwhile ({len(lost)} missing in all); continue with --skip_existing")
     empty = (each for each in speakers if any(line.endswith(NO_AUDIO) for line in _lines(data, each, data.SKIPPED)))
     corpora.check_empty(empty)
 

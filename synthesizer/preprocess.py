@@ -126,7 +126,7 @@ def _check_files(data: SynthesizerData, parts: dict[str, Part], speakers: Sequen
     lost = [data.part(speaker.id) for speaker in speakers if speaker.id not in parts]
     lost += [path for part in parts.values() for path in missing_files(data, part)]
     if lost:
-        raise UserError(f"{lost[0]}: has been removed meanwhile ({len(lost)} files are missing); continue with --skip_existing")
+        raise UserError(f"{lost[0]}: has been removed meanwhile ({len(lost)} missing in all); continue with --skip_existing")
     corpora.check_empty(speaker for speaker in speakers if not parts[speaker.id].n_utterances)
 
 
