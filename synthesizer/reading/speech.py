@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from synthesizer.text import TextError, read, shown
+from synthesizer.text import TextError, is_readable, read, shown
 from synthesizer.text.sentences import SHORT, Pause, Piece, split
 from synthesizer.text.symbols import is_spoken, phones_to_characters
 
@@ -61,17 +61,11 @@ def pieces_of(text: str, limit: int, symbols: str, cleaner: str) -> list[Piece]:
 
 
 def _is_readable(text: str, symbols: str, cleaner: str) -> bool:
-    """Cleaning takes a millisecond a word, so plain letters are taken for readable without it."""
-    with_phones = phones_to_characters(text)
-    if with_phones == text and any(character.isalpha() and character in symbols for character in text):
-        return True
-    try:
+    """TextError for sounds in braces that cannot be read."""
+    if phones_to_characters(text) != text:
         read(text, symbols, cleaner)
         return True
-    except TextError:
-        if with_phones != text:
-            raise
-        return False
+    return is_readable(text, symbols, cleaner)
 
 
 def _divided(piece: Piece, limit: int, symbols: str, cleaner: str) -> list[Piece]:
