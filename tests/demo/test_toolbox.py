@@ -14,6 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+pytest.importorskip("gradio", reason="requirements-toolbox.txt")
+
 from demo import voice_file
 from demo.config import CloningSettings
 from demo.toolbox import models as models_module
