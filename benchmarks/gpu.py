@@ -20,7 +20,13 @@ from utils import cli
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "gpu.md"
 MARKS = ("<!-- measured: begin -->", "<!-- measured: end -->")
-CHECKS = ("synthesizer/test_cuda_graphs", "training/test_cuda_kernels", "training/test_memory", "test_gpu")
+CHECKS = (
+    "synthesizer/test_cuda_graphs",
+    "training/test_cuda_kernels",
+    "training/test_cuda_gru",
+    "training/test_memory",
+    "test_gpu",
+)
 SECONDS = 1.5  # of measuring for each figure, after a warm-up
 SECONDS_IN_ALL, SECONDS_OF_CHECKS = 225, 110
 
@@ -143,11 +149,16 @@ def vocoder_rows(device: Any, sizes: Sizes) -> Iterator[tuple[str, str]]:
     from vocoder.model import WaveRNN, WaveRNNConfig
     from vocoder.train import learn_from
 
+    ways = {"": lambda model: None, ", as trained": fuse}
+    if device.type == "cuda":
+        from vocoder.cuda import overlapped
+
+        ways[", two streams"] = lambda model: setattr(model, "recurrence", overlapped)
     for n in sizes.wavernn:
         levels, mel = torch.rand(n, 1000, device=device) * 2 - 1, torch.rand(n, 9, 80, device=device) * 2 - 1
         batch = Batch(mel, levels, torch.randint(512, (n, 1000), device=device))
         for precision in precisions(device) if n == sizes.wavernn[0] else precisions(device)[-1:]:
-            for how, prepare in (("", lambda model: None), (", both GRUs at once", fuse)):
+            for how, prepare in ways.items():
                 model = WaveRNN(WaveRNNConfig()).to(device)
                 prepare(model)
                 training = Training(model, precision, 4.0)

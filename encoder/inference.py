@@ -129,7 +129,7 @@ _holder: Holder[SpeakerEmbedder] = Holder("encoder")
 
 def load_model(path: str | Path | None = None, device: str | torch.device | None = None) -> None:
     """Load the encoder that the functions below use (None: the default one) onto `device` (None: the GPU if there is one)."""
-    _holder.model = SpeakerEmbedder(path, device)
+    _holder.model = SpeakerEmbedder(path, device, precision="auto")  # as embeddings of a data set are made
 
 
 def is_loaded() -> bool:

@@ -170,7 +170,7 @@ def test_memory_stays_flat_over_replays_and_stages(speech, tmp_path):
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
-def test_steps_as_a_graph_with_both_grus_at_once_are_plain_steps(precision, capsys):
+def test_steps_as_a_graph_with_fused_grus_are_plain_steps(precision, capsys):
     torch.manual_seed(0)
     first, losses = tiny_vocoder().train().cuda(), []
     batches = [

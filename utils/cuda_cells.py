@@ -1,11 +1,12 @@
-"""Chooses recurrent cells for a GPU: one Triton kernel each, or plain torch where those do not work."""
+"""Chooses recurrent cells and sequences for a GPU: one Triton kernel each, or plain torch where those do not work."""
 
 import functools
+import time
 from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from utils.models import recurrent
 from utils.report_lines import say_once
@@ -61,3 +62,51 @@ def difference(cell: Callable, plain: Callable, sizes: tuple[int, ...], device: 
         total = sum((one * weight).sum() for one, weight in zip(given, weights, strict=False))
         found.append([*given, *torch.autograd.grad(total, inputs)])
     return max((one - other).abs().max().item() for one, other in zip(*found, strict=True))
+
+
+SEQUENCE = (64, 100)  # steps and rows of the comparison
+SEQUENCE_TOLERANCE = 1e-2  # relative; two ways to compute in fp16 differ by 1e-3
+
+
+@functools.cache
+def sequence_for(device: torch.device, size: int) -> Callable | None:
+    """utils.cuda_gru.run for GRUs of this size, if it gives what nn.GRU gives, gradients included, and sooner; else None, and a
+    line says why."""
+    try:
+        from utils import cuda_gru
+
+        off, gain = compare_sequences(cuda_gru.run, device, size)
+        problem = f"its results are off by {off:.1g}" if not off <= SEQUENCE_TOLERANCE else "it is slower" if gain < 1 else ""
+    except Exception as error:  # whatever Triton, its compiler or the driver raises
+        problem = f"{type(error).__name__}: {error}".partition("\n")[0]
+    if problem:
+        say_once(f"a GRU in one kernel is not available, so training is slower: {problem}")
+    return None if problem else cuda_gru.run
+
+
+@torch.inference_mode(False)
+@torch.enable_grad()
+def compare_sequences(run: Callable, device: torch.device, size: int) -> tuple[float, float]:
+    """`run` against a GRU itself, in fp16: the relative difference, gradients included, and how many times as fast it is."""
+    own, (n_steps, n_rows) = torch.Generator(device).manual_seed(0), SEQUENCE
+    with torch.random.fork_rng([]):  # the random numbers of a run stay as they are
+        gru = nn.GRU(size, size).to(device)
+    x, weights = (torch.randn(n_steps, n_rows, size, generator=own, device=device) for _ in range(2))
+    found, taken = [], []
+    for each in (gru, functools.partial(run, gru)):
+        for _ in range(3):
+            start = _time(device)
+            with torch.autocast(device.type, torch.float16):
+                y, _ = each(x.requires_grad_())
+            gradients = torch.autograd.grad((y.float() * weights).sum(), [x, *gru.parameters()])
+            seconds = _time(device) - start
+        found.append([y.float(), *(each.float() for each in gradients)])
+        taken.append(seconds)
+    off = max(((one - other).norm() / one.norm()).item() for one, other in zip(*found, strict=True))
+    return off, taken[0] / taken[1]
+
+
+def _time(device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()

@@ -45,14 +45,14 @@ def accelerate(model: WaveRNN, dtype: torch.dtype | None = None) -> Sampler:
 
 
 def fuse(model: WaveRNN) -> None:
-    """Let a model on a GPU train with both GRUs at the same time; its results stay the same."""
+    """Let a model on a GPU train with fewer and larger kernels; its results stay the same."""
     if model.output.weight.device.type == "cuda":
         try:
-            from vocoder.cuda import overlap
+            from vocoder.cuda import fuse as fuse_grus
         except NOT_AVAILABLE as error:
             say_slower("the vocoder trains", str(error))
             return
-        overlap(model)
+        fuse_grus(model)
 
 
 def _fast(model: WaveRNN, dtype: torch.dtype | None) -> tuple[Sampler | None, Sampler | None]:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from utils.cuda_cells import PLAIN, cells_for
+from utils.cuda_cells import PLAIN, cells_for, sequence_for
 from utils.cuda_graph import record
 from vocoder.distribution import MuLaw
 from vocoder.model import State as GRUStates
@@ -155,10 +155,20 @@ def _fused_draw(model: WaveRNN, device: torch.device) -> Callable[[Tensor, Tenso
 PIECES = 8  # of the samples; with more, the two GRUs wait less for each other, and the GPU starts more kernels
 
 
-def overlap(model: WaveRNN) -> None:
-    """Let both GRUs work at the same time. A recurrence that somebody has changed stays."""
+def fuse(model: WaveRNN) -> None:
+    """Let each GRU be one kernel, or both work at the same time. A recurrence that somebody has changed stays."""
     if model.recurrence is in_turn:
-        model.recurrence = overlapped
+        sequence = sequence_for(model.output.weight.device, model.config.rnn_dims)
+        model.recurrence = functools.partial(fused, sequence) if sequence else overlapped
+
+
+def fused(
+    sequence: Callable, gru1: nn.GRU, gru2: nn.GRU, x: Tensor, aux: Tensor, state: GRUStates | None
+) -> tuple[Tensor, GRUStates]:
+    """in_turn, with utils.cuda_gru.run for each GRU; in float32 `overlapped`."""
+    if not torch.is_autocast_enabled(x.device.type):
+        return overlapped(gru1, gru2, x, aux, state)
+    return in_turn(functools.partial(sequence, gru1), functools.partial(sequence, gru2), x, aux, state)
 
 
 def overlapped(gru1: nn.GRU, gru2: nn.GRU, x: Tensor, aux: Tensor, state: GRUStates | None) -> tuple[Tensor, GRUStates]:

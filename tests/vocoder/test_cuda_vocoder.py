@@ -1,6 +1,7 @@
 """The vocoder's training on a GPU. Without one, both streams are the same here; tests/test_gpu.py has the same on a GPU."""
 
 import contextlib
+import copy
 
 import pytest
 import torch
@@ -21,14 +22,19 @@ class OneStream:
         pass
 
 
-@pytest.mark.parametrize("n_samples", [1000, 200])
-def test_both_grus_at_once_give_what_they_give_in_turn(monkeypatch, n_samples):
+@pytest.fixture
+def without_kernel(monkeypatch):
+    monkeypatch.setattr(cuda, "sequence_for", lambda device, size: None)
     monkeypatch.setattr(cuda, "TwoStreams", OneStream)
+
+
+@pytest.mark.parametrize("n_samples", [1000, 200])
+def test_both_grus_at_once_give_what_they_give_in_turn(without_kernel, n_samples):
     torch.manual_seed(0)
     model, n_frames = tiny_vocoder().train(), n_samples // 200
     levels, mel = torch.rand(3, n_samples) * 2 - 1, torch.rand(3, n_frames + 2 * model.config.pad, 80)
     targets, found = torch.randint(512, (3, n_samples)), []
-    for prepare in (lambda model: None, cuda.overlap):
+    for prepare in (lambda model: None, cuda.fuse):
         prepare(model)
         model.zero_grad()
         loss = model(levels, mel, targets)
@@ -39,8 +45,20 @@ def test_both_grus_at_once_give_what_they_give_in_turn(monkeypatch, n_samples):
         torch.testing.assert_close(fast, plain, atol=1e-6, rtol=1e-4)
 
 
-def test_the_state_goes_on_from_call_to_call(monkeypatch):
+def test_each_gru_may_be_one_kernel_in_half_precision(monkeypatch):
+    """Here a kernel is the GRU itself, in float16."""
+    ran = []
+    monkeypatch.setattr(cuda, "sequence_for", lambda device, size: lambda gru, *inputs: ran.append(size) or gru(*inputs))
     monkeypatch.setattr(cuda, "TwoStreams", OneStream)
+    plain = tiny_vocoder().eval()
+    fast, given = copy.deepcopy(plain), (torch.rand(3, 400), torch.rand(3, 2 + 2 * plain.config.pad, 80))
+    cuda.fuse(fast)
+    assert torch.allclose(fast(*given), plain(*given), atol=1e-6) and not ran
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.allclose(copy.deepcopy(fast)(*given), plain(*given), atol=5e-2) and ran == [plain.config.rnn_dims] * 2
+
+
+def test_the_state_goes_on_from_call_to_call(without_kernel):
     model = tiny_vocoder()
     x, aux = torch.randn(20, 2, model.config.rnn_dims), torch.randn(20, 2, 2)
     whole, state = in_turn(model.gru1, model.gru2, x, aux, None)
@@ -53,5 +71,5 @@ def test_the_state_goes_on_from_call_to_call(monkeypatch):
 def test_a_recurrence_of_ones_own_stays():
     model = tiny_vocoder()
     model.recurrence = own = lambda *arguments: in_turn(*arguments)
-    cuda.overlap(model)
+    cuda.fuse(model)
     assert model.recurrence is own
