@@ -60,6 +60,7 @@ def speak(models: Path, voices: list[Path], texts: dict[str, str], out: Path, se
             audio.write_wav(out / f"{name}.wav", each.wav, cloner.sample_rate)
             np.save(out / f"{name}.npy", each.said.alignment.astype(np.float16))
             about = {"text": piece.text, "voice": path.stem, "stopped": each.said.stopped, "step_seconds": step_seconds}
+            about["sounds"] = cloner.synthesizer.sounds
             save_text(out / f"{name}.json", json.dumps(about))
 
 
@@ -194,9 +195,9 @@ def heard_words(written: list[str], heard: str) -> tuple[dict[str, np.ndarray], 
 
 def words_of(about: dict) -> tuple[list[Word], list[str]]:
     """The words of a piece, and how each is read."""
-    reading = read(about["text"]).text
-    said = words(about["text"], reading)
-    return said, [reading[word.start : word.stop] for word in said]
+    reading = read(about["text"], sounds=about.get("sounds", 0))
+    said = words(about["text"], reading.text, symbols=reading.symbols)
+    return said, [reading.text[word.start : word.stop] for word in words(about["text"], reading.text)]
 
 
 def read_piece(path: Path) -> Piece:

@@ -63,7 +63,7 @@ def speak(synthesizer: "Synthesizer", rows: Sequence[Row], data: SynthesizerData
     from torch.nn.utils.rnn import pad_sequence
 
     true = [load_npy(data.mels_dir / row.mel, np.floating, 2).astype(np.float32) for row in rows]
-    ids = [torch.tensor(text_to_ids(row.text, synthesizer.symbols, synthesizer.cleaner)) for row in rows]
+    ids = [torch.tensor(text_to_ids(row.text, synthesizer.symbols, synthesizer.cleaner, synthesizer.sounds)) for row in rows]
     text, text_lengths = pad_sequence(ids, True), torch.tensor(list(map(len, ids)))
     speakers = torch.from_numpy(np.stack([load_npy(data.embeds_dir / row.embed, np.floating, 1) for row in rows]))
     mels, lengths = pad_sequence(list(map(torch.from_numpy, true)), True), torch.tensor(list(map(len, true)))

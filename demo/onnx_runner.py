@@ -119,8 +119,9 @@ def make_reader(folder: Path, n_threads: int, reading: ReadingSettings) -> Any:
             (mels,) = postnet(before=before, lengths=mel_lengths)
             return SpokenBatch(mels, attention, mel_lengths, stopped)
 
+    training, mel_format = settings["training"], rebuilt(MelFormat, settings["mel"])
     return OnnxReader(
-        OnnxReader.config, rebuilt(MelFormat, settings["mel"]), settings["symbols"], settings["training"]["cleaner"], reading
+        OnnxReader.config, mel_format, settings["symbols"], training["cleaner"], reading, sounds=training.get("sounds", 0.0)
     )
 
 

@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -31,7 +32,7 @@ class Spoken(NamedTuple):
 
     wav: np.ndarray  # float32 (n,), at sample_rate
     sample_rate: int  # Hz
-    texts: list[str]  # the pieces as they were read; sounds in braces are one symbol each
+    texts: list[Sequence[str]]  # the pieces as they were read, in a part for each symbol
     mels: list[np.ndarray]  # (n_mels, T) each
     alignments: list[np.ndarray]  # (decoder steps, symbols + 1 for the end of the text) each
     unfinished: list[int]  # indices of pieces that were cut, as the model did not stop by itself
@@ -83,7 +84,7 @@ class Record:
         return Spoken(
             wav=np.concatenate([*(piece.wav for piece in pieces), tail]),
             sample_rate=self._sample_rate,
-            texts=[piece.said.text for piece in pieces],
+            texts=[piece.said.labels for piece in pieces],
             mels=[piece.said.mel for piece in pieces],
             alignments=[piece.said.alignment for piece in pieces],
             unfinished=self.unfinished,

@@ -63,7 +63,9 @@ class TacotronConfig:
         adjustable=True,
     )
     longest_seconds: float = setting(0.0, "longest utterance that it was trained on; training sets it", "s")
-    longest_symbols: int = setting(0, "most symbols in one of these utterances; training sets it; longer texts are divided")
+    longest_symbols: int = setting(
+        0, "most symbols in one of these utterances, words in letters; training sets it; longer texts are divided"
+    )
 
     def __post_init__(self) -> None:
         sizes = ("n_symbols", "n_mels", "speaker_size", "embedding_size", "encoder_prenet", "encoder_size", "encoder_kernels")
@@ -121,11 +123,19 @@ class SynthesizerTraining:
         of_weights=True,
     )
     cleaner: str = setting("english", CLEANER, of_weights=True)
+    sounds: float = setting(
+        0.0,
+        "share of the words of an English pronouncing dictionary that are read as sounds, the rest as letters; over 0, symbols "
+        "gets the sounds of arpabet, and the model speaks all these words by their sounds",
+        of_weights=True,
+    )
     eval_utterances: int = setting(16, "held-out utterances in an evaluation, at most")
     eval_shown: int = setting(2, "how many of them are drawn and heard")
 
     def __post_init__(self) -> None:
         parse_schedule(self.schedule)
+        if not 0 <= self.sounds <= 1:
+            raise ValueError("sounds must be 0 to 1")
         if not 0 <= self.average_decay < 1:
             raise ValueError("average_decay must be at least 0 and under 1")
         check_at_least(self, 1, "eval_utterances")

@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 
-from synthesizer.text import UnreadCounts, ids_to_text, text_to_ids
+from synthesizer.text import END, Reading, UnreadCounts, read
+from synthesizer.text.symbols import to_ids
 from synthesizer.text.word_times import parse_word_times, read_word_times, symbol_ends
 from utils.data.arrays import ArrayError, check_finite, load_npy
 from utils.data.audio import MelFormat
@@ -61,7 +62,10 @@ class Batch(NamedTuple):
 
 
 class Utterances(Dataset):
-    """dataset[index] -> Item, read from disk. With `use_times` the item has `ends` if alignments.txt has its word times."""
+    """dataset[index] -> Item, read from disk. With `use_times` the item has `ends` if alignments.txt has its word times.
+
+    sounds: the share of the words of the dictionary that are sounds.
+    """
 
     def __init__(
         self,
@@ -72,8 +76,10 @@ class Utterances(Dataset):
         mel_format: MelFormat,
         speaker_size: int,
         use_times: bool = False,
+        sounds: float = 0.0,
     ) -> None:
         self.data, self.rows, self.symbols, self.cleaner = data, list(rows), symbols, cleaner
+        self.sounds = sounds
         self.mel_format, self.speaker_size = mel_format, speaker_size
         self.frames_per_second = mel_format.sample_rate / mel_format.hop_length
         self.times = read_word_times(data.alignments, {row.mel for row in rows}) if use_times else {}
@@ -83,18 +89,19 @@ class Utterances(Dataset):
 
     def __getitem__(self, index: int) -> Item:
         row = self.rows[index]
-        ids = text_to_ids(row.text, self.symbols, self.cleaner)
+        reading = self.reading(row)
         mel = _load(within(self.data.mels_dir, row.mel), (row.n_frames, self.mel_format.n_mels))
         speaker = _load(within(self.data.embeds_dir, row.embed), (self.speaker_size,))
-        return Item(np.array(ids), mel, speaker, self._ends(row, ids))
+        return Item(np.array(to_ids(reading.symbols, self.symbols)), mel, speaker, self._ends(row, reading))
 
-    def n_symbols(self, row: Row) -> int:
-        return len(text_to_ids(row.text, self.symbols, self.cleaner))
+    def reading(self, row: Row) -> Reading:
+        """The text of the utterance as the model reads it, the same every time."""
+        return read(row.text, self.symbols, self.cleaner, self.sounds, row.mel)
 
     def buckets(self, batch_size: int) -> Buckets:
         """The shapes for CUDA graphs. Reading all texts would take long: what a character becomes is known from some."""
         some = self.rows[:: max(1, len(self.rows) // N_READ)]
-        growth = np.quantile([self.n_symbols(row) / (len(row.text) + 1) for row in some], 0.9)
+        growth = np.quantile([(len(self.reading(row).symbols) + 1) / (len(row.text) + 1) for row in some], 0.9)
         n_symbols = [math.ceil(growth * (len(row.text) + 1)) for row in self.rows]
         return choose_buckets([row.n_frames for row in self.rows], n_symbols, batch_size)
 
@@ -109,16 +116,16 @@ class Utterances(Dataset):
     def fitting_times(self, n_rows: int) -> tuple[int, int]:
         """(n, m): of the first n utterances with word times, n_rows at most, m have words that fit their text."""
         looked_at = [row for row in self.rows if row.mel in self.times][:n_rows]
-        fitting = [row for row in looked_at if self._ends(row, text_to_ids(row.text, self.symbols, self.cleaner)) is not None]
+        fitting = [row for row in looked_at if self._ends(row, self.reading(row)) is not None]
         return len(looked_at), len(fitting)
 
-    def _ends(self, row: Row, ids: Sequence[int]) -> np.ndarray | None:
+    def _ends(self, row: Row, reading: Reading) -> np.ndarray | None:
         """float32 (T,) the frame at which each symbol ends; None without word times, or if the words differ from the text."""
         times = parse_word_times(self.times[row.mel]) if row.mel in self.times else None
         if times is None:
             return None
-        text, duration = ids_to_text(ids, self.symbols), row.n_frames / self.frames_per_second
-        ends = symbol_ends(text, times, duration, self.cleaner)
+        duration = row.n_frames / self.frames_per_second
+        ends = symbol_ends(reading.text + END, times, duration, self.cleaner, reading.symbols + END)
         return None if ends is None else ends * np.float32(self.frames_per_second)
 
 

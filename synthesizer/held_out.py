@@ -10,7 +10,8 @@ from synthesizer.accelerate import accelerate
 from synthesizer.dataset import Batch, Utterances, collate
 from synthesizer.loss import expected_symbols, tacotron_losses
 from synthesizer.model import Generated, Prediction, Tacotron
-from synthesizer.text import ids_to_text, spoken_length
+from synthesizer.text import spoken_length
+from synthesizer.text.sounds import spelled
 from utils.boards import plot
 from utils.data import audio
 from utils.training.batching import to_device
@@ -31,6 +32,8 @@ class HeldOut:
         """n_shown of them are drawn and heard. A model that has not aligned by the step aligned_by gets a warning."""
         self.names = [row.name for row in utterances.rows[:n_utterances]]
         self.items = [utterances[i] for i in range(len(self.names))]
+        readings = [utterances.reading(row) for row in utterances.rows[:n_shown]]
+        self.labels = [[*spelled(reading.text, reading.symbols), "end"] for reading in readings]
         self.symbols, self.format = utterances.symbols, utterances.mel_format
         self.n_shown, self.aligned_by = n_shown, aligned_by
         self._was_aligned: bool | None = None  # at the last evaluation, if there was one
@@ -105,7 +108,6 @@ class HeldOut:
 
     def _show(self, run: Run, number: int, forced: Prediction, free: Generated, r: int) -> None:
         name, item = self.names[number], self.items[number]
-        text = ids_to_text(item.text.tolist(), self.symbols)
         mels = {
             "target": item.mel,
             "teacher-forced": forced.after[number, : len(item.mel)].float().cpu().numpy(),
@@ -119,7 +121,7 @@ class HeldOut:
             "free-running": self._attention(free.attention, number, len(mels["free-running"]), r),
         }
         for kind, attention in attentions.items():
-            draw = partial(plot.alignment, attention, text, f"{name}, {kind}, step {run.step}", r * hop_seconds)
+            draw = partial(plot.alignment, attention, self.labels[number], f"{name}, {kind}, step {run.step}", r * hop_seconds)
             run.board.figure(run.step, f"alignment-{kind}-{name}", draw)
         for kind, mel in mels.items():
             run.board.audio(run.step, f"{name}-{kind}", partial(audio.griffin_lim, mel, self.format), self.format.sample_rate)

@@ -75,8 +75,10 @@ class Synthesizer(Reader):
             self.model.load_state_dict(state)
             mel_format = rebuilt(MelFormat, content["mel"])
             self.encoder_digests: list[str] = content.get("encoder_sha256", [])  # of the encoder it was trained with
-            symbols, cleaner = content["symbols"], content["training"]["cleaner"]
-        super().__init__(self.config, mel_format, symbols, cleaner, reading, cap_frames, verbose)
+            symbols, training = content["symbols"], content["training"]
+            super().__init__(
+                self.config, mel_format, symbols, training["cleaner"], reading, cap_frames, verbose, training.get("sounds", 0.0)
+            )
         self.model.to(self.device).eval()
         self._loop_of: tuple = ()  # the model's fingerprint when the loop was made
         self.watch: Callable[[], None] | None = None  # called every few steps of the decoder; what it raises ends the speech
@@ -111,7 +113,7 @@ class Synthesizer(Reader):
         mels: the true ones, (T, n_mels) each. Returns as many float32 (T, n_mels), each of its true mel's length. All are one
         batch, so memory grows with their number times the longest.
         """
-        ids = [torch.tensor(text_to_ids(text, self.symbols, self.cleaner)) for text in texts]
+        ids = [torch.tensor(text_to_ids(text, self.symbols, self.cleaner, self.sounds)) for text in texts]
         speakers = self._on_device(self._speakers(embeddings, len(texts)))
         frames = [torch.from_numpy(np.asarray(mel, dtype=np.float32)) for mel in mels]
         with self._repeatable(seed):

@@ -16,9 +16,10 @@ from synthesizer.dataset import Batch, Utterances, collate, usable_rows
 from synthesizer.held_out import HeldOut
 from synthesizer.loss import attention_loss, tacotron_losses
 from synthesizer.model import Tacotron
+from synthesizer.new_symbols import with_symbols
 from synthesizer.published import own_content
 from synthesizer.schedule import StagedPlan, fade, remaining, stage_at, with_batches_of
-from synthesizer.text import is_readable, resolve_symbols
+from synthesizer.text import PHONES, is_readable, resolve_symbols
 from utils.config import parse_overrides
 from utils.data.audio import MelFormat
 from utils.data.paths import SynthesizerData
@@ -42,17 +43,17 @@ def train(data_dir: Path, options: dict[str, Any], hparams: str = "") -> None:
     with Run("synthesizer", RunOptions(**options), own_content) as run:
         further = gently if run.options.fine_tune else continued
         config, settings = run.configure(parse_overrides(hparams), NEW_MODEL, SynthesizerTraining(), further=further)
-        config, settings = _with_symbols(config, settings)
+        config, settings = _with_symbols(run, config, settings)
         stages = parse_schedule(settings.schedule)
         data = SynthesizerData(data_dir)
         mel_format = read_mel_format(data)
         _check(config, mel_format, max(stage.r for stage in stages))
         can_read = partial(is_readable, symbols=settings.symbols, cleaner=settings.cleaner)
         rows = readable_rows(usable_rows(data), data.manifest, can_read)
-        training, held_out = (
-            Utterances(data, rows, settings.symbols, settings.cleaner, mel_format, config.speaker_size, settings.word_times)
-            for rows in split_rows(rows, fraction=0.01, at_least=4)
-        )
+        in_text = (settings.symbols, settings.cleaner, mel_format, config.speaker_size, settings.word_times)
+        learned, watched_rows = split_rows(rows, fraction=0.01, at_least=4)
+        training = Utterances(data, learned, *in_text, settings.sounds)
+        held_out = Utterances(data, watched_rows, *in_text, float(settings.sounds > 0))  # as the model speaks
         config = with_longest(config, training)
         aligned_by = min(settings.attention_fade[0], stages[-1].until // 3)
         watched = HeldOut(held_out, settings.eval_utterances, settings.eval_shown, aligned_by)
@@ -141,10 +142,16 @@ def _warn_of_r(run: Run, of_file: int, first: int) -> None:
         print(f"warning: the schedule begins with r = {first}, but the weights were trained with r = {of_file}")
 
 
-def _with_symbols(config: TacotronConfig, settings: SynthesizerTraining) -> tuple[TacotronConfig, SynthesizerTraining]:
-    """With the symbols written out, and their number in the model."""
+def _with_symbols(
+    run: Run, config: TacotronConfig, settings: SynthesizerTraining
+) -> tuple[TacotronConfig, SynthesizerTraining]:
+    """With the symbols written out, and their number in the model; and so in the weights that the run starts from."""
     symbols = resolve_symbols(settings.symbols)
-    if config.n_symbols not in (TacotronConfig.n_symbols, len(symbols)):
+    if settings.sounds:
+        symbols += "".join(phone for phone in PHONES.values() if phone not in symbols)
+    if run.starts_from_weights:
+        run.adapt_start(partial(with_symbols, symbols=symbols))
+    elif config.n_symbols not in (TacotronConfig.n_symbols, len(symbols)):
         raise UserError(f"--hparams: n_symbols is {config.n_symbols}, but symbols has {len(symbols)}", exit_code=2)
     return dataclasses.replace(config, n_symbols=len(symbols)), dataclasses.replace(settings, symbols=symbols)
 
@@ -153,7 +160,9 @@ def with_longest(config: TacotronConfig, training: Utterances) -> TacotronConfig
     """With the longest utterance that the model has been trained on: of this data, or of the file it starts from."""
     seconds = max(row.n_frames for row in training.rows) / training.frames_per_second
     longest = sorted(training.rows, key=lambda row: len(row.text))[-N_CHECKED:]  # as reading all texts would take long
-    n_symbols = max(training.n_symbols(row) for row in longest)
+    n_symbols = max(
+        len(training.reading(row).text) + 1 for row in longest
+    )  # as texts to say are divided before they have sounds
     return dataclasses.replace(
         config,
         longest_seconds=max(config.longest_seconds, round(seconds, 3)),

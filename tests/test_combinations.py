@@ -251,7 +251,7 @@ WHOLE = {
     "CloningSettings": USE,
     "ReadingSettings": USE,
 }
-OF_WEIGHTS = {"symbols", "cleaner", "postfilter"}  # they change what a trained model hears or how it sounds
+OF_WEIGHTS = {"symbols", "cleaner", "sounds", "postfilter"}  # they change what a trained model hears or how it sounds
 CONTINUED = {"schedule"}  # taken from where the file stopped, with its r
 OF_RUN = {
     "EncoderTraining": "learning_rate speakers_per_batch utterances_per_speaker partial_frames clip similarity_gradient "

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from synthesizer.text import clean
+from synthesizer.text.sounds import places
 from synthesizer.text.symbols import is_spoken, phones_to_characters, shown
 
 _AROUND = ".,;:!?…\"'“”‘’()[]«»*_"  # not part of a word, as it is named
@@ -33,8 +34,11 @@ class Word(NamedTuple):
     stop: int  # past its last symbol
 
 
-def words(text: str, reading: str, cleaner: str = "english") -> list[Word]:
-    """The words of the text, and where each stands in `reading`, which is how the model reads it (a character a symbol)."""
+def words(text: str, reading: str, cleaner: str = "english", symbols: str = "") -> list[Word]:
+    """The words of the text, and where each stands in `symbols`, which is how the model gets it (a character a symbol).
+
+    reading: the same with all words in letters, which is meant if symbols are not given.
+    """
     tokens = phones_to_characters(text).split()
     alone = [(_key(part), i) for i, token in enumerate(tokens) for part in re.split(r"[\s-]+", clean(token, cleaner))]
     alone = [(key, i) for key, i in alone if key]
@@ -56,7 +60,8 @@ def words(text: str, reading: str, cleaner: str = "english") -> list[Word]:
         else:
             found.append((first, last, match.start(), match.end()))
     spans = ((first, last, *_without_marks(reading, start, stop)) for first, last, start, stop in found)
-    return [Word(_named(tokens[first : last + 1]), start, stop) for first, last, start, stop in spans]
+    at = places(reading, symbols or reading)
+    return [Word(_named(tokens[first : last + 1]), at[start], at[stop]) for first, last, start, stop in spans]
 
 
 def _without_marks(reading: str, start: int, stop: int) -> tuple[int, int]:

@@ -10,8 +10,10 @@ import numpy as np
 from synthesizer.config import SPEEDS, ReadingSettings, TacotronConfig
 from synthesizer.reading.faults import missed_words, words
 from synthesizer.reading.speech import Said, batches_in_order, halves, joined, longest_piece, pieces_of, said_at_speed, say_well
-from synthesizer.text import END, Reading, TextError, is_readable, read, shown, spoken_length
+from synthesizer.text import Reading, TextError, is_readable, read, shown, spoken_length
 from synthesizer.text.sentences import Piece
+from synthesizer.text.sounds import spelled
+from synthesizer.text.symbols import to_ids
 from utils.data.mel_format import MelFormat
 
 MAX_BATCH = 16  # texts spoken at once
@@ -46,7 +48,10 @@ class Reader:
         reading: ReadingSettings,
         cap_frames: tuple[int, int] | None = None,
         verbose: bool = False,
+        sounds: float = 0.0,
     ) -> None:
+        """sounds: the share of the dictionary's words that were sounds in training; over 0, all are sounds in speech."""
+        self.sounds = float(sounds > 0)
         self.symbols, self.cleaner, self.reading, self.verbose = symbols, cleaner, reading, verbose
         self.mel_format, self.sample_rate = mel_format, mel_format.sample_rate
         self.cap_frames = cap_frames or config.cap_frames
@@ -72,7 +77,7 @@ class Reader:
         """The text as the model reads it, sounds in braces, and the characters it leaves out. UserError for a text without a
         letter the model knows."""
         reading = read(text, self.symbols, self.cleaner)
-        return reading._replace(text=shown(reading.text))
+        return reading._replace(text=shown(reading.text), symbols=shown(reading.symbols))
 
     def can_read(self, text: str) -> bool:
         """Whether it has a letter that the model knows, and no sound that it does not know."""
@@ -164,7 +169,8 @@ class Reader:
         def join(said: list[Said], piece: Piece) -> Said:
             missed = tuple(word for each in said for word in each.missed)
             text, stopped = " ".join(each.text for each in said), all(each.stopped for each in said)
-            return Said(text, *self._joined(said), piece.pause, missed, stopped)
+            labels = [label for each in said for label in (*each.labels, "end")][:-1]
+            return Said(text, *self._joined(said), piece.pause, missed, stopped, labels)
 
         with self._repeatable(seed):
             say = functools.partial(self._say, batch_size=batch_size)
@@ -173,9 +179,8 @@ class Reader:
 
     def _say(self, pieces: list[Piece], speakers: np.ndarray, batch_size: int) -> list[Said]:
         """What the model makes of each piece at the first try, in batches of like length."""
-        readings = [read(piece.text, self.symbols, self.cleaner).text for piece in pieces]
-        index = {symbol: i for i, symbol in enumerate(self.symbols)}
-        ids = [[index[symbol] for symbol in reading + END] for reading in readings]
+        readings = [read(piece.text, self.symbols, self.cleaner, self.sounds) for piece in pieces]
+        ids = [to_ids(reading.symbols, self.symbols) for reading in readings]
         step_seconds = self.r * self.mel_format.hop_length / self.sample_rate
         said: dict[int, Said] = {}
         order = sorted(range(len(pieces)), key=lambda i: len(ids[i]))
@@ -183,9 +188,10 @@ class Reader:
             spoken = self._generate([ids[i] for i in chosen], speakers[chosen])
             for row, i in enumerate(chosen):
                 mel, alignment = self._cut(spoken, row, len(ids[i]))
-                spans = words(pieces[i].text, readings[i], self.cleaner)
-                missed = tuple(missed_words(alignment, spans, step_seconds))
-                said[i] = Said(shown(readings[i]), mel, alignment, pieces[i].pause, missed, bool(spoken.stopped[row]))
+                text, symbols = readings[i].text, readings[i].symbols
+                missed = tuple(missed_words(alignment, words(pieces[i].text, text, self.cleaner, symbols), step_seconds))
+                stopped, labels = bool(spoken.stopped[row]), spelled(text, symbols)
+                said[i] = Said(shown(text), mel, alignment, pieces[i].pause, missed, stopped, labels)
             if self.verbose:
                 print(f"Synthesizer: {len(chosen)} pieces spoken")
         return [said[i] for i in range(len(pieces))]

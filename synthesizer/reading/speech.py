@@ -26,6 +26,7 @@ class Said(NamedTuple):
     pause: Pause  # what follows
     missed: tuple[str, ...]  # words, as written, that were skipped, repeated or not reached, after all tries
     stopped: bool  # False where the model was cut at its cap
+    labels: Sequence[str]  # what each symbol is in the text, without the end (sounds.spelled)
 
     @property
     def n_faults(self) -> int:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from synthesizer.text import english
-from synthesizer.text.symbols import END, PAD, PHONE_NAMES, SYMBOLS, is_spoken, phones_to_characters
+from synthesizer.text.sounds import with_sounds
+from synthesizer.text.symbols import END, PAD, PHONE_NAMES, SYMBOLS, is_spoken, phones_to_characters, to_ids
 from utils.errors import UserError
 
 
@@ -27,6 +28,7 @@ class Unread(NamedTuple):
 class Reading(NamedTuple):
     text: str  # only the model's symbols
     unread: tuple[Unread, ...]  # each character once, in order
+    symbols: str  # the text as the model gets it: with words as sounds, if it was trained with them
 
 
 _PLAIN = str.maketrans(
@@ -141,11 +143,12 @@ def clean(text: str, cleaner: str = "english", symbols: str = SYMBOLS) -> str:
     return apply(plain_typography(text, symbols))
 
 
-def read(text: str, symbols: str = SYMBOLS, cleaner: str = "english") -> Reading:
+def read(text: str, symbols: str = SYMBOLS, cleaner: str = "english", sounds: float = 0.0, utterance: str = "") -> Reading:
     """The text as the model reads it, and the characters that it leaves out.
 
-    Phones may be given in braces, {HH AH0 L OW1}. TextError if the model has no symbols for them, or if no letter or digit
-    is left.
+    sounds: the share of the words of the dictionary that become sounds, for symbols with phones; which depends on the
+    utterance's name (with_sounds). Phones may be given in braces, {HH AH0 L OW1}. TextError if the model has no symbols for
+    them, or if no letter or digit is left.
     """
     cleaned = clean(phones_to_characters(text), cleaner, symbols)
     unread = dict.fromkeys(c for c in cleaned if (c not in symbols or c in PAD + END) and not c.isspace())
@@ -161,7 +164,9 @@ def read(text: str, symbols: str = SYMBOLS, cleaner: str = "english") -> Reading
     if not any(map(is_spoken, cleaned)):
         raise TextError(f"nothing to read in the text {text[:80]!r}: none of its letters is among the model's symbols")
     written = (_written(c, text) for c in unread)
-    return Reading("".join(c for c in cleaned if c in symbols), tuple(Unread(c, _around(c, text, cleaned)) for c in written))
+    left_out = tuple(Unread(c, _around(c, text, cleaned)) for c in written)
+    read_as = "".join(c for c in cleaned if c in symbols)
+    return Reading(read_as, left_out, with_sounds(read_as, sounds, utterance) if sounds else read_as)
 
 
 def _written(character: str, text: str) -> str:
@@ -177,7 +182,6 @@ def _around(character: str, text: str, cleaned: str, width: int = 12) -> str:
     return ("…" if start else "") + text[start:end].strip() + ("…" if end < len(text) else "")
 
 
-def text_to_ids(text: str, symbols: str = SYMBOLS, cleaner: str = "english") -> list[int]:
+def text_to_ids(text: str, symbols: str = SYMBOLS, cleaner: str = "english", sounds: float = 0.0) -> list[int]:
     """Indices in `symbols` of the text as `read` returns it, then the end symbol's. TextError as for `read`."""
-    index = {symbol: i for i, symbol in enumerate(symbols)}
-    return [index[character] for character in read(text, symbols, cleaner).text] + [index[END]]
+    return to_ids(read(text, symbols, cleaner, sounds).symbols, symbols)

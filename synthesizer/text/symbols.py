@@ -65,6 +65,12 @@ def spoken_length(ids: Sequence[int], symbols: str = SYMBOLS) -> int:
     return max(i for i, symbol in enumerate(ids_to_text(ids, symbols), 1) if is_spoken(symbol))
 
 
+def to_ids(text: str, symbols: str = SYMBOLS) -> list[int]:
+    """Indices in `symbols` of a text of these symbols, then the end symbol's."""
+    index = {symbol: i for i, symbol in enumerate(symbols)}
+    return [index[character] for character in text + END]
+
+
 def ids_to_text(ids: Sequence[int], symbols: str = SYMBOLS) -> str:
     """The text that `ids` spell, end and padding included. A phone is one character; `shown` makes it readable."""
     return "".join(symbols[i] for i in ids)

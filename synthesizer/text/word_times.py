@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from synthesizer.text.cleaners import clean
+from synthesizer.text.sounds import places
 from utils.data.paths import SynthesizerData
 from utils.data.rows import has_marks
 from utils.data.tables import damaged, read_marked
@@ -73,10 +74,11 @@ def parse_word_times(line: str) -> WordTimes | None:
     return times if ascending else None
 
 
-def symbol_ends(text: str, times: WordTimes, duration: float, cleaner: str = "english") -> np.ndarray | None:
+def symbol_ends(text: str, times: WordTimes, duration: float, cleaner: str = "english", symbols: str = "") -> np.ndarray | None:
     """The second at which each symbol of the cleaned `text` ends: float32 (T,), ascending; the last one is the end symbol.
 
-    A word's time is shared evenly by its letters, and a pause by the punctuation and spaces around it. What precedes the
+    symbols: the text with words as sounds, if it has any; T counts its symbols. A word's time is shared evenly by its letters
+    or sounds, and a pause by the punctuation and spaces around it. What precedes the
     first word belongs to the first symbol. Words that differ (numbers written in another way) share their time. None if text
     and words differ too much. `duration` is the utterance's, in s.
     """
@@ -90,7 +92,7 @@ def symbol_ends(text: str, times: WordTimes, duration: float, cleaner: str = "en
     )
     if not timed_words or n_same < LEAST_AGREEMENT * max(len(timed_words), len(text_words)):
         return None
-    positions, seconds = [0.0], [0.0]  # symbols, and when they are spoken
+    positions, seconds = [0], [0.0]  # characters of the text, and when they are spoken
     for kind, a, a_past, b, b_past in matcher.get_opcodes():
         if kind == "equal":
             for timed, word in zip(timed_words[a:a_past], text_words[b:b_past], strict=True):
@@ -100,7 +102,10 @@ def symbol_ends(text: str, times: WordTimes, duration: float, cleaner: str = "en
             positions += [text_words[b].start, text_words[b_past - 1].end]
             seconds += [timed_words[a].start, timed_words[a_past - 1].end]
     seconds[-1] = max(seconds[-2], min(seconds[-1], duration - TAIL))
-    ends = np.interp(np.arange(1, len(text) + 1), [*positions, len(text)], [*seconds, max(seconds[-1], duration)])
+    symbols = symbols or text
+    at = places(text, symbols)
+    positions = [at[position] for position in (*positions, len(text))]
+    ends = np.interp(np.arange(1, len(symbols) + 1), positions, [*seconds, max(seconds[-1], duration)])
     return ends.astype(np.float32)
 
 

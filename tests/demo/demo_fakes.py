@@ -55,7 +55,7 @@ class FakeSynthesizer:
         return len(split(text))
 
     def read(self, text: str) -> Reading:
-        return Reading(text, (("☃", text[-9:]),) if "☃" in text else ())
+        return Reading(text, (("☃", text[-9:]),) if "☃" in text else (), text)
 
     def synthesize_spectrograms(self, texts, embeddings, seed=None) -> list[np.ndarray]:
         return [self._mel(0, text) for text in texts]
@@ -75,7 +75,7 @@ class FakeSynthesizer:
                 time.sleep(min(self.seconds, 0.02))
             missed = tuple(word for word in self.missed if word in piece.text)
             alignment = np.eye(4, len(piece.text) + 1, dtype=np.float32)
-            yield Said(piece.text, self._mel(i, piece.text), alignment, piece.pause, missed, not missed)
+            yield Said(piece.text, self._mel(i, piece.text), alignment, piece.pause, missed, not missed, piece.text)
 
     def _mel(self, i: int, text: str) -> np.ndarray:
         mel = np.full((80, FRAMES_PER_CHARACTER * len(text)), self.loudness[i % len(self.loudness)], np.float32)

@@ -240,7 +240,7 @@ def test_missed_words_and_cut_pieces_are_named(tmp_path, capsys):
 def test_of_many_missed_words_the_first_are_named():
     record = Record(RATE, 200)
     words = tuple(f"word{i}" for i in range(30))
-    record.add(SpokenPiece(Said("a", np.zeros((80, 5)), np.eye(2), Pause.SENTENCE, words, True), tone(1), 0))
+    record.add(SpokenPiece(Said("a", np.zeros((80, 5)), np.eye(2), Pause.SENTENCE, words, True, "a"), tone(1), 0))
     (line,) = [line for line in record.report(None) if line.startswith("Not said")]
     assert line.endswith("word18, word19 and 10 more") and not record.is_whole
 

@@ -127,7 +127,7 @@ def test_the_limit_is_what_the_model_was_trained_on():
 def said(text, n_frames, missed=(), stopped=True, pause=Pause.SENTENCE):
     mel = np.random.default_rng(n_frames).normal(size=(80, n_frames)).astype(np.float32)
     alignment = np.eye(-(-n_frames // 4), len(text) + 1, dtype=np.float32)
-    return Said(text, mel, alignment, pause, missed, stopped)
+    return Said(text, mel, alignment, pause, missed, stopped, text)
 
 
 def test_joined_pieces_have_silence_between_them_and_a_diagonal_alignment():

@@ -452,8 +452,8 @@ def test_ids_spell_the_cleaned_text_and_end_once():
 
 
 def test_characters_that_cannot_be_read_are_reported_and_separate_words():
-    assert read("a|b ☃ c|d") == ("a b c d", (("|", "a|b ☃ c|d"), ("☃", "a|b ☃ c|d")))
-    assert read("A naïve man in a cafe", cleaner="basic") == ("a nave man in a cafe", (("ï", "A naïve man in a…"),))
+    assert read("a|b ☃ c|d")[:2] == ("a b c d", (("|", "a|b ☃ c|d"), ("☃", "a|b ☃ c|d")))
+    assert read("A naïve man in a cafe", cleaner="basic")[:2] == ("a nave man in a cafe", (("ï", "A naïve man in a…"),))
     assert read("The sun, the moon and 😀 and the stars").unread == (("😀", "…he moon and 😀 and the sta…"),)
     assert read("plain, and £5 — “so”").unread == ()
 
@@ -463,7 +463,7 @@ def test_any_mixture_is_read_as_symbols_without_digits():
     draw = random.Random(0)
     for _ in range(1500):
         text = "a " + "".join(draw.choice(pieces) + draw.choice(("", "", " ")) for _ in range(draw.randint(1, 10)))
-        spoken, unread = read(text)
+        spoken, unread, _ = read(text)
         assert set(spoken) <= set(SYMBOLS) - {PAD, END} and not any(c.isdigit() for c in spoken), text
         assert all(each.character in text and each.character in each.around for each in unread), text
 
@@ -523,7 +523,7 @@ def test_a_model_with_another_alphabet_trains_resumes_passes_it_on_and_speaks(ge
     new = run(german, tmp_path / "new", 1, "schedule=5:1e-3:4:3", init_from=path)
     assert new["symbols"] == first["symbols"] and new["training"]["cleaner"] == "basic"
     synthesizer = Synthesizer(path, "cpu")
-    assert synthesizer.read("Größe 5 ☃") == (
+    assert synthesizer.read("Größe 5 ☃")[:2] == (
         "größe",
         (("5", "Größe 5 ☃"), ("☃", "Größe 5 ☃")),
     )  # no digit is among these symbols

@@ -1,6 +1,7 @@
 """Pictures of training, as matplotlib Figures made without pyplot, so that any thread may draw them."""
 
 from collections.abc import Sequence
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -42,14 +43,14 @@ def mels(spectrograms: dict[str, np.ndarray], f: MelFormat, title: str = "") -> 
     return figure
 
 
-def alignment(attention: np.ndarray, text: str, title: str, seconds_per_step: float) -> "Figure":
-    """Attention (n_steps, n_symbols), of which the last is the end: which symbol each decoder step looks at."""
+def alignment(attention: np.ndarray, labels: Sequence[str], title: str, seconds_per_step: float) -> "Figure":
+    """Attention (n_steps, n_symbols): which symbol each decoder step looks at."""
     figure = _figure(10, 6)
     axis = figure.subplots()
     extent = (0, len(attention) * seconds_per_step, -0.5, attention.shape[1] - 0.5)
     image = axis.imshow(attention.T, origin="lower", aspect="auto", extent=extent, vmin=0, interpolation="nearest")
     axis.set(title=title, xlabel="seconds", ylabel="symbol")
-    symbol_ticks(axis, [*text[:-1], "end"])
+    symbol_ticks(axis, labels)
     figure.colorbar(image, ax=axis, pad=0.01, label="attention weight")
     return figure
 
@@ -59,8 +60,8 @@ def symbol_ticks(axis: "Axes", symbols: Sequence[str]) -> None:
     labels = dict(enumerate(symbols))
     if len(symbols) > MOST_TICKS:
         is_first = [k for k, symbol in enumerate(symbols) if symbol != " " and (not k or symbols[k - 1] in (" ", "end"))]
-        words = "".join(symbol if len(symbol) == 1 else " " for symbol in symbols)
-        labels = {k: words[k:].split(" ", 1)[0][:20] for k in is_first} | {len(symbols) - 1: "end"}
+        words = {k: "".join(takewhile(lambda symbol: symbol not in (" ", "end"), symbols[k:])) for k in is_first}
+        labels = {k: word[:20] for k, word in words.items()} | {len(symbols) - 1: "end"}
     places: list[int] = []
     for place in sorted(labels, reverse=True):  # the end is always named
         if not places or places[-1] - place >= len(symbols) / MOST_TICKS:

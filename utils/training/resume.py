@@ -105,6 +105,11 @@ class StartingPoint:
         by_hparams = f"; by --hparams: {', '.join(instead)}" if instead else ""
         return f"from {self.path}, step {int(self.content['step']):,}{words}; taken: {taken}{by_hparams}"
 
+    def adapt(self, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+        """Change the content of a file whose weights the run starts from, before they are loaded."""
+        with checkpoint.restoring(self.path, self.stage):
+            self.content = change(self.content)
+
     def check_formats(self, expected: dict[str, Any]) -> None:
         """Raises UserError if the file's mel format or symbols differ from the data's."""
         if not self.content:
@@ -116,7 +121,7 @@ class StartingPoint:
             )
         if self.content.get("symbols") != expected["symbols"]:
             raise UserError(
-                f"{self.path}: was trained with other symbols; leave --hparams symbols out, or choose another run_id or file"
+                f"{self.path}: was trained with other symbols; leave out --hparams symbols and sounds, or choose another run_id"
             )
 
     def encoder_digests(self, of_data: Sequence[str]) -> list[str]:

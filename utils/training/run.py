@@ -86,6 +86,10 @@ class Run:
             say_once(f"{self.stage}: {self._start.taken}")
         return chosen
 
+    def adapt_start(self, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+        """Change the content of the file whose weights a run starts from; see starts_from_weights."""
+        self._start.adapt(change)
+
     def start(
         self,
         model: nn.Module,
