@@ -13,13 +13,14 @@ from tqdm import tqdm
 
 from demo.config import CloningSettings
 from demo.joining import fitted
-from demo.pace import syllables
+from demo.pace import Pace, pace_of
 from demo.spoken import Record, Spoken, SpokenPiece
 from demo.voice_file import Voice
 from encoder.inference import SpeakerEmbedder, mean_embedding, preprocess_wav
-from synthesizer.config import ReadingSettings
+from synthesizer.config import SPEEDS, ReadingSettings
 from synthesizer.inference import Synthesizer
-from synthesizer.reading.speech import Said
+from synthesizer.reading.reader import check_speed
+from synthesizer.reading.speech import Said, said_at_speed
 from utils.config import override, parse_overrides
 from utils.data import audio, decoding, quality
 from utils.errors import UserError
@@ -178,15 +179,15 @@ class Cloner:
 
     def voice_of_partials(self, partials: Sequence[np.ndarray], recordings: Sequence[np.ndarray], source: str) -> Voice:
         """The same, of recordings whose partials (P, E) are embedded already."""
-        counted = [syllables(each, audio.SAMPLE_RATE) for each in recordings]
-        n_syllables, seconds = (sum(values) for values in zip(*counted, strict=True))
-        pace = n_syllables / seconds if seconds >= SHORTEST_PACE else None
+        mel_format = self.synthesizer.mel_format
+        heard = sum((pace_of(audio.mel_spectrogram(each, mel_format).T, mel_format) for each in recordings), Pace())
+        pace = heard.rate if heard.seconds >= SHORTEST_PACE else None
         length = sum(map(len, recordings)) / audio.SAMPLE_RATE
         embedding = mean_embedding(np.stack([mean_embedding(each) for each in partials]))
         return Voice(embedding, pace, length, source, next(iter(self.embedder.digests), ""))
 
     def clone(self, references: Sequence[Path], texts: str | Sequence[str], speed: float = 1.0) -> Spoken:
-        """Say a text of any length in the voice of the references; several texts are paragraphs. speed: 0.8 to 1.25.
+        """Say a text of any length in the voice of the references; several texts are paragraphs. speed: as for `say`.
 
         Holds all of it in memory: `say` gives one piece after another. Prints how long it took, which characters are not read
         and which words were missed. Raises UserError if no reference can be used, and if nothing can be read.
@@ -203,15 +204,28 @@ class Cloner:
 
     def record(self, keep: float = math.inf) -> Record:
         """An empty record of what will be said."""
-        return Record(self.sample_rate, self.synthesizer.mel_format.hop_length, keep)
+        return Record(self.sample_rate, self.synthesizer.mel_format, keep)
 
     def say(self, voice: Voice, text: str, speed: float = 1.0) -> Iterator[SpokenPiece]:
         """Say a text of any length, piece after piece as they are made. End the wave with `tail`.
 
-        With `verbose`, prints how each piece is read. Raises UserError, at once, if nothing can be read.
+        speed: 0.8 to 1.25 times as fast as the recording, as far as its pace is known and the model's own pace is changed by
+        no more than that; else times the model's own. With `verbose`, prints how each piece is read. Raises UserError, at once,
+        if nothing can be read.
         """
-        said = self.synthesizer.read_aloud(text, voice.embedding, self.seed, speed)
-        return self._with_sound(said, shows_bar=self.synthesizer.n_pieces(text) == 1)
+        check_speed(speed)
+        pieces = self.synthesizer.read_aloud(text, voice.embedding, self.seed)
+        pieces = self._at_pace(pieces, speed, voice.pace if self.settings.recordings_pace else None)
+        return self._with_sound(pieces, shows_bar=self.synthesizer.n_pieces(text) == 1)
+
+    def _at_pace(self, pieces: Iterable[Said], speed: float, rate: float | None) -> Iterator[Said]:
+        """rate: syllables a second of the recording; the model's is that of all it has said so far."""
+        own, stretch = Pace(), speed
+        for said in pieces:
+            if rate:
+                own += pace_of(said.mel, self.synthesizer.mel_format)
+                stretch = min(max(speed * own.speed_for(rate), SPEEDS[0]), SPEEDS[1]) if own.syllables else speed
+            yield said_at_speed(said, stretch, self.synthesizer.r)
 
     def unread(self, text: str) -> list[str]:
         """A line for each character that is not read."""

@@ -11,6 +11,9 @@ class CloningSettings:
     """Settings of the demo."""
 
     loudness: float = setting(-23.0, "level of the speech (RMS), the same for all pieces of a text", "dBFS")
+    recordings_pace: bool = setting(
+        True, "speak as fast as the recording, if it has 3 s of speech; false: at the model's own pace"
+    )
     tail: float = setting(0.2, "silence after the last sound", "s")
     target: int = setting(TARGET, "length of the pieces that the vocoder makes in parallel; shorter is faster", "samples")
     overlap: int = setting(OVERLAP, "overlap of neighbouring pieces, where they are joined", "samples")

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from demo.pace import syllables
+from demo.pace import Pace, pace_of
 from synthesizer.reading.speech import Said
 from utils.boards.plot import symbol_ticks
+from utils.data.mel_format import MelFormat
 from utils.data.paths import write_atomically
 
 if TYPE_CHECKING:
@@ -45,12 +46,12 @@ class Spoken(NamedTuple):
 class Record:
     """What has been said so far: figures about all of it, and the pieces that began in the first `keep` seconds."""
 
-    def __init__(self, sample_rate: int, hop_length: int, keep: float = math.inf) -> None:
-        self._sample_rate, self._hop_length, self._keep = sample_rate, hop_length, keep
+    def __init__(self, sample_rate: int, mel_format: MelFormat, keep: float = math.inf) -> None:
+        self._sample_rate, self._mel_format, self._keep = sample_rate, mel_format, keep
         self._began = time.perf_counter()
         self._pieces: list[SpokenPiece] = []
         self._starts: list[float] = []
-        self._n_characters, self._n_syllables, self._speech = 0, 0.0, 0.0
+        self._n_characters, self._pace = 0, Pace()
         self.took, self.seconds, self.n_pieces = 0.0, 0.0, 0
         self.missed: list[str] = []
         self.unfinished: list[int] = []
@@ -59,9 +60,8 @@ class Record:
         if self.seconds <= self._keep:
             self._pieces.append(piece)
             self._starts.append(self.seconds + piece.mel_start / self._sample_rate)
-        n_syllables, speech = syllables(piece.wav, self._sample_rate)
         self._n_characters += len(piece.said.text)
-        self._n_syllables, self._speech = self._n_syllables + n_syllables, self._speech + speech
+        self._pace += pace_of(piece.said.mel, self._mel_format)
         self.missed += piece.said.missed
         if not piece.said.stopped:
             self.unfinished.append(self.n_pieces)
@@ -88,7 +88,7 @@ class Record:
             mels=[piece.said.mel for piece in pieces],
             alignments=[piece.said.alignment for piece in pieces],
             unfinished=self.unfinished,
-            hop_length=self._hop_length,
+            hop_length=self._mel_format.hop_length,
             starts=self._starts,
             took=self.took,
             missed=self.missed,
@@ -98,11 +98,9 @@ class Record:
         """Lines for the user: time taken, pace, and what was not said. reference_pace: syllables a second, if known."""
         factor = self.took / max(self.seconds, 1e-9)
         lines = [f"{self.seconds:.2f} s of audio in {self.took:.2f} s (real-time factor {factor:.2f})"]
-        speech = max(self._speech, 1e-9)
-        pace = f"Pace: {self._n_characters / speech:.1f} characters a second"
+        pace = f"Pace: {self._n_characters / max(self._pace.seconds, 1e-9):.1f} characters a second"
         if reference_pace:
-            ours = self._n_syllables / speech
-            pace += f", about {ours:.1f} syllables a second; the recording has about {reference_pace:.1f}"
+            pace += f", about {self._pace.rate:.1f} syllables a second; the recording has about {reference_pace:.1f}"
         lines.append(pace)
         if self.missed:
             named = ", ".join(self.missed[:MOST_NAMED])

@@ -19,7 +19,8 @@ from utils.data.mel_format import MelFormat
 MAX_BATCH = 16  # texts spoken at once
 
 
-def _check_speed(speed: float) -> None:
+def check_speed(speed: float) -> None:
+    """ValueError if it is not one of SPEEDS or between them."""
     if not SPEEDS[0] <= speed <= SPEEDS[1]:
         raise ValueError(f"speed must be {SPEEDS[0]} to {SPEEDS[1]}, not {speed}")
 
@@ -104,7 +105,7 @@ class Reader:
         repeatable: a piece depends on the others of its batch, and the batches on the text and batch_size alone. UserError,
         at once, if nothing in the text can be read.
         """
-        _check_speed(speed)
+        check_speed(speed)
         return self._read_aloud(self.pieces(text), self._speakers(embedding, 1), seed, speed, batch_size)
 
     def _read_aloud(
@@ -137,7 +138,7 @@ class Reader:
         symbol. A piece with a fault is spoken again a few times, then in parts; `unfinished` and `missed` tell what is missing
         after that. UserError, before anything is spoken, for a text without a letter the model knows.
         """
-        _check_speed(speed)
+        check_speed(speed)
         texts = [texts] if isinstance(texts, str) else texts
         pieces = self._pieces_of_each(texts)
         owners = [i for i, found in enumerate(pieces) for _ in found]

@@ -45,11 +45,10 @@ class FakeSynthesizer:
     sample_rate = mel_format.sample_rate
     path, encoder_digests = Path("synthesizer.pt"), ()
     model = types.SimpleNamespace(config=types.SimpleNamespace(speaker_size=FakeEmbedder.embedding_size))
-    watch = None
+    watch, r = None, 1
 
     def __init__(self, loudness=(0.3,), missed: tuple[str, ...] = (), seconds: float = 0.0) -> None:
         self.reading, self.loudness, self.missed, self.seconds = ReadingSettings(), loudness, missed, seconds
-        self.speed = None
 
     def n_pieces(self, text: str) -> int:
         return len(split(text))
@@ -60,8 +59,7 @@ class FakeSynthesizer:
     def synthesize_spectrograms(self, texts, embeddings, seed=None) -> list[np.ndarray]:
         return [self._mel(0, text) for text in texts]
 
-    def read_aloud(self, text, embedding, seed=None, speed=1.0) -> Iterator[Said]:
-        self.speed = speed
+    def read_aloud(self, text, embedding, seed=None) -> Iterator[Said]:
         if not any(character.isalnum() for character in text):
             raise TextError(f"nothing to read in the text {text!r}")
         return self._read_aloud(text)

@@ -17,7 +17,7 @@ from demo import cloner
 from demo.cloner import Voice, read_references
 from demo.delivery import deliver
 from demo.joining import fitted, speech_level
-from demo.pace import FOUND, syllables
+from demo.pace import FOUND, Pace, pace_of
 from demo.playing import Player
 from demo.spoken import Record, SpokenPiece
 from synthesizer.inference import Synthesizer
@@ -27,6 +27,8 @@ from tests.demo.demo_fakes import FakeSynthesizer, fake_cloner, tones
 from tests.vocoder_data import TINY, write_synthesizer, write_vocoder
 from utils import config
 from utils.data import audio
+from utils.data.audio import mel_spectrogram
+from utils.data.mel_format import MelFormat
 from utils.errors import UserError
 from utils.models import checkpoint
 from vocoder import inference as vocoder
@@ -238,7 +240,7 @@ def test_missed_words_and_cut_pieces_are_named(tmp_path, capsys):
 
 
 def test_of_many_missed_words_the_first_are_named():
-    record = Record(RATE, 200)
+    record = Record(RATE, MelFormat())
     words = tuple(f"word{i}" for i in range(30))
     record.add(SpokenPiece(Said("a", np.zeros((80, 5)), np.eye(2), Pause.SENTENCE, words, True, "a"), tone(1), 0))
     (line,) = [line for line in record.report(None) if line.startswith("Not said")]
@@ -250,8 +252,32 @@ def test_the_pace_is_told_beside_the_recordings(tmp_path, samples, capsys):
     cloner.clone(sorted(samples.rglob("*.flac"))[:2], TEXT)
     out = capsys.readouterr().out
     assert "characters a second, about " in out and "syllables a second; the recording has about " in out
-    cloner.clone([_recording(tmp_path)], TEXT, speed=1.25)  # of 1 s, too short to tell
-    assert cloner.synthesizer.speed == 1.25 and "the recording" not in capsys.readouterr().out
+    cloner.clone([_recording(tmp_path)], TEXT)  # of 1 s, too short to tell
+    assert "the recording" not in capsys.readouterr().out
+
+
+def test_a_text_is_said_as_fast_as_the_recording_and_the_speed_asked_for(monkeypatch):
+    monkeypatch.setattr(cloner, "pace_of", lambda mel, mel_format: Pace(mel.shape[1] / 20, mel.shape[1] / 80))  # 4 a second
+
+    def lengths(pace, speed=1.0, **settings):
+        voice = Voice(np.ones(4), pace, 5.0, "", "")
+        return np.array([piece.said.mel.shape[1] for piece in fake_cloner(**settings).say(voice, TEXT, speed)])
+
+    plain = lengths(None)
+    assert lengths(4.0) == pytest.approx(plain, abs=1) and len(plain) > 1
+    assert lengths(4.0, 0.8) == pytest.approx(plain / 0.8, abs=1) and lengths(None, 1.25) == pytest.approx(plain / 1.25, abs=1)
+    slower = lengths(3.5) / plain
+    assert 1 < slower[0] <= slower[-1] <= 4 / 3.5 + 0.02  # surer with every piece
+    assert lengths(40.0) == pytest.approx(plain / 1.25, abs=1)  # no faster than that
+    assert (lengths(3.5, recordings_pace=False) == plain).all()
+    with pytest.raises(ValueError, match="speed must be"):
+        lengths(4.0, 1.3)
+    monkeypatch.setattr(cloner, "pace_of", lambda mel, mel_format: Pace(0.0, 1.0))
+    assert (lengths(4.0) == plain).all()  # without a syllable it is not known how fast it is
+
+
+def _pace(wav):
+    return pace_of(mel_spectrogram(wav, MelFormat()).T, MelFormat())
 
 
 def test_syllables_are_counted_in_speech(samples):
@@ -260,8 +286,8 @@ def test_syllables_are_counted_in_speech(samples):
     for transcript in sorted(samples.rglob("*.trans.txt"))[:8]:
         for line in transcript.read_text().splitlines()[:3]:
             name, _, text = line.partition(" ")
-            wav, rate = soundfile.read(transcript.parent / f"{name}.flac", dtype="float32")
-            counted += syllables(wav, rate)[0]
+            wav, _ = soundfile.read(transcript.parent / f"{name}.flac", dtype="float32")
+            counted += _pace(wav).syllables
             words = [word.removesuffix("E") for word in text.split()]
             written += sum(
                 max(1, sum(a in "AEIOUY" and b not in "AEIOUY" for a, b in zip(word, word[1:] + " ", strict=True)))
@@ -278,14 +304,19 @@ def test_hiss_above_the_vowels_hides_no_syllables(rate, level):
         scipy.signal.butter(8, (1600, 3000), "band", fs=RATE, output="sos"), np.random.default_rng(0).normal(size=len(seconds))
     )
     vowels = (0.55 + 0.45 * np.sin(2 * np.pi * rate * seconds)) * np.sin(2 * np.pi * 500 * seconds) * 0.1
-    assert syllables(vowels + level * hiss, RATE)[0] * FOUND == pytest.approx(8 * rate, abs=1)
+    assert _pace(vowels + level * hiss).syllables * FOUND == pytest.approx(8 * rate, abs=1)
 
 
 def test_pauses_are_no_speech():
-    speech = np.concatenate([np.hanning(4000) * tone(0.25)] * 8)  # 4 syllables a second
-    n_syllables, seconds = syllables(np.concatenate([speech, np.zeros(3 * RATE), speech]), RATE)
-    assert n_syllables * FOUND == pytest.approx(16, abs=1) and seconds == pytest.approx(4, abs=0.3)
-    assert syllables(np.zeros(RATE), RATE)[0] == 0 and syllables(np.zeros(10), RATE)[0] == 0
+    speech = np.concatenate([np.hanning(4000) * tone(0.25, hertz=500)] * 8)  # 4 syllables a second
+    heard = _pace(np.concatenate([speech, np.zeros(3 * RATE), speech]))
+    assert heard.syllables * FOUND == pytest.approx(16, abs=1) and heard.seconds == pytest.approx(4, abs=0.3)
+    assert _pace(np.zeros(RATE)).syllables == 0 and _pace(np.zeros(10)).syllables == 0
+
+
+def test_one_sentence_says_little_about_a_pace():
+    assert Pace(5, 1).speed_for(10) == pytest.approx(10 / ((5 + 20) / 3))
+    assert (Pace(250, 50) + Pace(250, 50)).speed_for(10) == pytest.approx(2, abs=0.05)
 
 
 # ---- references
