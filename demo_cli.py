@@ -30,7 +30,7 @@ def parse_arguments() -> argparse.Namespace:
     add("--output", type=cli.file_named(".wav"), metavar="FILE", help=output_help)
     picture_help = "PNG file to write or replace: mel spectrogram and alignment"
     add("--picture", type=cli.file_named(".png"), metavar="FILE", help=picture_help)
-    speed_help = f"{SPEEDS[0]} to {SPEEDS[1]} times the model's own pace, at the same pitch"
+    speed_help = f"{SPEEDS[0]} to {SPEEDS[1]} times as fast as the recording, at the same pitch"
     add("--speed", type=cli.number(*SPEEDS), default=1.0, metavar="X", help=speed_help)
     add("--seed", type=cli.SEED, metavar="N", help="makes the result repeatable; without it, every reading differs a little")
     add("--verbose", action="store_true", help="show each piece as it is read, with numbers and abbreviations in words")

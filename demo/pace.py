@@ -49,7 +49,7 @@ def pace_of(mel: np.ndarray, mel_format: MelFormat) -> Pace:
 
 def _level(mel: np.ndarray, f: MelFormat) -> np.ndarray:
     """(n_mels, T) -> (T,) dB of the vowels."""
-    db = (mel[_vowels(f)] + f.max_abs) * -f.min_db / (2 * f.max_abs)
+    db = (mel[_vowels(f)].astype(np.float32) + f.max_abs) * -f.min_db / (2 * f.max_abs)
     return 10 * np.log10((10 ** (db / 10)).mean(axis=0))
 
 
