@@ -33,11 +33,22 @@ class AttentionState(NamedTuple):
     cumulative: Tensor  # (B, T) sum over all steps
 
 
+def location_scores(keys: Tensor, query: Tensor, seen: tuple[Tensor, ...], location: Tensor, score: Tensor) -> Tensor:
+    """How well each character fits: keys (B, T, A), query (B, A), C earlier weights (B, T), location filters (A, C K),
+    score (1, A) -> (B, T)"""
+    reach = location.size(1) // len(seen) // 2
+    windows = torch.cat([_windows(each, reach, reach) for each in seen], dim=2)  # (B, T, C K)
+    energies = keys + query[:, None] + F.linear(windows, location)  # (B, T, A)
+    return F.linear(torch.tanh(energies), score).squeeze(2)
+
+
 class LocationSensitiveAttention(nn.Module):
     """Additive attention that sees its own earlier weights (1506.07503; cumulative as in 1712.05884).
 
     both: it sees the last step's weights beside the cumulative ones, unlike the published models.
     """
+
+    scores = staticmethod(location_scores)
 
     def __init__(self, n_values: int, n_query: int, size: int, n_filters: int, kernel: int, both: bool = False) -> None:
         super().__init__()
@@ -60,12 +71,9 @@ class LocationSensitiveAttention(nn.Module):
 
     def forward(self, query: Tensor, state: AttentionState, memory: Memory) -> AttentionState:
         """(B, n_query) and the last step's state -> the state of this step"""
-        (kernel,) = self.filters.kernel_size
-        seen = _windows(state.cumulative, kernel // 2, kernel // 2)  # (B, T, K)
-        if self.filters.in_channels == 2:
-            seen = torch.cat([_windows(state.weights, kernel // 2, kernel // 2), seen], dim=2)  # (B, T, 2 K)
-        energies = memory.keys + self.query(query)[:, None] + F.linear(seen, memory.location)  # (B, T, A)
-        weights = _weights(self.score(torch.tanh(energies)).squeeze(2), memory)
+        seen = (state.weights, state.cumulative) if self.filters.in_channels == 2 else (state.cumulative,)
+        scores = self.scores(memory.keys, self.query(query), seen, memory.location, self.score.weight)
+        weights = _weights(scores, memory)
         return AttentionState(weights, state.cumulative + weights)
 
 

@@ -1,5 +1,6 @@
 """The decoder on a CUDA GPU: fused cells, and speaking, for which several steps are recorded as a CUDA graph."""
 
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -7,27 +8,55 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from synthesizer.attention import Memory
+from synthesizer.attention import Memory, location_scores
 from synthesizer.decoder import Decoder
 from synthesizer.generation import TorchLoop
-from utils.cuda_cells import cells_for
+from utils.cuda_cells import cells_for, difference, random_inputs, where_on_gpu
 from utils.cuda_graph import record
 from utils.models.recurrent import gru_cell, lstm_cell
+from utils.report_lines import say_once
 
 KEPT = 16  # graphs
+SCORES_TOLERANCE = 1e-2  # relative; products in TF32 differ by 1e-3
 CHARACTERS = 32  # texts are padded to multiples of this, and batches to powers of two, so that one graph fits many
 
 
 def fuse(decoder: Decoder) -> None:
-    """Let the decoder's cells be one kernel each. A cell that somebody has changed stays."""
-    cells = cells_for(decoder.stop.weight.device)
-    for module, plain, fused in (
-        (decoder, gru_cell, cells.gru),
-        (decoder.lstm1, lstm_cell, cells.lstm),
-        (decoder.lstm2, lstm_cell, cells.lstm),
+    """Let the decoder's cells and its attention's scores be one kernel each. What somebody has changed stays."""
+    device = decoder.stop.weight.device
+    cells = cells_for(device)
+    for module, name, plain, fused in (
+        (decoder, "cell", gru_cell, cells.gru),
+        (decoder.lstm1, "cell", lstm_cell, cells.lstm),
+        (decoder.lstm2, "cell", lstm_cell, cells.lstm),
+        (decoder.attention, "scores", location_scores, scores_for(device, decoder.query_hidden.in_features)),
     ):
-        if getattr(module, "cell", None) is plain:
-            module.cell = fused
+        if getattr(module, name, None) is plain:
+            setattr(module, name, fused)
+
+
+@functools.cache
+def scores_for(device: torch.device, size: int) -> Callable:
+    """location_scores as one kernel, for an attention of this size, if it agrees with plain torch, gradients included; else a
+    line says why not."""
+    try:
+        from synthesizer import cuda_attention
+
+        if size < cuda_attention.LEAST_SIZE or size & (size - 1):
+            raise ValueError(f"its size is {size}, not {cuda_attention.LEAST_SIZE} or another power of two")
+        fused, shapes = cuda_attention.location_scores, ((3, 37, size), (3, size), (2, 3, 37), (size, 62), (1, size))
+        off = difference(*(_of_stacked(each) for each in (fused, location_scores)), random_inputs(device, *shapes))
+        problem = "" if off <= SCORES_TOLERANCE else f"its results are off by {off:.1g}"
+    except Exception as error:  # whatever Triton, its compiler or the driver raises
+        problem = f"{type(error).__name__}: {error}".partition("\n")[0]
+    if problem:
+        say_once(f"attention in one kernel is not available, so training and speaking are slower: {problem}")
+    return location_scores if problem else where_on_gpu(fused, location_scores)
+
+
+def _of_stacked(scores: Callable) -> Callable:
+    """location_scores of weights (2, B, T) in one tensor, and filters small enough to leave tanh its slope."""
+    return lambda keys, query, seen, location, score: scores(keys, query, tuple(seen.unbind()), location / 8, score)
 
 
 class Recorded(NamedTuple):

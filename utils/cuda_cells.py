@@ -2,7 +2,7 @@
 
 import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -32,36 +32,46 @@ def cells_for(device: torch.device) -> Cells:
         from utils import cuda_kernels
 
         fused = Cells(cuda_kernels.gru_cell, cuda_kernels.lstm_cell)
-        off = max(difference(getattr(fused, name), getattr(PLAIN, name), SIZES[name], device) for name in SIZES)
+        off = max(difference(getattr(fused, name), getattr(PLAIN, name), inputs_of(name, device)) for name in SIZES)
         problem = "" if off <= TOLERANCE else f"their results are off by {off:.1g}"
     except Exception as error:  # whatever Triton, its compiler or the driver raises
         problem = f"{type(error).__name__}: {error}".partition("\n")[0]
     if problem:
         say_once(f"fused recurrent cells are not available, so training and speaking are slower: {problem}")
-    return PLAIN if problem else Cells(*map(_where_on_gpu, fused, PLAIN))
+    return PLAIN if problem else Cells(*map(where_on_gpu, fused, PLAIN))
 
 
-def _where_on_gpu(fused: Callable, plain: Callable) -> Callable:
+def inputs_of(name: str, device: torch.device) -> list[Tensor]:
+    """Random arguments of a cell."""
+    return random_inputs(device, *((5, size * 300) for size in SIZES[name]))
+
+
+def where_on_gpu(fused: Callable, plain: Callable) -> Callable:
     """The fused cell; plain torch for a model that has been moved to a CPU since."""
     return lambda *given: fused(*given) if given[0].is_cuda else plain(*given)
 
 
 @torch.inference_mode(False)
 @torch.enable_grad()
-def difference(cell: Callable, plain: Callable, sizes: tuple[int, ...], device: torch.device) -> float:
-    """Largest difference between two cells' outputs and gradients; sizes: widths of the arguments in units of the state."""
-    own, found = torch.Generator(device).manual_seed(0), []  # the random numbers of a run stay as they are
+def difference(fused: Callable, plain: Callable, inputs: Sequence[Tensor]) -> float:
+    """Largest difference between two functions' outputs and gradients, beside the largest number."""
+    found = []
+    own = torch.Generator(inputs[0].device).manual_seed(1)  # the random numbers of a run stay as they are
+    for each in (plain, fused):
+        given = [one.detach().requires_grad_() for one in inputs]
+        outputs = each(*given)
+        outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+        if not found:
+            weights = [torch.randn(output.shape, generator=own, device=output.device) for output in outputs]
+        total = sum((output * weight).sum() for output, weight in zip(outputs, weights, strict=True))
+        found.append([*outputs, *torch.autograd.grad(total, given)])
+    return max(((one - other).abs().max() / one.abs().max()).item() for one, other in zip(*found, strict=True))
 
-    def random(size: int) -> Tensor:
-        return torch.randn(5, size * 300, generator=own, device=device)
 
-    inputs, weights = [random(size).requires_grad_() for size in sizes], [random(1), random(1)]
-    for each in (cell, plain):
-        given = each(*inputs)
-        given = given if isinstance(given, tuple) else (given,)
-        total = sum((one * weight).sum() for one, weight in zip(given, weights, strict=False))
-        found.append([*given, *torch.autograd.grad(total, inputs)])
-    return max((one - other).abs().max().item() for one, other in zip(*found, strict=True))
+def random_inputs(device: torch.device, *shapes: tuple[int, ...]) -> list[Tensor]:
+    """The same in every run."""
+    own = torch.Generator(device).manual_seed(0)
+    return [torch.randn(shape, generator=own, device=device) for shape in shapes]
 
 
 SEQUENCE = (64, 100)  # steps and rows of the comparison

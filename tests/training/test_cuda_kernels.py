@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from synthesizer import cuda as synthesizer_cuda
+from synthesizer.attention import location_scores
 from tests.synthesizer.test_synthesizer_model import tiny_model
 from utils import cuda_cells
-from utils.cuda_cells import PLAIN, SIZES, TOLERANCE, cells_for, difference
+from utils.cuda_cells import PLAIN, SIZES, TOLERANCE, cells_for, difference, inputs_of, random_inputs
 from vocoder.distribution import MuLaw
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -27,13 +28,44 @@ def kernels():
 @pytest.mark.parametrize("name", SIZES)
 def test_a_cell_in_one_kernel_gives_the_same_and_the_same_gradients(kernels, name):
     cell, plain = getattr(kernels, f"{name}_cell"), getattr(PLAIN, name)
-    assert difference(cell, plain, SIZES[name], DEVICE) < TOLERANCE
+    assert difference(cell, plain, inputs_of(name, DEVICE)) < TOLERANCE
 
 
 def test_gates_may_be_part_of_wider_rows(kernels):
     wide, hidden = torch.randn(3, 4 * 37, device=DEVICE), torch.randn(3, 37, device=DEVICE)
     gates = wide[:, 37:], torch.randn(3, 3 * 37, device=DEVICE)
     torch.testing.assert_close(kernels.gru_cell(*gates, hidden), PLAIN.gru(*gates, hidden), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(("n_characters", "size", "n_seen", "kernel"), [(37, 32, 2, 31), (16, 16, 1, 31), (5, 128, 2, 7)])
+def test_scores_of_the_attention_in_one_kernel_are_the_same(n_characters, size, n_seen, kernel):
+    pytest.importorskip("triton")
+    from synthesizer.cuda_attention import location_scores as fused
+
+    seen = ((3, n_characters),) * n_seen
+    inputs = random_inputs(DEVICE, (3, n_characters, size), (3, size), (size, n_seen * kernel), (1, size), *seen)
+
+    def called(scores):
+        return lambda keys, query, location, score, *seen: scores(keys, query, seen, location, score)
+
+    assert difference(called(fused), called(location_scores), inputs) < (1e-5 if DEVICE.type == "cpu" else 1e-2)  # TF32
+
+
+@pytest.mark.parametrize("problem", ["value", "compiler", "size"])
+def test_scores_that_fail_their_check_are_not_used_and_a_line_says_so(monkeypatch, capsys, problem):
+    def scores(keys, *rest):
+        if problem == "compiler":
+            raise RuntimeError("no compiler\nand more")
+        return location_scores(keys, *rest) + 0.1 * keys.sum(2)
+
+    module = SimpleNamespace(location_scores=scores, LEAST_SIZE=16)
+    monkeypatch.setitem(sys.modules, "synthesizer.cuda_attention", module)
+    monkeypatch.setattr("synthesizer.cuda_attention", module, raising=False)
+    synthesizer_cuda.scores_for.cache_clear()
+    assert synthesizer_cuda.scores_for(DEVICE, 48 if problem == "size" else 32) is location_scores
+    said = capsys.readouterr().out
+    assert said.count("\n") == 1 and {"value": "off by", "compiler": "no compiler", "size": "its size is 48"}[problem] in said
+    synthesizer_cuda.scores_for.cache_clear()
 
 
 @pytest.mark.parametrize("bits", [5, 9, 10])
@@ -47,20 +79,31 @@ def test_classes_are_drawn_as_the_distribution_draws_them(kernels, bits):
 def test_a_cell_that_somebody_changed_is_not_replaced(monkeypatch):
     fused = SimpleNamespace(gru=lambda *_: None, lstm=lambda *_: None)
     monkeypatch.setattr(synthesizer_cuda, "cells_for", lambda device: fused)
+    monkeypatch.setattr(synthesizer_cuda, "scores_for", lambda device, size: fused.gru)
     decoder = tiny_model().decoder
     decoder.lstm1.cell = own = lambda *inputs: PLAIN.lstm(*inputs)
+    decoder.attention.scores = own_scores = lambda *inputs: location_scores(*inputs)
     synthesizer_cuda.fuse(decoder)
     assert (decoder.cell, decoder.lstm1.cell, decoder.lstm2.cell) == (fused.gru, own, fused.lstm)
+    assert decoder.attention.scores is own_scores
+    for kind, fuses in {"location": True, "location_both": True, "dynamic": False}.items():
+        decoder = tiny_model(attention=kind).decoder
+        synthesizer_cuda.fuse(decoder)
+        assert (getattr(decoder.attention, "scores", None) is fused.gru) == fuses
 
 
 def test_a_training_step_with_fused_cells_is_the_plain_step(kernels, monkeypatch):
-    model = tiny_model(zoneout=0.1, prenet_dropout=0.0).to(DEVICE).train()
+    from synthesizer.cuda_attention import location_scores as fused_scores
+
+    model = tiny_model(zoneout=0.1, prenet_dropout=0.0, attention="location_both", attention_size=16).to(DEVICE).train()
     text, frames = torch.randint(2, 60, (2, 7), device=DEVICE), torch.randn(2, 8, model.config.n_mels, device=DEVICE)
     speakers = torch.randn(2, model.config.speaker_size, device=DEVICE)
     inputs = text, text.new_full((2,), 7), frames, text.new_full((2,), 8), speakers
     fused, gradients = cuda_cells.Cells(kernels.gru_cell, kernels.lstm_cell), []
     for cells in (PLAIN, fused):
+        scores = location_scores if cells is PLAIN else fused_scores
         monkeypatch.setattr(synthesizer_cuda, "cells_for", lambda device, cells=cells: cells)
+        monkeypatch.setattr(synthesizer_cuda, "scores_for", lambda device, size, scores=scores: scores)
         synthesizer_cuda.fuse(model.decoder)
         assert copy.deepcopy(model).decoder.cell == cells.gru  # as for the average of the weights
         torch.manual_seed(0)
