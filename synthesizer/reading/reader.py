@@ -13,7 +13,7 @@ from synthesizer.reading.speech import Said, batches_in_order, halves, joined, l
 from synthesizer.text import Reading, TextError, is_readable, read, shown, spoken_length
 from synthesizer.text.sentences import Piece
 from synthesizer.text.sounds import spelled
-from synthesizer.text.symbols import to_ids
+from synthesizer.text.symbols import PHONES, to_ids
 from utils.data.mel_format import MelFormat
 
 MAX_BATCH = 16  # texts spoken at once
@@ -52,6 +52,8 @@ class Reader:
         sounds: float = 0.0,
     ) -> None:
         """sounds: the share of the dictionary's words that were sounds in training; over 0, all are sounds in speech."""
+        if sounds > 0 and not set(PHONES.values()) <= set(symbols):
+            raise ValueError("it was trained with sounds, but has no symbols for them")
         self.sounds = float(sounds > 0)
         self.symbols, self.cleaner, self.reading, self.verbose = symbols, cleaner, reading, verbose
         self.mel_format, self.sample_rate = mel_format, mel_format.sample_rate
@@ -77,7 +79,7 @@ class Reader:
     def read(self, text: str) -> Reading:
         """The text as the model reads it, sounds in braces, and the characters it leaves out. UserError for a text without a
         letter the model knows."""
-        reading = read(text, self.symbols, self.cleaner)
+        reading = read(text, self.symbols, self.cleaner, self.sounds)
         return reading._replace(text=shown(reading.text), symbols=shown(reading.symbols))
 
     def can_read(self, text: str) -> bool:

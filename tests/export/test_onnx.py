@@ -30,7 +30,7 @@ from encoder.inference import SpeakerEmbedder, preprocess_wav  # noqa: E402
 from synthesizer.config import ReadingSettings  # noqa: E402
 from synthesizer.generation import TorchLoop  # noqa: E402
 from synthesizer.inference import Synthesizer  # noqa: E402
-from synthesizer.text import SYMBOLS  # noqa: E402
+from synthesizer.text import SYMBOL_SETS, SYMBOLS  # noqa: E402
 from tests.export.conftest import paths_in, write_model  # noqa: E402
 from tests.test_pipeline import run_here  # noqa: E402
 from utils import cli  # noqa: E402
@@ -158,18 +158,36 @@ class SameNumbers:
         return x * (torch.from_numpy(self.waiting.pop(0)) >= p) / (1 - p)
 
 
-def test_same_random_numbers_same_wave_as_torch(models, exported, monkeypatch):
-    speaker, embedding = speaker_of(exported), np.full(256, 1 / 16, np.float32)
+def assert_same_mel(reader, models, text, monkeypatch) -> tuple[np.ndarray, np.ndarray]:
+    """Onnxruntime's mel of the text, and torch's with the same random numbers, which is the same."""
+    embedding = np.full(256, 1 / 16, np.float32)
     plain = Synthesizer(models, "cpu", precision="fp32", reading=ReadingSettings(retries=0))
     numbers = SameNumbers(plain, 5)
     plain._generate = numbers.generate
     monkeypatch.setattr(Synthesizer, "_loop", property(lambda self: TorchLoop(self.model.decoder, self.r)))
-    text = "Hello there. It is 5 pm, and a second piece follows."
     with mock.patch("torch.nn.functional.dropout", numbers.dropout):
-        (ours,) = speaker.reader.synthesize_spectrograms([text], embedding, seed=5)
+        (ours,) = reader.synthesize_spectrograms([text], embedding, seed=5)
         (theirs,) = plain.synthesize_spectrograms([text], embedding)
-    assert len(speaker.reader.pieces(text)) == 2 and speaker.reader.missed == plain.missed
+    assert reader.missed == plain.missed and reader.read(text) == plain.read(text)
     np.testing.assert_allclose(ours, theirs, atol=1e-3)
+    return ours, theirs
+
+
+def test_words_are_sounds_as_in_torch(tmp_path, monkeypatch):
+    symbols = SYMBOL_SETS["arpabet"]
+    path = write_model(tmp_path / "synthesizer.pt", "synthesizer", cap_frames=(30, 1), n_symbols=len(symbols))
+    content = checkpoint.load(path, "synthesizer")
+    checkpoint.save(path, content | {"symbols": symbols, "training": {"cleaner": "english", "sounds": 0.7}})
+    export({"synthesizer": path}, tmp_path / "out", format="onnx", precision="fp32")
+    reader = onnx_runner.make_reader(tmp_path / "out", 2, ReadingSettings(retries=0))
+    assert reader.read("Hello, knightley").symbols == "{HH AH0 L OW1}, knightley"
+    assert_same_mel(reader, path, "Hello there, Mr. Knightley. A second piece follows.", monkeypatch)
+
+
+def test_same_random_numbers_same_wave_as_torch(models, exported, monkeypatch):
+    speaker, text = speaker_of(exported), "Hello there. It is 5 pm, and a second piece follows."
+    ours, theirs = assert_same_mel(speaker.reader, models, text, monkeypatch)
+    assert len(speaker.reader.pieces(text)) == 2
     monkeypatch.setattr("vocoder.inference.accelerate", lambda model, dtype: PlainSampler(model))
     expected = Vocoder(models, "cpu").infer_waveform(theirs, target=2000, overlap=400, seed=5)
     speaker.settings = CloningSettings(target=2000, overlap=400)

@@ -121,7 +121,8 @@ class StartingPoint:
             )
         if self.content.get("symbols") != expected["symbols"]:
             raise UserError(
-                f"{self.path}: was trained with other symbols; leave out --hparams symbols and sounds, or choose another run_id"
+                f"{self.path}: was trained with other symbols; leave out --hparams symbols and sounds, or choose another "
+                "run_id or file"
             )
 
     def encoder_digests(self, of_data: Sequence[str]) -> list[str]:
