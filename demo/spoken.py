@@ -135,9 +135,7 @@ def draw(spoken: Spoken) -> "Figure":
         n_symbols = top
     upper.set(title="mel spectrogram", ylabel="mel band", xlim=(0, times[-1][1]), ylim=(0, len(spoken.mels[0])))
     lower.set(title="alignment: which symbol is being spoken", xlabel="seconds", ylabel="symbol", ylim=(-0.5, n_symbols - 0.5))
-    labels = [label for text in spoken.texts for label in (*text, "end")]
-    if len(labels) == n_symbols:
-        symbol_ticks(lower, labels)
+    symbol_ticks(lower, [label for text in spoken.texts for label in (*text, "end")])
     return figure
 
 

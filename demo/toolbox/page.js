@@ -16,7 +16,7 @@
     heard: JSON.parse(view.dataset.heard ?? "[]"),
   });
 
-  const named = (label) => ({ " ": "space", end: "end of the text" })[label] ?? `“${label}”`;
+  const named = (label) => ({ " ": "space", end: "end of the text", "": "more of the letter before" })[label] ?? `“${label}”`;
 
   function mark(view, time) {
     const { heard } = parsed(view);

@@ -3,6 +3,7 @@
 import dataclasses
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from utils.errors import UserError
 from vocoder.model import WaveRNN, WaveRNNConfig
 
 
-def spoken(texts: list[str]) -> Spoken:
+def spoken(texts: list[Sequence[str]]) -> Spoken:
     mels = [np.linspace(-4, 4, 80 * 40).reshape(80, 40) for _ in texts]
     alignments = [np.eye(10, len(text) + 1) for text in texts]
     starts = [0.75 * i for i in range(len(texts))]
@@ -87,11 +88,15 @@ def test_texts_stand_one_after_another_on_the_axis_of_the_sound():
     assert lower.get_xlim() == (0, 1.25) and lower.get_ylim() == (-0.5, 6.5)
 
 
-def test_a_long_text_and_sounds_that_are_one_symbol_each_are_drawn_without_letters(tmp_path):
+def test_sounds_are_named_by_what_they_stand_for_and_words_of_a_long_text_as_a_whole(tmp_path):
+    def names(texts):
+        return [label.get_text() for label in draw(spoken(texts)).axes[1].get_yticklabels()]
+
+    text = ["he", "l", "l", "o", " ", "{HH", " AH0}"]
+    assert names([text]) == [*text, "end"]
+    assert names([[*text, " "] * 6])[:2] == ["hello", "{HH AH0}"]
     long = spoken(["a" * 200])
-    sounds = spoken(["{HH AH0}"])._replace(alignments=[np.eye(10, 3)])
-    for each in (long, sounds):
-        assert "a" not in [label.get_text() for label in draw(each).axes[1].get_yticklabels()]
+    assert "a" not in names(long.texts)
     save_picture(tmp_path / "a.png", long)
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
 

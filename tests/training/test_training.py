@@ -22,6 +22,7 @@ from utils.data.paths import save_text, write_atomically
 from utils.errors import UserError
 from utils.models import checkpoint
 from utils.training import run as training
+from utils.training import stepping
 from utils.training.batching import EpochPlan, held_out, rng
 from utils.training.health import TO_GIVE_UP, Rising
 from utils.training.run import Run, RunOptions
@@ -214,6 +215,14 @@ def test_a_large_gradient_moves_the_weights_by_no_more_than_the_clip_allows(tmp_
         for _ in run.steps():
             assert run.optimize(100 * net(torch.ones(1, 4)).sum(), clip=3.0).item() == pytest.approx(200)
     assert (model.weight - before).norm().item() == pytest.approx(3, rel=1e-4)
+
+
+def test_norms_are_added_in_the_same_order_in_every_run(monkeypatch):
+    model, groups = nn.ModuleList(nn.Linear(1, 1) for _ in range(20)), []
+    monkeypatch.setattr(nn.utils, "clip_grad_norm_", lambda group, clip: groups.append(group) or torch.ones(()))
+    parameters = list(model.parameters())
+    stepping._clip(model, 1.0, parameters[9::-1])
+    assert [list(map(id, group)) for group in groups] == [list(map(id, parameters[10:])), list(map(id, parameters[:10]))]
 
 
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):

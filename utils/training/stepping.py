@@ -73,7 +73,7 @@ class Stepper:
         self._scaler.unscale_(optimizer)
         if scale_gradients:
             scale_gradients()
-        norm = _clip(model, clip, set(clipped_apart))
+        norm = _clip(model, clip, clipped_apart)
         is_good = torch.isfinite(norm)
         if self._same_loss:
             is_good = is_good & torch.isfinite(loss.detach())
@@ -121,9 +121,11 @@ def _flat(tensors: Sequence[Tensor]) -> Tensor:
     return torch.cat([tensor.flatten() for tensor in tensors])
 
 
-def _clip(model: nn.Module, clip: float, apart: set[nn.Parameter]) -> Tensor:
-    together = [parameter for parameter in model.parameters() if parameter not in apart]
-    norms = [nn.utils.clip_grad_norm_(group, clip) for group in (together, list(apart)) if group]
+def _clip(model: nn.Module, clip: float, apart: Collection[nn.Parameter]) -> Tensor:
+    apart = set(apart)
+    # Both in the model's order: that of a set follows addresses in memory, so a norm would be rounded otherwise in every run.
+    groups = ([each for each in model.parameters() if (each in apart) is is_apart] for is_apart in (False, True))
+    norms = [nn.utils.clip_grad_norm_(group, clip) for group in groups if group]
     return norms[0] if len(norms) == 1 else torch.hypot(*norms)
 
 
