@@ -145,7 +145,7 @@ def _warn_of_r(run: Run, of_file: int, first: int) -> None:
 def _with_symbols(
     run: Run, config: TacotronConfig, settings: SynthesizerTraining
 ) -> tuple[TacotronConfig, SynthesizerTraining]:
-    """With the symbols written out, and their number in the model; and so in the weights that the run starts from."""
+    """With the symbols written out, and their number in the model and in the weights that the run starts from."""
     symbols = resolve_symbols(settings.symbols)
     if settings.sounds:
         symbols += "".join(phone for phone in PHONES.values() if phone not in symbols)
@@ -160,9 +160,8 @@ def with_longest(config: TacotronConfig, training: Utterances) -> TacotronConfig
     """With the longest utterance that the model has been trained on: of this data, or of the file it starts from."""
     seconds = max(row.n_frames for row in training.rows) / training.frames_per_second
     longest = sorted(training.rows, key=lambda row: len(row.text))[-N_CHECKED:]  # as reading all texts would take long
-    n_symbols = max(
-        len(training.reading(row).text) + 1 for row in longest
-    )  # as texts to say are divided before they have sounds
+    # In letters, as a text to say is divided before its words become sounds.
+    n_symbols = max(len(training.reading(row).text) + 1 for row in longest)
     return dataclasses.replace(
         config,
         longest_seconds=max(config.longest_seconds, round(seconds, 3)),

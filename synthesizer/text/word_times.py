@@ -78,9 +78,9 @@ def symbol_ends(text: str, times: WordTimes, duration: float, cleaner: str = "en
     """The second at which each symbol of the cleaned `text` ends: float32 (T,), ascending; the last one is the end symbol.
 
     symbols: the text with words as sounds, if it has any; T counts its symbols. A word's time is shared evenly by its letters
-    or sounds, and a pause by the punctuation and spaces around it. What precedes the
-    first word belongs to the first symbol. Words that differ (numbers written in another way) share their time. None if text
-    and words differ too much. `duration` is the utterance's, in s.
+    or sounds, and a pause by the punctuation and spaces around it. What precedes the first word belongs to the first symbol.
+    Words that differ (numbers written in another way) share their time. None if text and words differ too much. `duration` is
+    the utterance's, in s.
     """
     text_words = _text_words(text)
     timed_words = _timed_words(times, cleaner, {word.key for word in text_words})
