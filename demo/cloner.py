@@ -17,9 +17,8 @@ from demo.pace import Pace, pace_of
 from demo.spoken import Record, Spoken, SpokenPiece
 from demo.voice_file import Voice
 from encoder.inference import SpeakerEmbedder, mean_embedding, preprocess_wav
-from synthesizer.config import SPEEDS, ReadingSettings
+from synthesizer.config import SPEEDS, ReadingSettings, check_speed
 from synthesizer.inference import Synthesizer
-from synthesizer.reading.reader import check_speed
 from synthesizer.reading.speech import Said, said_at_speed
 from utils.config import override, parse_overrides
 from utils.data import audio, decoding, quality

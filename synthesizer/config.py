@@ -164,6 +164,12 @@ class ReadingSettings:
         return getattr(self, f"{pause.value}_pause")
 
 
+def check_speed(speed: float) -> None:
+    """ValueError if it is not one of SPEEDS or between them."""
+    if not SPEEDS[0] <= speed <= SPEEDS[1]:
+        raise ValueError(f"speed must be {SPEEDS[0]} to {SPEEDS[1]}, not {speed}")
+
+
 class Stage(NamedTuple):
     """A stage of the training schedule."""
 

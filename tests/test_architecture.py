@@ -56,7 +56,8 @@ UTILS = {  # the rooms that each room of utils may import, besides itself
     "cli": {"config", "errors"},
     "cpu": set(),
     "cuda_graph": {"report_lines"},
-    "cuda_cells": {"cuda_kernels", "models", "report_lines"},
+    "cuda_cells": {"cuda_gru", "cuda_kernels", "models", "report_lines"},
+    "cuda_gru": set(),
     "cuda_kernels": set(),
     "data": {"config", "errors", "report_lines"},
     "corpora": {"data", "config", "errors"},
@@ -71,7 +72,7 @@ UTILS = {  # the rooms that each room of utils may import, besides itself
     "report_lines": set(),
 }
 MAY_BE_EXPORTED = {*MODELS, "config", "published", "sampling", "tables"}  # of the stages, by the command utils.export
-SPEED = ("cuda", "cuda_graph", "cuda_cells", "cuda_kernels")  # and all of cpu/
+SPEED = ("cuda", "cuda_attention", "cuda_graph", "cuda_cells", "cuda_gru", "cuda_kernels")  # and all of cpu/
 MOST_FILES = 20  # in one folder
 HEAVY = {"torch", "numpy", "scipy", "librosa", "umap", "matplotlib", "tqdm", "soundfile"}
 LAZY = {"librosa", "webrtcvad", "umap", "visdom", "av", "soundfile", "soxr", "sounddevice", "matplotlib", "joblib", "unidecode"}

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from synthesizer.config import SPEEDS, ReadingSettings, TacotronConfig
+from synthesizer.config import ReadingSettings, TacotronConfig, check_speed
 from synthesizer.reading.faults import missed_words, words
 from synthesizer.reading.speech import Said, batches_in_order, halves, joined, longest_piece, pieces_of, said_at_speed, say_well
 from synthesizer.text import Reading, TextError, is_readable, read, shown, spoken_length
@@ -17,12 +17,6 @@ from synthesizer.text.symbols import PHONES, to_ids
 from utils.data.mel_format import MelFormat
 
 MAX_BATCH = 16  # texts spoken at once
-
-
-def check_speed(speed: float) -> None:
-    """ValueError if it is not one of SPEEDS or between them."""
-    if not SPEEDS[0] <= speed <= SPEEDS[1]:
-        raise ValueError(f"speed must be {SPEEDS[0]} to {SPEEDS[1]}, not {speed}")
 
 
 class SpokenBatch(NamedTuple):
