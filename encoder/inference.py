@@ -127,9 +127,12 @@ def _load(path: Path) -> SpeakerEncoder:
 _holder: Holder[SpeakerEmbedder] = Holder("encoder")
 
 
-def load_model(path: str | Path | None = None, device: str | torch.device | None = None) -> None:
-    """Load the encoder that the functions below use (None: the default one) onto `device` (None: the GPU if there is one)."""
-    _holder.model = SpeakerEmbedder(path, device, precision="auto")  # as embeddings of a data set are made
+def load_model(path: str | Path | None = None, device: str | torch.device | None = None, precision: str = "auto") -> None:
+    """Load the encoder that the functions below use (None: the default one) onto `device` (None: the GPU if there is one).
+
+    precision as for SpeakerEmbedder; "auto" is that of the scripts, and "fp32" gives every digit.
+    """
+    _holder.model = SpeakerEmbedder(path, device, precision)
 
 
 def is_loaded() -> bool:

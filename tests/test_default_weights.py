@@ -107,7 +107,7 @@ def weights():
 def test_the_default_encoder_gives_the_numbers_of_a_plain_implementation(weights, samples):
     """For speech shorter than a partial, of several, and for the SV2TTS speaker embedding of several utterances."""
     plain = plain_encoder.load(weights["model_state"])
-    inference.load_model(WEIGHTS, "cpu")
+    inference.load_model(WEIGHTS, "cpu", precision="fp32")
     wavs = [inference.preprocess_wav(path) for path in sorted((samples / "LibriSpeech").rglob("*.flac"))[:3]]
     wavs += [wavs[0][:10_000], wavs[1][:25_600], wavs[2][:33_000]]
     vectors = []

@@ -155,11 +155,14 @@ def test_two_embedders_share_nothing(tmp_path):
         torch.save({"model_state": published_state("encoder", seed)}, tmp_path / f"{seed}.pt")
         embedders.append(inference.SpeakerEmbedder(tmp_path / f"{seed}.pt", "cpu"))
         alone.append(embedders[-1].embed_utterance(wave)[0])
-    inference.load_model(tmp_path / "2.pt", "cpu")
+    inference.load_model(tmp_path / "2.pt", "cpu", precision="fp32")
     for embedder, embedding in zip(embedders, alone, strict=True):
         np.testing.assert_array_equal(embedder.embed_utterance(wave)[0], embedding)
     np.testing.assert_array_equal(inference.embed_utterance(wave), alone[1])
     assert not np.allclose(*alone)
+    inference.load_model(tmp_path / "2.pt", "cpu")
+    as_scripts = inference.SpeakerEmbedder(tmp_path / "2.pt", "cpu", "auto").embed_utterance(wave)[0]
+    np.testing.assert_array_equal(inference.embed_utterance(wave), as_scripts)
 
 
 def test_bad_input_of_inference(tmp_path):
