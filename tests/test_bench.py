@@ -9,6 +9,7 @@ import pytest
 
 import benchmarks.encoder
 import encoder.config
+import encoder.inference  # before its sizes are changed
 import synthesizer.model
 import vocoder.model
 from benchmarks import bench, preprocessing, timing
