@@ -13,12 +13,9 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from utils.cuda_kernels import tanh
+
 TILE, LEAST_SIZE = 16, 16  # characters of a program; of the attention
-
-
-@triton.jit
-def _tanh(x):
-    return 2 * tl.sigmoid(2 * x) - 1
 
 
 @triton.jit
@@ -47,7 +44,7 @@ def _scores(
 ):  # fmt: skip
     b, t, a = tl.program_id(0), tl.program_id(1) * TILE + tl.arange(0, TILE), tl.arange(0, A)
     energies = _energies(keys, query, seen, location, b, t, B, T, A, C, K, SIZE)
-    tl.store(scores + b * T + t, tl.sum(_tanh(energies) * tl.load(score + a).to(tl.float32)[None, :], 1), t < T)
+    tl.store(scores + b * T + t, tl.sum(tanh(energies) * tl.load(score + a).to(tl.float32)[None, :], 1), t < T)
 
 
 @triton.jit
@@ -59,7 +56,7 @@ def _gradients(
     (C, B, T, K)"""
     b, tile, n = tl.program_id(0), tl.program_id(1), tl.num_programs(1)
     t, a, k = tile * TILE + tl.arange(0, TILE), tl.arange(0, A), tl.arange(0, SIZE)
-    lively = _tanh(_energies(keys, query, seen, location, b, t, B, T, A, C, K, SIZE))
+    lively = tanh(_energies(keys, query, seen, location, b, t, B, T, A, C, K, SIZE))
     d_scores = tl.load(d_scores + b * T + t, t < T, other=0.0)[:, None]
     d_energies = d_scores * tl.load(score + a).to(tl.float32)[None, :] * (1 - lively * lively)
     tl.store(d_keys + (b * T + t)[:, None] * A + a[None, :], d_energies, (t < T)[:, None])

@@ -57,7 +57,7 @@ UTILS = {  # the rooms that each room of utils may import, besides itself
     "cpu": set(),
     "cuda_graph": {"report_lines"},
     "cuda_cells": {"cuda_gru", "cuda_kernels", "models", "report_lines"},
-    "cuda_gru": set(),
+    "cuda_gru": {"cuda_kernels"},
     "cuda_kernels": set(),
     "data": {"config", "errors", "report_lines"},
     "corpora": {"data", "config", "errors"},

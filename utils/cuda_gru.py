@@ -17,6 +17,8 @@ import triton
 import triton.language as tl
 from torch import Tensor, nn
 
+from utils.cuda_kernels import tanh
+
 UNITS, UNITS_BACKWARD = 16, 64  # of a program: their weights are 64 rows of a tile for tensor cores
 ROWS, MOST_ROWS = 16, 512  # of a program at least, and of a launch at most
 SIZES = (64, 128, 256, 512)  # of a GRU
@@ -36,11 +38,6 @@ def _wait(count, target, patience):
     while (tries < patience) & (tl.atomic_add(count, 0, sem="acquire", scope="gpu") < target):
         tries += 1
     tl.debug_barrier()
-
-
-@triton.jit
-def _tanh(x):
-    return 2 * tl.sigmoid(2 * x) - 1
 
 
 @triton.jit
@@ -66,7 +63,7 @@ def _forward(x_gates, weights, bias, first, states, count, patience, N, B, H: tl
         h_r, h_n = tl.split(even)
         h_z, _ = tl.split(odd)
         z = tl.sigmoid(x_z.to(tl.float32) + h_z + b_z)
-        new = _tanh(x_n.to(tl.float32) + tl.sigmoid(x_r.to(tl.float32) + h_r + b_r) * (h_n + b_n))
+        new = tanh(x_n.to(tl.float32) + tl.sigmoid(x_r.to(tl.float32) + h_r + b_r) * (h_n + b_n))
         state = new + z * (state - new)
         states += B * H
         tl.store(states + own, state.to(held.dtype), real)
@@ -80,7 +77,7 @@ def _step(x_gates, h_gates, before, d_out, real, H: tl.constexpr):
     r = tl.sigmoid(tl.load(x_gates, real).to(tl.float32) + tl.load(h_gates, real).to(tl.float32))
     z = tl.sigmoid(tl.load(x_gates + H, real).to(tl.float32) + tl.load(h_gates + H, real).to(tl.float32))
     h_n = tl.load(h_gates + 2 * H, real).to(tl.float32)
-    new = _tanh(tl.load(x_gates + 2 * H, real).to(tl.float32) + r * h_n)
+    new = tanh(tl.load(x_gates + 2 * H, real).to(tl.float32) + r * h_n)
     d_new = (1 - z) * (1 - new * new)
     d_z = (tl.load(before, real).to(tl.float32) - new) * z * (1 - z)
     return d_new, d_new * h_n * r * (1 - r), d_z, d_new * r, z, tl.load(d_out, real).to(tl.float32)

@@ -3,7 +3,7 @@
 All in float32, the cells with gradients. B rows, C units or classes.
 """
 # triton derives the types from the calls
-# ruff: noqa: ANN001
+# ruff: noqa: ANN001, ANN201
 
 from typing import Any
 
@@ -16,7 +16,7 @@ BLOCK = 256  # units of a program
 
 
 @triton.jit
-def _tanh(x):
+def tanh(x):
     return 2 * tl.sigmoid(2 * x) - 1
 
 
@@ -32,10 +32,10 @@ def _lstm(gates, cell, hidden, next_cell, C, BLOCK: tl.constexpr):
     row, j, real = _unit(C, BLOCK)
     at = gates + row * 4 * C + j
     i, f = tl.sigmoid(tl.load(at, real)), tl.sigmoid(tl.load(at + C, real))
-    g, o = _tanh(tl.load(at + 2 * C, real)), tl.sigmoid(tl.load(at + 3 * C, real))
+    g, o = tanh(tl.load(at + 2 * C, real)), tl.sigmoid(tl.load(at + 3 * C, real))
     c = f * tl.load(cell + row * C + j, real) + i * g
     tl.store(next_cell + row * C + j, c, real)
-    tl.store(hidden + row * C + j, o * _tanh(c), real)
+    tl.store(hidden + row * C + j, o * tanh(c), real)
 
 
 @triton.jit
@@ -43,9 +43,9 @@ def _lstm_backward(gates, cell, d_hidden, d_next_cell, d_gates, d_cell, C, BLOCK
     row, j, real = _unit(C, BLOCK)
     at, to, own = gates + row * 4 * C + j, d_gates + row * 4 * C + j, row * C + j
     i, f = tl.sigmoid(tl.load(at, real)), tl.sigmoid(tl.load(at + C, real))
-    g, o = _tanh(tl.load(at + 2 * C, real)), tl.sigmoid(tl.load(at + 3 * C, real))
+    g, o = tanh(tl.load(at + 2 * C, real)), tl.sigmoid(tl.load(at + 3 * C, real))
     before = tl.load(cell + own, real)
-    c = _tanh(f * before + i * g)
+    c = tanh(f * before + i * g)
     dh = tl.load(d_hidden + own, real)
     dc = tl.load(d_next_cell + own, real) + dh * o * (1 - c * c)
     tl.store(to, dc * g * i * (1 - i), real)
@@ -61,7 +61,7 @@ def _gru(x_gates, x_stride, h_gates, hidden, following, C, BLOCK: tl.constexpr):
     x, h = x_gates + row * x_stride + j, h_gates + row * 3 * C + j
     reset = tl.sigmoid(tl.load(x, real) + tl.load(h, real))
     update = tl.sigmoid(tl.load(x + C, real) + tl.load(h + C, real))
-    new = _tanh(tl.load(x + 2 * C, real) + reset * tl.load(h + 2 * C, real))
+    new = tanh(tl.load(x + 2 * C, real) + reset * tl.load(h + 2 * C, real))
     tl.store(following + row * C + j, new + update * (tl.load(hidden + row * C + j, real) - new), real)
 
 
@@ -72,7 +72,7 @@ def _gru_backward(x_gates, x_stride, h_gates, hidden, d_following, d_x, d_h, d_h
     reset = tl.sigmoid(tl.load(x, real) + tl.load(h, real))
     update = tl.sigmoid(tl.load(x + C, real) + tl.load(h + C, real))
     h_new = tl.load(h + 2 * C, real)
-    new = _tanh(tl.load(x + 2 * C, real) + reset * h_new)
+    new = tanh(tl.load(x + 2 * C, real) + reset * h_new)
     d = tl.load(d_following + own, real)
     d_new = d * (1 - update) * (1 - new * new)
     d_update = d * (tl.load(hidden + own, real) - new) * update * (1 - update)

@@ -1,5 +1,7 @@
 """A GRU in one kernel. Without a GPU Triton interprets it, one program after another, so one program holds all units."""
 
+import sys
+
 import pytest
 import torch
 from torch import nn
@@ -89,7 +91,7 @@ def test_else_a_line_says_why_it_is_not(kernel, monkeypatch, capsys, problem):
 
 
 def test_it_is_missing_without_triton(monkeypatch, capsys):
-    monkeypatch.setitem(__import__("sys").modules, "utils.cuda_gru", None)
+    monkeypatch.setitem(sys.modules, "utils.cuda_gru", None)
     monkeypatch.delattr("utils.cuda_gru", raising=False)
     sequence_for.cache_clear()
     assert sequence_for(DEVICE, SIZE) is None and "not available" in capsys.readouterr().out
