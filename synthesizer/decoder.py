@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from synthesizer.attention import Memory
 from synthesizer.layers import PreNet
-from utils.models.recurrent import gru_cell, lstm_cell
+from utils.models.recurrent import as_autocast, gru_cell, lstm_cell
 
 
 class ResidualLSTM(nn.Module):
@@ -30,23 +30,20 @@ class ResidualLSTM(nn.Module):
             return x + self.lstm(x)[0]
         kept = torch.rand(x.shape, device=x.device) < self.zoneout
         hidden = cell = torch.zeros_like(x[:, 0], dtype=torch.float32)
-        steps = []
+        weight, steps = as_autocast(self.lstm.weight_hh_l0), []
         for x_gates, zoned_out in zip(self._x_gates(x).unbind(1), kept.unbind(1), strict=True):
-            new_hidden, cell = self.cell((x_gates + self._h_gates(hidden)).float(), cell)
+            new_hidden, cell = self.cell((x_gates + F.linear(hidden, weight)).float(), cell)
             hidden = torch.where(zoned_out, hidden, new_hidden)
             steps.append(hidden)
         return x + torch.stack(steps, dim=1)
 
     def step(self, x: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """One step without zoneout: (B, C) and (hidden, cell), (B, C) each -> (B, C) and the next state"""
-        state = self.cell(self._x_gates(x) + self._h_gates(state[0]), state[1])
+        state = self.cell(self._x_gates(x) + F.linear(state[0], self.lstm.weight_hh_l0), state[1])
         return x + state[0], state
 
     def _x_gates(self, x: Tensor) -> Tensor:
         return F.linear(x, self.lstm.weight_ih_l0, self.lstm.bias_ih_l0 + self.lstm.bias_hh_l0)
-
-    def _h_gates(self, hidden: Tensor) -> Tensor:
-        return F.linear(hidden, self.lstm.weight_hh_l0)
 
 
 class Attended(NamedTuple):
@@ -96,6 +93,7 @@ class Decoder(nn.Module):
 
     def forward(self, frames: Tensor, memory: Memory, r: int) -> tuple[Tensor, Tensor, Tensor]:
         """The frame that each step sees (B, S, n_mels) -> mel (B, S r, n_mels), stop logits (B, S), attention (B, S, T)"""
+        memory = memory._replace(values=as_autocast(memory.values))
         attended, steps = self.start(memory).attended, []
         for x_gates in self.query_prenet(self.prenet(frames)).unbind(1):
             attended = self.attend(x_gates, attended, memory)

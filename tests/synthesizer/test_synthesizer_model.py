@@ -1,9 +1,12 @@
 """Tacotron against the published numbers, and the rule that padding never changes a result."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from synthesizer.config import ATTENTIONS, TacotronConfig
 from synthesizer.dataset import Item, collate
@@ -194,6 +197,35 @@ def test_gru_cell_is_torchs():
     cell, x, hidden = nn.GRUCell(5, 7), torch.randn(3, 5), torch.randn(3, 7)
     gates = nn.functional.linear(x, cell.weight_ih, cell.bias_ih), nn.functional.linear(hidden, cell.weight_hh, cell.bias_hh)
     torch.testing.assert_close(gru_cell(*gates, hidden), cell(x, hidden))
+
+
+class Conversions(TorchDispatchMode):
+    """The sizes of all tensors that are converted to another precision."""
+
+    def __init__(self):
+        super().__init__()
+        self.sizes = Counter()
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        if function is torch.ops.aten._to_copy.default:
+            self.sizes[tuple(args[0].shape)] += 1
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+@pytest.mark.parametrize("kind", ATTENTIONS)
+def test_a_decoder_step_converts_small_tensors_alone(kind, frozen):
+    """Not the text's encoding nor the LSTMs' weights: those once for all steps."""
+    decoder = tiny_model(attention=kind, zoneout=0.1).train().decoder
+    decoder.lstm1.requires_grad_(not frozen)
+    values, large = torch.randn(3, 50, decoder.query_context.in_features), {(3, 50, 22), (96, 24)}
+    counts = []
+    for n_steps in (5, 15):
+        with torch.autocast("cpu", torch.bfloat16), Conversions() as made:
+            decoder(torch.randn(3, n_steps, 80), decoder.attention.prepare(values, torch.ones(3, 50, dtype=bool)), 2)
+        counts.append(made.sizes)
+    assert all(counts[0][size] == counts[1][size] > 0 for size in large)
+    assert (counts[1].total() - counts[0].total()) / 10 == {"dynamic": 12}.get(kind, 11)
 
 
 @pytest.mark.parametrize("autocast", [False, True])

@@ -1,4 +1,5 @@
-"""Recurrent cells, for models whose products with input and hidden state are made apart. Plain torch."""
+"""Recurrent cells, for models whose products with input and hidden state are made apart, and what their loops read. Plain
+torch."""
 
 import torch
 from torch import Tensor
@@ -17,3 +18,9 @@ def lstm_cell(gates: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
     i, f, g, o = gates.chunk(4, dim=1)
     cell = torch.addcmul(f.sigmoid() * cell, i.sigmoid(), g.tanh())
     return o.sigmoid() * cell.tanh(), cell
+
+
+def as_autocast(tensor: Tensor) -> Tensor:
+    """In autocast's precision, if it is on. It converts weights that are trained once, but anything else at every step."""
+    device = tensor.device.type
+    return tensor.to(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else tensor
