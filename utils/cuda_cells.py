@@ -3,7 +3,7 @@
 import functools
 import time
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -47,8 +47,14 @@ def inputs_of(name: str, device: torch.device) -> list[Tensor]:
 
 
 def where_on_gpu(fused: Callable, plain: Callable) -> Callable:
-    """The fused cell; plain torch for a model that has been moved to a CPU since."""
-    return lambda *given: fused(*given) if given[0].is_cuda else plain(*given)
+    """The fused function; plain torch for a model that has been moved to a CPU since."""
+
+    def chosen(*given: Any) -> Any:
+        on_gpu = next(each for each in given if isinstance(each, Tensor)).is_cuda
+        return (fused if on_gpu else plain)(*given)
+
+    chosen.plain = plain
+    return chosen
 
 
 @torch.inference_mode(False)

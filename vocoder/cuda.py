@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from utils.cuda_cells import PLAIN, cells_for, sequence_for
+from utils.cuda_cells import PLAIN, cells_for, sequence_for, where_on_gpu
 from utils.cuda_graph import record
 from vocoder.distribution import MuLaw
 from vocoder.model import State as GRUStates
@@ -159,7 +159,7 @@ def fuse(model: WaveRNN) -> None:
     """Let each GRU be one kernel, or both work at the same time. A recurrence that somebody has changed stays."""
     if model.recurrence is in_turn:
         sequence = sequence_for(model.output.weight.device, model.config.rnn_dims)
-        model.recurrence = functools.partial(fused, sequence) if sequence else overlapped
+        model.recurrence = where_on_gpu(functools.partial(fused, sequence) if sequence else overlapped, in_turn)
 
 
 def fused(

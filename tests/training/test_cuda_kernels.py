@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from synthesizer import cuda as synthesizer_cuda
+from synthesizer.accelerate import accelerate
 from synthesizer.attention import location_scores
 from tests.synthesizer.test_synthesizer_model import tiny_model
 from utils import cuda_cells
@@ -131,6 +132,17 @@ def test_a_kernel_that_fails_its_check_is_not_used_and_a_line_says_so(monkeypatc
     assert cells_for(DEVICE) is PLAIN
     assert capsys.readouterr().out.count("\n") == 1 and torch.equal(state, torch.get_rng_state())
     cells_for.cache_clear()
+
+
+def test_a_fused_synthesizer_that_is_moved_to_a_cpu_speaks_as_fast_as_any_there(monkeypatch, capsys):
+    fused = cuda_cells.Cells(*(cuda_cells.where_on_gpu(None, plain) for plain in PLAIN))
+    scores = cuda_cells.where_on_gpu(None, location_scores)
+    monkeypatch.setattr(synthesizer_cuda, "cells_for", lambda device: fused)
+    monkeypatch.setattr(synthesizer_cuda, "scores_for", lambda device, size: scores)
+    model = tiny_model().eval()
+    synthesizer_cuda.fuse(model.decoder)
+    assert (model.decoder.lstm2.cell, model.decoder.attention.scores) == (fused.lstm, scores)
+    assert type(accelerate(model)) is type(accelerate(tiny_model().eval())) and not capsys.readouterr().out
 
 
 class OnGPU(torch.Tensor):

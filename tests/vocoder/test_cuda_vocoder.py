@@ -8,6 +8,7 @@ import torch
 
 from tests.vocoder_data import tiny_vocoder
 from vocoder import cuda
+from vocoder.accelerate import accelerate
 from vocoder.model import in_turn
 
 
@@ -23,9 +24,14 @@ class OneStream:
 
 
 @pytest.fixture
-def without_kernel(monkeypatch):
-    monkeypatch.setattr(cuda, "sequence_for", lambda device, size: None)
+def as_on_gpu(monkeypatch):
+    monkeypatch.setattr(cuda, "where_on_gpu", lambda fused, plain: fused)
     monkeypatch.setattr(cuda, "TwoStreams", OneStream)
+
+
+@pytest.fixture
+def without_kernel(monkeypatch, as_on_gpu):
+    monkeypatch.setattr(cuda, "sequence_for", lambda device, size: None)
 
 
 @pytest.mark.parametrize("n_samples", [1000, 200])
@@ -45,11 +51,10 @@ def test_both_grus_at_once_give_what_they_give_in_turn(without_kernel, n_samples
         torch.testing.assert_close(fast, plain, atol=1e-6, rtol=1e-4)
 
 
-def test_each_gru_may_be_one_kernel_in_half_precision(monkeypatch):
+def test_each_gru_may_be_one_kernel_in_half_precision(monkeypatch, as_on_gpu):
     """Here a kernel is the GRU itself, in float16."""
     ran = []
     monkeypatch.setattr(cuda, "sequence_for", lambda device, size: lambda gru, *inputs: ran.append(size) or gru(*inputs))
-    monkeypatch.setattr(cuda, "TwoStreams", OneStream)
     plain = tiny_vocoder().eval()
     fast, given = copy.deepcopy(plain), (torch.rand(3, 400), torch.rand(3, 2 + 2 * plain.config.pad, 80))
     cuda.fuse(fast)
@@ -73,3 +78,11 @@ def test_a_recurrence_of_ones_own_stays():
     model.recurrence = own = lambda *arguments: in_turn(*arguments)
     cuda.fuse(model)
     assert model.recurrence is own
+
+
+def test_a_fused_vocoder_that_is_moved_to_a_cpu_speaks_as_fast_as_any_there(monkeypatch, capsys):
+    monkeypatch.setattr(cuda, "sequence_for", lambda device, size: None)
+    model = tiny_vocoder().eval()
+    cuda.fuse(model)
+    assert model.recurrence is not in_turn
+    assert type(accelerate(model)) is type(accelerate(tiny_vocoder().eval())) and not capsys.readouterr().out
