@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import scipy.signal
 
+from utils.data.audio import mel_frequencies
 from utils.data.mel_format import MelFormat
 
 VOWELS = (300, 1000)  # Hz, where vowels are loud, and consonants and vocoders' noise are not
@@ -62,7 +63,5 @@ def _smooth(level: np.ndarray, n: int) -> np.ndarray:
 @lru_cache
 def _vowels(f: MelFormat) -> np.ndarray:
     """Which bands have them."""
-    import librosa
-
-    centres = librosa.mel_frequencies(f.n_mels + 2, fmin=f.fmin, fmax=f.fmax)[1:-1]
+    centres = mel_frequencies(f.n_mels + 2, f.fmin, f.fmax)[1:-1]
     return (centres >= VOWELS[0]) & (centres <= VOWELS[1])

@@ -225,7 +225,7 @@ def _window(length: int, n_fft: int) -> np.ndarray:
 @lru_cache
 def _mel_filters(sample_rate: int, n_fft: int, n_mels: int, fmin: float, fmax: float) -> np.ndarray:
     """(n_mels, 1 + n_fft // 2): triangles between neighbouring centres, of equal area (Slaney's Auditory Toolbox)."""
-    edges = _mel_frequencies(n_mels + 2, fmin, fmax)
+    edges = mel_frequencies(n_mels + 2, fmin, fmax)
     distance = np.arange(1 + n_fft // 2) * (sample_rate / n_fft) - edges[:, None]  # Hz from each edge to each bin
     rising, falling = distance[:-2] / np.diff(edges)[:-1, None], -distance[2:] / np.diff(edges)[1:, None]
     filters = np.maximum(0, np.minimum(rising, falling)).astype(np.float32)
@@ -233,7 +233,7 @@ def _mel_filters(sample_rate: int, n_fft: int, n_mels: int, fmin: float, fmax: f
     return filters
 
 
-def _mel_frequencies(n: int, fmin: float, fmax: float) -> np.ndarray:
+def mel_frequencies(n: int, fmin: float, fmax: float) -> np.ndarray:
     """n frequencies, evenly spaced on Slaney's mel scale: linear up to 1 kHz, logarithmic above."""
 
     def to_mel(hz: float) -> float:
@@ -251,6 +251,6 @@ def _inverse_mel_filters(sample_rate: int, n_fft: int, n_mels: int, fmin: float,
 @lru_cache
 def _bin_weights(sample_rate: int, n_fft: int, n_mels: int, fmin: float, fmax: float) -> np.ndarray:
     """(n_mels, 1 + n_fft // 2): the weight of each band in each frequency bin."""
-    centres = _mel_frequencies(n_mels + 2, fmin, fmax)[1:-1]
+    centres = mel_frequencies(n_mels + 2, fmin, fmax)[1:-1]
     frequencies = np.arange(1 + n_fft // 2) * (sample_rate / n_fft)
     return np.stack([np.interp(frequencies, centres, row) for row in np.eye(n_mels)]).astype(np.float32)
