@@ -35,6 +35,7 @@ class Sizes(NamedTuple):
     """What is measured; on a CPU everything is tiny, to try the command."""
 
     ge2e: tuple[int, int, int] = (64, 10, 160)  # speakers, utterances, frames
+    embedded: int = 20  # utterances
     tacotron: tuple[int, int, int] = (12, 100, 500)  # utterances, characters, frames
     wavernn: tuple[int, ...] = (100, 256, 512)  # crops of 1,000 samples
     speech: int = 800  # frames of 12.5 ms
@@ -42,7 +43,7 @@ class Sizes(NamedTuple):
     product: int = 8192
 
 
-TINY = Sizes((2, 2, 20), (2, 10, 20), (2,), 8, 8, 64)
+TINY = Sizes((2, 2, 20), 2, (2, 10, 20), (2,), 8, 8, 64)
 
 
 class Training:
@@ -95,6 +96,7 @@ def seconds(work: Callable[[], Any]) -> float:
 def encoder_rows(device: Any, sizes: Sizes) -> Iterator[tuple[str, str]]:
     import torch
 
+    from benchmarks.encoder import embeddings
     from benchmarks.plain_steps import PlainGE2E, train_step
     from encoder.config import EncoderConfig
     from encoder.model import EncoderWithLoss
@@ -106,6 +108,7 @@ def encoder_rows(device: Any, sizes: Sizes) -> Iterator[tuple[str, str]]:
         model = EncoderWithLoss(EncoderConfig()).to(device)
         training = Training(model, precision, 3.0)
         yield f"{name}, {precision}", f"{seconds(partial(training.step_on, partial(model, mels))):.4f} s"
+    yield f"embedding {sizes.embedded} utterances", embeddings(n=sizes.embedded)
 
 
 def synthesizer_rows(device: Any, sizes: Sizes) -> Iterator[tuple[str, str]]:

@@ -1,8 +1,10 @@
 """Signal processing agrees with the published code, inverts itself, and names bad files."""
 
 import dataclasses
+import inspect
 import tracemalloc
 
+import librosa
 import numpy as np
 import pytest
 import scipy.signal
@@ -75,6 +77,23 @@ def test_griffin_lim_gives_back_a_wave_of_the_same_mel(samples):
     again = audio.mel_spectrogram(audio.griffin_lim(mel, audio.MelFormat()), audio.MelFormat())
     assert again.shape == mel.shape
     assert np.abs(again - mel).mean() < np.abs(mel - mel.mean(axis=0)).mean() / 2
+
+
+@pytest.mark.parametrize("name", ["random_state", "rng"])
+def test_the_seed_of_griffin_lim_has_the_name_that_this_librosa_gives_it(monkeypatch, name):
+    given = {}
+
+    def griffinlim(magnitudes, *, n_iter, hop_length, **options):
+        given.update(options)
+        return np.zeros(200 * magnitudes.shape[1])
+
+    parameters = [inspect.Parameter(each, inspect.Parameter.KEYWORD_ONLY) for each in ("n_iter", "hop_length", name)]
+    griffinlim.__signature__ = inspect.Signature(parameters)
+    monkeypatch.setattr(librosa, "griffinlim", griffinlim)
+    audio._seed_argument.cache_clear()
+    audio.griffin_lim(np.zeros((20, 80), np.float32), audio.MelFormat(), seed=7)
+    audio._seed_argument.cache_clear()
+    assert given[name] == 7 and len({"random_state", "rng"} & set(given)) == 1
 
 
 def test_volume_is_raised_and_never_lowered():

@@ -104,7 +104,7 @@ class FakeCuda:
     """CUDA's part of recording, where a replay is the work again. `fails` is raised instead."""
 
     def __init__(self, fails=None):
-        self.log, self.fails = [], fails
+        self.log, self.fails, self.current = [], fails, ["cuda:0"]
 
     def of(self, step):
         def recorded(batch, numbers, *fixed):
@@ -118,6 +118,7 @@ class FakeCuda:
 
     @contextlib.contextmanager
     def graph(self, graph, **options):
+        assert self.current[-1] != "cuda:0"  # but the tensors' own
         self._executes, before = False, len(self.log)
         try:
             yield
@@ -137,17 +138,35 @@ class FakeCuda:
         return SimpleNamespace(wait_stream=lambda other: None)
 
     current_stream = Stream
-    device = stream = staticmethod(lambda device: contextlib.nullcontext())
+    stream = staticmethod(lambda stream: contextlib.nullcontext())
+
+    @contextlib.contextmanager
+    def device(self, device):
+        self.current.append(device)
+        try:
+            yield
+        finally:
+            self.current.pop()
+
     graph_pool_handle = staticmethod(lambda: None)
 
 
 @pytest.fixture
-def steps(monkeypatch):
+def fake_cuda(monkeypatch):
     def make(fails=None):
         fake = FakeCuda(fails)
         same = {name: getattr(torch, name) for name in ("OutOfMemoryError", "_foreach_copy_")}
         faked = SimpleNamespace(cuda=fake, tensor=lambda data, pin_memory: torch.tensor(data), **same)
         monkeypatch.setattr(cuda_graph, "torch", faked)
+        return fake
+
+    return make
+
+
+@pytest.fixture
+def steps(fake_cuda):
+    def make(fails=None):
+        fake = fake_cuda(fails)
         optimizer = torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))], lr=0.5, fused=True)
         work = fake.of(lambda batch, numbers, *fixed: batch[0].sum() + numbers[0] + optimizer.param_groups[0]["lr"])
         undone = []
@@ -192,6 +211,21 @@ def test_running_out_of_memory_while_recording_is_not_hidden(steps):
     graphs(Pair(torch.ones(2)), [0.0])
     with pytest.raises(torch.OutOfMemoryError):
         graphs(Pair(torch.ones(2)), [0.0])
+
+
+@pytest.mark.parametrize("fails", [None, RuntimeError("not permitted"), torch.OutOfMemoryError("CUDA out of memory")])
+def test_speaking_is_recorded_on_the_device_of_its_tensors_and_running_out_of_memory_is_not_hidden(fake_cuda, capsys, fails):
+    fake, device, ran_on = fake_cuda(fails), torch.device("cpu"), []
+    step = fake.of(lambda *_: torch.zeros(()))
+
+    def work():
+        ran_on.append(fake.current[-1])
+        step(None, None)
+
+    with pytest.raises(torch.OutOfMemoryError) if isinstance(fails, torch.OutOfMemoryError) else contextlib.nullcontext():
+        assert (cuda_graph.record(work, device) is work) == bool(fails)
+    assert ran_on == [device] * 2 and fake.current == ["cuda:0"]
+    assert ("no CUDA graph could be recorded" in capsys.readouterr().out) == (type(fails) is RuntimeError)
 
 
 @pytest.mark.parametrize("scales", [True, False])

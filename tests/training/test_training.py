@@ -21,11 +21,14 @@ from utils.boards.board import NoBoard
 from utils.data.paths import save_text, write_atomically
 from utils.errors import UserError
 from utils.models import checkpoint
+from utils.models.device import choose_dtype
 from utils.training import run as training
 from utils.training import stepping
+from utils.training.average import Average
 from utils.training.batching import EpochPlan, held_out, rng
 from utils.training.health import TO_GIVE_UP, Rising
 from utils.training.run import Run, RunOptions
+from utils.training.stepping import MAIN, Readback, Stepper, Trained
 
 
 @dataclass(frozen=True)
@@ -215,6 +218,48 @@ def test_a_large_gradient_moves_the_weights_by_no_more_than_the_clip_allows(tmp_
         for _ in run.steps():
             assert run.optimize(100 * net(torch.ones(1, 4)).sum(), clip=3.0).item() == pytest.approx(200)
     assert (model.weight - before).norm().item() == pytest.approx(3, rel=1e-4)
+
+
+def test_numbers_on_their_way_hold_no_graph_and_buffers_are_copied_in_one_operation(monkeypatch):
+    numbers, copies = Readback(), []
+    numbers.put(1, {"loss": torch.ones((), requires_grad=True) * 2})
+    (_, values, packed, _), *_ = numbers._waiting
+    assert not values["loss"].requires_grad and not packed.requires_grad
+    model, copy_ = nn.Sequential(nn.BatchNorm1d(2), nn.BatchNorm1d(3)), torch._foreach_copy_
+    trained = {MAIN: Trained(model, torch.optim.Adam(model.parameters(), fused=True))}
+    stepper = Stepper(trained, torch.amp.GradScaler("cpu", enabled=False), True)
+    monkeypatch.setattr(torch, "_foreach_copy_", lambda *given: copies.append(len(given[0])) or copy_(*given))
+    stepper.remember()
+    assert copies == [6]
+
+
+def test_the_average_keeps_recurrent_weights_in_one_piece(monkeypatch):
+    """A copy takes them apart, and cuDNN would then join them at every call."""
+    joined = []
+    monkeypatch.setattr(nn.LSTM, "flatten_parameters", lambda lstm: joined.append(lstm))
+    model = nn.ModuleList([nn.LSTM(2, 3), nn.Linear(3, 1)])
+    joined.clear()
+    assert Average(model, 0.9).model[0] in joined
+
+
+@pytest.mark.parametrize(
+    "device, precision, on_gpu, emulates, expected",
+    [
+        ("cuda", "auto", "bf16", False, torch.bfloat16),
+        ("cuda", "auto", "bf16", True, torch.float16),  # T4, V100
+        ("cuda", "auto", "fp16", False, torch.float16),  # the vocoder
+        ("cuda", "fp32", "bf16", False, None),
+        ("cpu", "auto", "fp16", False, torch.bfloat16),
+        ("cpu", "auto", "bf16", True, None),
+    ],
+)
+def test_precision_is_what_the_hardware_computes_and_not_what_it_emulates(
+    monkeypatch, device, precision, on_gpu, emulates, expected
+):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation or not emulates)
+    for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
+        monkeypatch.setattr(torch.cpu, name, lambda: not emulates, raising=False)
+    assert choose_dtype(precision, torch.device(device), on_gpu) == expected
 
 
 def test_norms_are_added_in_the_same_order_in_every_run(monkeypatch):
