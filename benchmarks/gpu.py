@@ -25,6 +25,7 @@ CHECKS = (
     "training/test_cuda_kernels",
     "training/test_cuda_gru",
     "training/test_memory",
+    "training/test_precision",
     "test_gpu",
 )
 SECONDS = 1.5  # of measuring for each figure, after a warm-up
