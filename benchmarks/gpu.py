@@ -38,13 +38,14 @@ class Sizes(NamedTuple):
     ge2e: tuple[int, int, int] = (64, 10, 160)  # speakers, utterances, frames
     embedded: int = 20  # utterances
     tacotron: tuple[int, int, int] = (12, 100, 500)  # utterances, characters, frames
-    wavernn: tuple[int, ...] = (100, 256, 512)  # crops of 1,000 samples
+    wavernn: tuple[int, ...] = (100, 256, 512)  # crops
+    crop: int = 1000  # samples
     speech: int = 800  # frames of 12.5 ms
     sentence: int = 400  # frames
     product: int = 8192
 
 
-TINY = Sizes((2, 2, 20), 2, (2, 10, 20), (2,), 8, 8, 64)
+TINY = Sizes((2, 2, 20), 2, (2, 10, 20), (8,), 200, 8, 8, 64)
 
 
 class Training:
@@ -159,8 +160,8 @@ def vocoder_rows(device: Any, sizes: Sizes) -> Iterator[tuple[str, str]]:
 
         ways[", two streams"] = lambda model: setattr(model, "recurrence", overlapped)
     for n in sizes.wavernn:
-        levels, mel = torch.rand(n, 1000, device=device) * 2 - 1, torch.rand(n, 9, 80, device=device) * 2 - 1
-        batch = Batch(mel, levels, torch.randint(512, (n, 1000), device=device))
+        levels, mel = (torch.rand(n, *size, device=device) * 2 - 1 for size in ((sizes.crop,), (sizes.crop // 200 + 4, 80)))
+        batch = Batch(mel, levels, torch.randint(512, levels.shape, device=device))
         for precision in precisions(device) if n == sizes.wavernn[0] else precisions(device)[-1:]:
             for how, prepare in ways.items():
                 model = WaveRNN(WaveRNNConfig()).to(device)
@@ -171,8 +172,8 @@ def vocoder_rows(device: Any, sizes: Sizes) -> Iterator[tuple[str, str]]:
                 for launched, each in ((how, step), (f"{how}, CUDA graph", graphs)):
                     if each:
                         took = seconds(partial(each, batch, ()))
-                        speed = f"{n * 1000 / took / 1e6:.2f} million samples a second"
-                        yield f"WaveRNN step, {n} x 1,000, {precision}{launched}", f"{took:.4f} s, {speed}"
+                        speed = f"{levels.numel() / took / 1e6:.2f} million samples a second"
+                        yield f"WaveRNN step, {n} x {sizes.crop:,}, {precision}{launched}", f"{took:.4f} s, {speed}"
 
 
 def speaking_rows(device: Any, sizes: Sizes) -> Iterator[tuple[str, str]]:
@@ -235,9 +236,9 @@ def gradient_rows(device: Any, sizes: Sizes) -> Iterator[tuple[str, str]]:
     mels = torch.rand(n, n_frames, 80, device=device) * 8 - 4
     tacotron = Tacotron(TacotronConfig(prenet_dropout=0.0, zoneout=0.0)).to(device)
     inputs = text, lengths[0], mels, lengths[1], torch.rand(n, 256, device=device), 2
-    wavernn, crops = WaveRNN(WaveRNNConfig()).to(device), torch.rand(sizes.wavernn[0], 1000, device=device) * 2 - 1
+    wavernn, crops = WaveRNN(WaveRNNConfig()).to(device), torch.rand(sizes.wavernn[0], sizes.crop, device=device) * 2 - 1
     labels = torch.randint(512, crops.shape, device=device)
-    context = torch.rand(len(crops), 9, 80, device=device) * 2 - 1
+    context = torch.rand(len(crops), sizes.crop // 200 + 4, 80, device=device) * 2 - 1
     ge2e, speech = EncoderWithLoss(EncoderConfig()).to(device), torch.rand(*sizes.ge2e, 40, device=device)
     losses = {
         "GE2E": (ge2e, lambda: ge2e(speech)),
