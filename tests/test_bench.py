@@ -12,7 +12,7 @@ import encoder.config
 import encoder.inference  # before its sizes are changed
 import synthesizer.model
 import vocoder.model
-from benchmarks import bench, preprocessing, timing
+from benchmarks import bench, gpu, preprocessing, timing
 from benchmarks.mels import variation
 from tests import ROOT
 from tests.test_pipeline import run_here
@@ -71,3 +71,31 @@ def test_ripples_and_changes_of_mels_are_found_where_they_are():
         powers = {name: power for name, power in found.items() if name.endswith(unit)}
         assert max(powers, key=powers.get) == where and powers[where] > 0.9 * sum(powers.values())
     assert all(abs(smoother[name] / power - 0.25) < 1e-6 for name, power in found.items() if power > 1e-9)
+
+
+def test_figures_of_a_gpu_go_between_the_marks_of_its_page(monkeypatch, tmp_path):
+    page = tmp_path / "gpu.md"
+    page.write_text(f"before\n{gpu.MARKS[0]}\nold\n{gpu.MARKS[1]}\nafter\n", encoding="utf-8")
+    monkeypatch.setattr(gpu, "PAGE", page)
+    for _ in range(2):
+        gpu.write([("a step", "0.1 s")], "On one GPU:")
+    table = "On one GPU:\n\n| what | measured |\n| --- | --- |\n| a step | 0.1 s |"
+    assert page.read_text(encoding="utf-8") == f"before\n{gpu.MARKS[0]}\n{table}\n{gpu.MARKS[1]}\nafter\n"
+    assert all(gpu.ROOT.joinpath("docs/gpu.md").read_text(encoding="utf-8").count(mark) == 1 for mark in gpu.MARKS)
+
+
+def test_a_part_that_fails_or_has_no_time_left_is_named_and_the_others_are_measured(monkeypatch, capsys):
+    def good(device, sizes):
+        yield "a step", "0.1 s"
+
+    def bad(device, sizes):
+        raise RuntimeError("CUDA error\nand more")
+
+    rows, failed = gpu.measure([bad, good], None, gpu.TINY, until=float("inf"))
+    assert rows == [("a step", "0.1 s")] and failed == ["bad (RuntimeError: CUDA error"]
+    assert gpu.measure([good], None, gpu.TINY, until=0.0)[1] == ["good (TimeoutError: no time left)"]
+    monkeypatch.setattr("sys.argv", ["gpu", "--no_checks", "--only", "nothing"])
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    capsys.readouterr()
+    gpu.main()
+    assert capsys.readouterr().out.startswith("no GPU here: only the checks that a CPU can do")

@@ -8,6 +8,7 @@ from encoder.config import EncoderConfig
 from encoder.model import EncoderWithLoss
 from tests.synthesizer.test_synthesizer_model import tiny_model
 from tests.vocoder_data import tiny_vocoder
+from vocoder.model import in_turn
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
@@ -41,3 +42,13 @@ def test_gradients_are_those_of_fp32_but_for_rounding(make, dtype, off):
     model.to(DEVICE)
     exact = gradient(model, loss_of, None)
     assert (gradient(model, loss_of, dtype) - exact).norm() < off * exact.norm()
+
+
+def test_the_vocoder_tells_neighbouring_levels_apart_in_half_precision():
+    """Between 0.5 and 1, bf16 has steps of 1/256."""
+    model, heard = tiny_vocoder().to(DEVICE), []
+    model.recurrence = lambda gru1, gru2, x, *rest: heard.append(x) or in_turn(gru1, gru2, x, *rest)
+    levels, mel = torch.tensor([[0.75], [0.7505]]).repeat(1, 200), torch.zeros(2, 1 + 2 * model.config.pad, 80)
+    with torch.autocast(DEVICE.type, torch.bfloat16):
+        model(levels.to(DEVICE), mel.to(DEVICE))
+    assert heard[0].dtype == torch.float32 and (heard[0][:, 0] != heard[0][:, 1]).any()
