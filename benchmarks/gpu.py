@@ -137,7 +137,7 @@ def synthesizer_rows(device: Any, sizes: Sizes) -> Iterator[tuple[str, str]]:
         model = Tacotron(NEW_MODEL).to(device)
         fuse(model)
         training = Training(model, precision, 1.0)
-        step = partial(learn_from, training, model, model, SynthesizerTraining())
+        step = partial(learn_from, training, model, model, SynthesizerTraining(), None)
         yield f"{name}, {precision}", f"{seconds(lambda step=step: step(batch, (1.0,), 2, True)):.3f} s"
         graphs = recorded_step(training, step, training.optimizer)
         if graphs:

@@ -107,6 +107,9 @@ class SynthesizerTraining:
     attention_weight: float = setting(0.2, "weight of the attention loss of utterances with word times")
     attention_width: float = setting(2.0, "standard deviation around the expected character in that loss", "characters")
     diagonal_weight: float = setting(1.0, "weight of the guided attention loss of utterances without word times")
+    adversarial_weight: float = setting(
+        0.0, "weight of a discriminator that makes mels sharper; 0.1 for the last steps of a trained model (docs/training.md)"
+    )
     attention_fade: tuple[int, int] = setting(
         (20000, 40000),
         "both attention losses fade out between these; a warning comes if none has aligned by the first",

@@ -13,13 +13,14 @@ from torch import Tensor, nn
 from synthesizer.accelerate import fuse
 from synthesizer.config import NEW_MODEL, PUBLISHED_SCHEDULE, SynthesizerTraining, TacotronConfig, parse_schedule
 from synthesizer.dataset import Batch, Utterances, collate, usable_rows
+from synthesizer.discriminator import Adversary
 from synthesizer.held_out import HeldOut
 from synthesizer.loss import attention_loss, tacotron_losses
 from synthesizer.model import Tacotron
-from synthesizer.new_symbols import with_symbols
 from synthesizer.published import own_content
 from synthesizer.schedule import StagedPlan, fade, remaining, stage_at, with_batches_of
 from synthesizer.text import PHONES, is_readable, resolve_symbols
+from synthesizer.text.new_symbols import with_symbols
 from utils.config import parse_overrides
 from utils.data.audio import MelFormat
 from utils.data.paths import SynthesizerData
@@ -66,14 +67,17 @@ def train(data_dir: Path, options: dict[str, Any], hparams: str = "") -> None:
         kept = {"mel": mel, "symbols": settings.symbols, "average": average.state, "data": training.rows}
         kept["rules"] = {"overfitting": Parting("eval_mel_loss", "mel_loss")}
         in_use = {"cuda_graphs": graphs and run.device.type == "cuda", "eval_utterances": len(watched.items)}
+        adversary = Adversary(run, graphs) if settings.adversarial_weight else None
+        kept["further"] = {"discriminator": adversary.trained} if adversary else {}
         wrapped = run.start(model, optimizer, config, settings, embeds=data, in_graphs=graphs, in_use=in_use, **kept)
         if run.is_main:
             _warn_of_r(run, int(model.r), stages[0].r)
             _announce(training, len(watched.items), uses_times=settings.attention_weight > 0)
         plan = StagedPlan(stages, [row.n_frames for row in training.rows], run.seed, run.rank, run.world_size)
         feed = run.feed(plan, training, collate)
-        learn = partial(learn_from, run, model, wrapped, settings)
-        if graphs and (recorded := recorded_step(run, learn, optimizer)):
+        learn = partial(learn_from, run, model, wrapped, settings, adversary)
+        others = [trained.optimizer for trained in kept["further"].values()]
+        if graphs and (recorded := recorded_step(run, learn, optimizer, *others)):
             learn = PaddedSteps(learn, recorded, training.buckets)
 
         for step in run.steps():
@@ -95,6 +99,7 @@ def learn_from(
     model: Tacotron,
     wrapped: nn.Module,
     settings: SynthesizerTraining,
+    adversary: Adversary | None,
     batch: Batch,
     attention_weight: Sequence[float] | Tensor,
     r: int,
@@ -110,9 +115,14 @@ def learn_from(
     aligned = attention_loss(prediction.attention, batch.ends, *lengths, r, settings.attention_width, *weights, share_of_mean)
     # The attention loss must not shrink the gradients of parameters it does not reach, so they are clipped separately.
     apart = model.attention_parameters() if has_attention_loss and any(weights) else ()
-    total = losses.total + attention_weight[0] * aligned
-    grad_norm = run.optimize(total, settings.clip, clipped_apart=apart)
     numbers = {"loss": losses.total, "mel_loss": losses.mel, "stop_loss": losses.stop, "attention_loss": aligned}
+    total = losses.total + attention_weight[0] * aligned
+    if adversary:
+        told_apart = prediction, batch.mels, batch.mel_lengths
+        numbers["discriminator_loss"] = adversary.learn(*told_apart, settings.clip)
+        numbers["adversarial_loss"] = adversary.loss(*told_apart)
+        total = total + settings.adversarial_weight * numbers["adversarial_loss"]
+    grad_norm = run.optimize(total, settings.clip, clipped_apart=apart)
     return {name: number.detach() for name, number in numbers.items()} | {"grad_norm": grad_norm}
 
 

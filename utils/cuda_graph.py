@@ -38,14 +38,19 @@ class StepGraphs:
 
     `step(batch, numbers, *fixed)` reads a NamedTuple of tensors and some numbers that change from step to step, and returns a
     dictionary of tensors. `fixed` is part of the graph; graphs with another `fixed` or batch size than the last are freed. The
-    first step of a shape is taken as it is, the second is recorded. Random numbers and the optimizer's learning rates are new
+    first step of a shape is taken as it is, the second is recorded. Random numbers and the optimizers' learning rates are new
     at every launch. `undo` puts the trainer's state in order after a recording that failed.
     """
 
     def __init__(
-        self, step: Callable[..., dict[str, Tensor]], optimizer: torch.optim.Optimizer, device: torch.device, undo: Callable
+        self,
+        step: Callable[..., dict[str, Tensor]],
+        optimizers: Sequence[torch.optim.Optimizer],
+        device: torch.device,
+        undo: Callable,
     ) -> None:
-        self._step, self._optimizer, self._device, self._undo = step, optimizer, device, undo
+        self._step, self._device, self._undo = step, device, undo
+        self._groups = [group for optimizer in optimizers for group in optimizer.param_groups]
         self._side = torch.cuda.Stream(device)
         self._graphs: dict[Any, tuple] = {}
         self._in_common: Any = None  # of all graphs held
@@ -55,7 +60,7 @@ class StepGraphs:
         if self._in_common != (fixed, len(batch[0])):
             self._graphs, self._in_common = {}, (fixed, len(batch[0]))
             self._pool = torch.cuda.graph_pool_handle()
-        rates = [group["lr"] for group in self._optimizer.param_groups]
+        rates = [group["lr"] for group in self._groups]
         changing = torch.tensor([*numbers, *rates], pin_memory=True).to(self._device, non_blocking=True)
         shape = tuple(each.shape for each in batch)
         with torch.cuda.device(self._device):
@@ -71,8 +76,8 @@ class StepGraphs:
         return returned
 
     def _plain(self, batch: Any, changing: Tensor, fixed: tuple) -> dict[str, Tensor]:
-        n_rates = len(self._optimizer.param_groups)
-        with _recordable(self._optimizer, changing[-n_rates:]):
+        n_rates = len(self._groups)
+        with _recordable(self._groups, changing[-n_rates:]):
             return self._step(batch, changing[:-n_rates], *fixed)
 
     def _record(self, shape: Any, batch: Any, changing: Tensor, fixed: tuple) -> bool:
@@ -102,16 +107,16 @@ def _on(stream: torch.cuda.Stream) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _recordable(optimizer: torch.optim.Optimizer, rates: Tensor) -> Iterator[None]:
-    """Learning rates on the device, and a step that can be recorded. The optimizer gets its own settings back, which a
-    checkpoint holds."""
-    before = [{name: group[name] for name in ("lr", "capturable")} for group in optimizer.param_groups]
-    for group, rate in zip(optimizer.param_groups, rates, strict=True):
+def _recordable(groups: Sequence[dict[str, Any]], rates: Tensor) -> Iterator[None]:
+    """Learning rates on the device, and a step that can be recorded. The optimizers' groups get their own settings back, which
+    a checkpoint holds."""
+    before = [{name: group[name] for name in ("lr", "capturable")} for group in groups]
+    for group, rate in zip(groups, rates, strict=True):
         group.update(lr=rate, capturable=True)
     try:
         yield
     finally:
-        for group, kept in zip(optimizer.param_groups, before, strict=True):
+        for group, kept in zip(groups, before, strict=True):
             group.update(kept)
 
 

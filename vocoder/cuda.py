@@ -77,25 +77,28 @@ class GraphSampler:
 
     @torch.inference_mode()
     def frames(self, place: int, uniform: np.ndarray) -> np.ndarray:
-        parts = np.split(uniform, uniform.shape[1] // len(self._taps), axis=1)
-        return np.concatenate([self._frame(place + k, part) for k, part in enumerate(parts)], axis=1)
+        noise = self._noise(uniform).split(len(self._taps))
+        levels = [self._frame(place + k, part) for k, part in enumerate(noise)]  # the host is a few frames ahead of the GPU
+        return torch.cat(levels).t().cpu().numpy()
 
-    def _frame(self, place: int, uniform: np.ndarray) -> np.ndarray:
-        n_rows = len(uniform)
-        for held, given, dim in zip(self._now.inputs, self._inputs(place, uniform), ROW_DIMENSIONS, strict=True):
+    def _frame(self, place: int, noise: Tensor) -> Tensor:
+        n_rows = noise.size(2)
+        for held, given, dim in zip(self._now.inputs, self._inputs(place, noise), ROW_DIMENSIONS, strict=True):
             held.narrow(dim, 0, n_rows).copy_(given)
         self._now.replay()
-        return np.array(self._now.levels[:, :n_rows].t().cpu())  # a copy: the next frame overwrites them
+        return self._now.levels[:, :n_rows].clone()  # the next frame overwrites them
 
-    def _inputs(self, place: int, uniform: np.ndarray) -> Inputs:
-        t, n = self._tables, len(uniform)
+    def _noise(self, uniform: np.ndarray) -> Tensor:
+        return torch.from_numpy(uniform).to(self._taps.device).permute(1, 2, 0)  # (samples, 2, n)
+
+    def _inputs(self, place: int, noise: Tensor) -> Inputs:
+        t, n = self._tables, noise.size(2)
         mel = t.mel[:n, place : place + t.taps.size(1)]  # (n, n_taps, 4 H)
         first = t.first[:n, place] + torch.einsum("ik,rkg->irg", t.taps, mel)
-        noise = torch.from_numpy(uniform).to(first).permute(1, 2, 0)
         return Inputs(first, t.gates2[:n, place], t.hidden1[:n, place], t.hidden2[:n, place], noise)
 
     def teacher_forced(self, levels: np.ndarray, uniform: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        inputs, (_, h1, h2) = self._inputs(0, uniform), (tensor[: len(levels)] for tensor in self._now.state)
+        inputs, (_, h1, h2) = self._inputs(0, self._noise(uniform)), (tensor[: len(levels)] for tensor in self._now.state)
         outputs, drawn = [], []
         for i, level in enumerate(torch.from_numpy(levels).to(h1).t()):
             each, h1, h2 = self._step(inputs.first[i], inputs, State(level, h1, h2))

@@ -74,7 +74,7 @@ class OneStep:
 def test_padding_changes_neither_losses_nor_gradients(r):
     model = tiny_model(prenet_dropout=0.0, zoneout=0.0).train()
     run, batch = OneStep(model), batch_of((38, 9), (27, 12), (40, 5))
-    step, gradients, losses = partial(learn_from, run, model, model, SynthesizerTraining()), [], []
+    step, gradients, losses = partial(learn_from, run, model, model, SynthesizerTraining(), None), [], []
     shapes = Buckets([Bucket(20, 8), Bucket(64, 16)], 0.0)
     steps = PaddedSteps(step, lambda wider, *rest: step(wider, *rest), lambda n: shapes)
     for each in (step, steps):
@@ -170,7 +170,7 @@ def steps(fake_cuda):
         optimizer = torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))], lr=0.5, fused=True)
         work = fake.of(lambda batch, numbers, *fixed: batch[0].sum() + numbers[0] + optimizer.param_groups[0]["lr"])
         undone = []
-        graphs = cuda_graph.StepGraphs(work, optimizer, torch.device("cpu"), lambda: undone.append(True))
+        graphs = cuda_graph.StepGraphs(work, [optimizer], torch.device("cpu"), lambda: undone.append(True))
         return graphs, fake.log, optimizer, undone
 
     return make

@@ -341,7 +341,7 @@ def test_steps_that_are_not_finite_end_the_run(data, tmp_path):
 
 def train_in_parts(folder, run_id="two", size=2, graphs=0):
     sizes = f"{SIZES},prenet_dropout=0,zoneout=0,eval_utterances=3,eval_shown=0"  # random numbers are a rank's own
-    sizes += f",cuda_graphs={graphs},schedule=5:1e-3:100:{size}"
+    sizes += f",adversarial_weight=0.1,cuda_graphs={graphs},schedule=5:1e-3:100:{size}"
     options = {"run_id": run_id, "models_dir": folder, "max_steps": 3, "eval_every": 3, "precision": "fp32", "cpu": True}
     train(folder / "data", options, sizes)
 

@@ -8,9 +8,9 @@ import torch
 
 from synthesizer.config import ReadingSettings
 from synthesizer.inference import Synthesizer
-from synthesizer.new_symbols import EMBEDDING
 from synthesizer.reading.faults import words
 from synthesizer.text import END, PHONES, SYMBOL_SETS, read, shown
+from synthesizer.text.new_symbols import EMBEDDING
 from synthesizer.text.sounds import dictionary, places, spelled, with_sounds
 from synthesizer.text.symbols import phones_to_characters
 from synthesizer.text.word_times import WordTimes, symbol_ends

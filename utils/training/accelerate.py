@@ -14,10 +14,10 @@ def uses_graphs(run: "Run", wanted: int) -> bool:
     return wanted > 1 or (wanted > 0 and run.world_size == 1)
 
 
-def recorded_step(run: "Run", step: Callable, optimizer: "torch.optim.Optimizer") -> Callable | None:
+def recorded_step(run: "Run", step: Callable, *optimizers: "torch.optim.Optimizer") -> Callable | None:
     """`step` as CUDA graphs, see utils.cuda_graph.StepGraphs; None on other devices."""
     if run.device.type != "cuda":
         return None
     from utils.cuda_graph import StepGraphs
 
-    return StepGraphs(step, optimizer, run.device, run.abandon_step)
+    return StepGraphs(step, optimizers, run.device, run.abandon_step)

@@ -12,6 +12,7 @@ from utils.data.paths import sha256
 from utils.errors import UserError
 from utils.models import checkpoint, identity
 from utils.models.device import set_rng_state
+from utils.report_lines import say_once
 from utils.training.freezing import NOTHING
 from utils.training.health import Rule
 from utils.training.stepping import MAIN, Trained
@@ -172,7 +173,10 @@ class StartingPoint:
                 trained[MAIN].model.load_state_dict(weights)
                 return 0
             for name, (model, optimizer) in trained.items():
-                state = saved if name == MAIN else saved["further"][name]
+                state = saved if name == MAIN else saved.get("further", {}).get(name)
+                if state is None:  # a setting has added the model since
+                    say_once(f"{self.stage}: the {name} starts anew, as the checkpoint has none")
+                    continue
                 model.load_state_dict(state["model_state"])
                 optimizer.load_state_dict(state["optimizer_state"])
                 for group in optimizer.param_groups:
