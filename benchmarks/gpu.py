@@ -40,12 +40,13 @@ class Sizes(NamedTuple):
     tacotron: tuple[int, int, int] = (12, 100, 500)  # utterances, characters, frames
     wavernn: tuple[int, ...] = (100, 256, 512)  # crops
     crop: int = 1000  # samples
+    trained: int = 200  # steps of the trainer
     speech: int = 800  # frames of 12.5 ms
     sentence: int = 400  # frames
     product: int = 8192
 
 
-TINY = Sizes((2, 2, 20), 2, (2, 10, 20), (8,), 200, 8, 8, 64)
+TINY = Sizes((2, 2, 20), 2, (2, 10, 20), (8,), 200, 8, 8, 8, 64)
 
 
 class Training:
@@ -330,6 +331,13 @@ def measure(parts: list[Callable], device: Any, sizes: Sizes, until: float) -> t
     return rows, failed
 
 
+def trainer_rows(device: Any, sizes: Sizes) -> Iterator[tuple[str, str]]:
+    from benchmarks.trainer import rows
+
+    model = "" if device.type == "cuda" else "rnn_dims=16,fc_dims=16,"
+    yield from rows(sizes.trained, f"{model}batch_size={sizes.wavernn[0]},seq_len={sizes.crop}")
+
+
 def main() -> None:
     args, start = parse_arguments(), time.perf_counter()
     import torch
@@ -341,7 +349,7 @@ def main() -> None:
         torch.cuda.set_device(device)
         torch.set_float32_matmul_precision("high")
     failed = [] if args.no_checks else check(start + SECONDS_OF_CHECKS)
-    parts = (limit_rows, encoder_rows, synthesizer_rows, vocoder_rows, speaking_rows, gradient_rows)
+    parts = (limit_rows, encoder_rows, synthesizer_rows, vocoder_rows, speaking_rows, trainer_rows, gradient_rows)
     wanted = [part for part in parts if args.only.search(part.__name__)]
     rows, not_measured = measure(wanted, device, Sizes() if device.type == "cuda" else TINY, start + SECONDS_IN_ALL)
     if args.write and device.type == "cuda":
