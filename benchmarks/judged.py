@@ -19,6 +19,7 @@ from utils.export.card import MARKS as FILES
 from utils.export.card import filled as between
 
 MARKS = ("<!-- judged: begin -->", "<!-- judged: end -->")  # around the tables in a model card
+REAL = ["allison"]  # people, unless --real names others
 WHISPER = "models/whisper-base-ct2"  # in the judge's folder
 
 
@@ -68,7 +69,10 @@ def _verdict(figure: Any, found: float | None, at_least: float, aim: float) -> t
     if sign * found >= sign * aim:
         return figure.shown(found), "aim reached"
     short = sign * (at_least - found)
-    return figure.shown(found), "reached" if short <= 0 else f"short by {figure.shown(short)}"
+    if short < 1e-9:
+        return figure.shown(found), "reached"
+    more = next(n for n in range(9) if figure.shown(found, more=n) != figure.shown(at_least, more=n))
+    return figure.shown(found, more=more), f"short by {figure.shown(short, more=more)}"
 
 
 def models_table(paths: dict[str, Path]) -> list[list[str]]:
@@ -130,7 +134,8 @@ def parse_arguments() -> argparse.Namespace:
     prefixes = {"type": cli.names, "metavar": "A,B"}
     add("--voices", **prefixes, help="only voices whose names begin with one of these (default: all)")
     add("--sentences", **prefixes, help="only sentences whose names begin with one of these: short,medium_01 (default: all)")
-    add("--real", default=["allison"], **prefixes, help="voices of people, which have figures of their own")
+    real_help = "voices of people, which have figures of their own (default: allison, if the judge has it)"
+    add("--real", **prefixes, help=real_help)
     add("--threads", type=cli.whole_number(at_least=1), default=2, metavar="N", help="threads for speaking and for judging")
     card_help = "Markdown file to write the tables into, between <!-- judged: begin --> and <!-- judged: end -->"
     add("--card", type=Path, metavar="FILE", help=card_help)
@@ -145,14 +150,19 @@ def main() -> None:
     from demo.judging import judges, results, studio
 
     texts = chosen(studio.read_texts(args.judge / "sentences.tsv"), args.sentences, "sentence")
-    voices = chosen(studio.find_voices(args.judge / "references", 2), args.voices, "voice")
+    references = studio.find_voices(args.judge / "references", 2)
+    voices, real = chosen(references, args.voices, "voice"), args.real or REAL
+    if args.real:
+        chosen(references, real, "voice")
+    elif not any(name.startswith(tuple(real)) for name in references):
+        print(f"no voice counts as a person's, as none is called {', '.join(real)}: name them with --real")
     if args.card:
         filled(args.card, "")  # fails now rather than at the end
     files = args.encoder, args.synthesizer, None if args.griffin_lim else args.vocoder
     models = studio.Models(*files, args.hparams, args.seed, args.cpu)
     found = judges.load(None, judges.Options(str(whisper), args.encoder, cpu=args.cpu))
     utterances = measure(models, found, voices, texts, args.out)
-    tables = models_table(models.files), targets(utterances, args.real), results.table(utterances)
+    tables = models_table(models.files), targets(utterances, real), results.table(utterances)
     first, *others = (results.markdown(table) for table in tables)
     text = "\n".join([f"{FILES[0]}\n{first}{FILES[1]}\n", *others])  # an export of the models has its own table of files
     (args.out / "results.md").write_text(text, encoding="utf-8")

@@ -69,8 +69,9 @@ class Figure(NamedTuple):
         measured = [u for u in utterances if self.above(u) is not None]
         return np.array([(self.above(u), self.below(u)) for u in measured], dtype=np.float64).reshape(-1, 2)
 
-    def shown(self, value: float, sign: str = "") -> str:
-        return f"{100 * value:{sign}.1f} %" if self.is_percent else f"{value:{sign}.2f}"
+    def shown(self, value: float, sign: str = "", more: int = 0) -> str:
+        """more: digits beyond the usual ones."""
+        return f"{100 * value:{sign}.{1 + more}f} %" if self.is_percent else f"{value:{sign}.{2 + more}f}"
 
 
 def _one(utterance: Utterance) -> float:

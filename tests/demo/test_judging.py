@@ -429,9 +429,13 @@ def test_the_card_gets_the_tables(place, monkeypatch, capsys):
     assert re.search(r"\| word error rate, medium and long +\| 5.0 % +\| 3.0 % +\| 50.0 % +\| short by 45.0 % ", text)
     assert text in capsys.readouterr().out
     run_judged(place, "--voices", "bob", "--sentences", "short")
+    assert "no voice counts as a person's, as none is called allison: name them with --real\n" in capsys.readouterr().out
     assert {(u.kind, u.voice) for u in results.read_csv(place / "out")} == {(k, "bob") for k in ("speech", "copy", "recording")}
     with pytest.raises(UserError, match="eve: the judge has no such voice; it has ann, bob"):
         run_judged(place, "--voices", "ann,eve")
+    with pytest.raises(UserError, match="eve: the judge has no such voice; it has ann, bob") as error:
+        run_judged(place, "--voices", "ann", "--real", "bob,eve")
+    assert error.value.exit_code == 2
     (place / "card.md").write_text("# Card\n")
     with pytest.raises(UserError, match="card.md: has no place for the results; write <!-- judged: begin"):
         run_judged(place, "--card", "card.md")
@@ -445,3 +449,18 @@ def test_targets_are_compared_in_their_direction():
     assert rows["Distill-MOS, whole system"] == ["3.90", "4.20", "3.70", "short by 0.20"]
     assert rows["word error rate, short"] == ["8.0 %", "5.0 %", "12.5 %", "short by 4.5 %"]
     assert rows["real-time factor, long sentences"][3] == "not measured"
+
+
+@pytest.mark.parametrize(
+    ("sim2", "told"),
+    [
+        (0.78, ("0.78", "reached")),
+        (0.78 - 1e-12, ("0.78", "reached")),  # a sum of floats
+        (0.7751, ("0.775", "short by 0.005")),
+        (0.7799, ("0.7799", "short by 0.0001")),
+        (0.77, ("0.77", "short by 0.01")),
+        (0.85, ("0.85", "aim reached")),
+    ],
+)
+def test_what_is_shown_as_short_is_never_0(sim2, told):
+    assert judged._verdict(results.FIGURES["sim2"], sim2, 0.78, 0.85) == told
