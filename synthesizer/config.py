@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from synthesizer.text import resolve_cleaner
 from synthesizer.text.sentences import Pause
-from utils.config import AVERAGE_DECAY, CLIP, PRECISION, check_at_least, check_choice, check_positive, setting
+from utils.config import AVERAGE_DECAY, CLIP, PRECISION, check_at_least, check_at_most, check_choice, check_positive, setting
 
 ATTENTIONS = ("location", "location_both", "dynamic")  # the published models have the first
 SPEEDS = (0.8, 1.25)  # slowest and fastest that a text is read aloud
@@ -142,8 +142,9 @@ class SynthesizerTraining:
         if not 0 <= self.average_decay < 1:
             raise ValueError("average_decay must be at least 0 and under 1")
         check_at_least(self, 1, "eval_utterances")
-        check_at_least(self, 0, "eval_shown")
-        check_at_least(self, 0, "speaker_noise", "attention_weight", "diagonal_weight", "attention_fade")
+        check_at_least(self, 0, "eval_shown", "cuda_graphs")
+        check_at_most(self, 2, "cuda_graphs")
+        check_at_least(self, 0, "speaker_noise", "attention_weight", "diagonal_weight", "adversarial_weight", "attention_fade")
         check_positive(self, "clip", "stop_weight", "attention_width")
         if self.attention_fade[0] > self.attention_fade[1]:
             raise ValueError("attention_fade: the first step must not come after the last one")
@@ -217,7 +218,7 @@ class PreprocessSettings:
     def __post_init__(self) -> None:
         check_at_least(self, 1, "min_mel_frames", "max_mel_frames")
         check_at_least(self, 0, "utterance_min_duration", "min_chars_per_second", "speaker_augmentation")
-        check_positive(self, "silence_min_duration_split")
+        check_positive(self, "silence_min_duration_split", "max_chars_per_second")
         if self.min_mel_frames > self.max_mel_frames or self.min_chars_per_second >= self.max_chars_per_second:
             raise ValueError("min_mel_frames and min_chars_per_second must not be over their max_ counterparts")
         object.__setattr__(self, "cleaner", resolve_cleaner(self.cleaner))  # a file becomes its rules

@@ -22,6 +22,7 @@ from utils.data.audio import MelFormat
 from utils.data.paths import write_atomically
 from utils.errors import UserError
 from utils.models import checkpoint
+from vocoder.config import VocoderTraining
 from vocoder.model import WaveRNNConfig
 
 TRAINERS = {"encoder_train.py": ["data"], "synthesizer_train.py": ["data"], "vocoder_train.py": ["data"]}
@@ -129,6 +130,28 @@ def test_impossible_sizes_are_refused_by_name(config, hparams):
     with pytest.raises(UserError, match=hparams.partition("=")[0]) as caught:
         override(parse_overrides(hparams), config)
     assert caught.value.exit_code == 2
+
+
+MAY_BE_NEGATIVE = {"volume_dbfs", "silence_level", "quiet_db", "loudness", "ref_db", "min_db"}  # levels
+SETTINGS = runpy.run_path(str(ROOT / "docs" / "settings.py"))["SCRIPTS"]
+
+
+@pytest.mark.parametrize("config", dict.fromkeys(each for configs in SETTINGS.values() for each in configs))
+def test_a_setting_under_0_is_refused_by_name(config):
+    fresh = config() if isinstance(config, type) else config
+    for field in dataclasses.fields(fresh):
+        value = getattr(fresh, field.name)
+        numbers = value if isinstance(value, tuple) else (value,)
+        if field.name in MAY_BE_NEGATIVE or not all(type(number) in (int, float) for number in numbers):
+            continue
+        with pytest.raises(UserError, match=field.name):
+            override({field.name: ":".join("-1" for _ in numbers)}, fresh)
+
+
+@pytest.mark.parametrize("name", ["cuda_graphs=3", "quiet_db=1"])
+def test_a_setting_of_the_vocoder_over_its_most_is_refused_by_name(name):
+    with pytest.raises(UserError, match=name.partition("=")[0]):
+        override(parse_overrides(name), VocoderTraining())
 
 
 def test_a_path_that_cannot_be_written_is_named_as_the_user_knows_it(tmp_path, capsys):

@@ -83,7 +83,9 @@ class VocoderTraining:
             raise ValueError("postfilter is a strength from 0 (off) to 2")
         check_at_least(self, 1, "batch_size", "seq_len", "eval_crops", "target")
         check_at_most(self, 1_000_000, "batch_size", "seq_len", "eval_crops")
-        check_at_least(self, 0, "eval_shown", "overlap", "warmup_steps", "halving_steps")
+        check_at_least(self, 0, "eval_shown", "overlap", "warmup_steps", "halving_steps", "cuda_graphs")
+        check_at_most(self, 2, "cuda_graphs")
+        check_at_most(self, 0, "quiet_db")
 
     def learning_rate_at(self, step: int) -> float:
         """Rises linearly, then halves every halving_steps, down to final_learning_rate."""
