@@ -1,6 +1,7 @@
 """Many small operations on a CUDA GPU, launched as one."""
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -18,12 +19,13 @@ def record(work: Callable[[], None], device: torch.device, pool: Any = None) -> 
     The tensors that `work` reads and writes, all on `device`, must stay where they are in memory. Recording runs it once.
     pool: the memory for all else, which graphs may share if they are replayed one at a time.
     """
+    side = _beside(device)
     with torch.cuda.device(device):
-        with _on(torch.cuda.Stream()):
+        with _on(side):
             work()  # a first run, in which libraries allocate their memory
         graph = torch.cuda.CUDAGraph()
         try:
-            with torch.cuda.graph(graph, pool=pool, capture_error_mode=LOADING):
+            with _recording(graph, side, pool):
                 work()
         except torch.OutOfMemoryError:
             raise
@@ -84,7 +86,7 @@ class StepGraphs:
         held = [each.clone() for each in (*batch, changing)]
         graph = torch.cuda.CUDAGraph()
         try:
-            with torch.cuda.graph(graph, pool=self._pool, stream=self._side, capture_error_mode=LOADING):
+            with _recording(graph, self._side, self._pool):
                 returned = self._plain(type(batch)(*held[:-1]), held[-1], fixed)
         except torch.OutOfMemoryError:
             raise
@@ -95,6 +97,30 @@ class StepGraphs:
             return False
         self._graphs[shape] = held, graph.replay, returned
         return True
+
+
+@functools.cache
+def _beside(device: torch.device) -> torch.cuda.Stream:
+    """The stream of a device on which all is recorded that shares memory: torch's own is on the device that comes first."""
+    return torch.cuda.Stream(device)
+
+
+@contextlib.contextmanager
+def _recording(graph: torch.cuda.CUDAGraph, stream: torch.cuda.Stream, pool: Any) -> Iterator[None]:
+    """torch.cuda.graph, but after a failure the stream is the one before, and the error that of the work. By itself it stays on
+    its stream and raises another error if the graph cannot be ended either."""
+    failed = None
+    try:
+        with torch.cuda.stream(stream), torch.cuda.graph(graph, pool=pool, stream=stream, capture_error_mode=LOADING):
+            try:
+                yield
+            except BaseException as error:
+                failed = error
+                raise
+    except RuntimeError as error:
+        raise failed or error from None
+    finally:
+        failed = None  # or it would keep the tensors of its frames, which refer to it
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ Without a GPU a graph is the plain function here; tests/test_gpu.py has the same
 import contextlib
 from functools import partial
 from types import SimpleNamespace
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -100,16 +101,31 @@ def test_a_batch_larger_than_all_shapes_is_taken_as_it_is():
 # ---- what is recorded when
 
 
-class FakeCuda:
-    """CUDA's part of recording, where a replay is the work again. `fails` is raised instead."""
+class Stream(NamedTuple):
+    device: torch.device
+    name: str = "side"
 
-    def __init__(self, fails=None):
-        self.log, self.fails, self.current = [], fails, ["cuda:0"]
+    def wait_stream(self, other):
+        pass
+
+
+DEFAULT = Stream(torch.device("cuda", 0), "default")
+
+
+class FakeCuda:
+    """CUDA's part of recording, where a replay is the work again. `fails` is raised by the work as it is recorded, `ending` as
+    the graph is ended after that, which leaves its stream the current one."""
+
+    def __init__(self, fails=None, ending=None):
+        self.log, self.fails, self.ending = [], fails, ending
+        self.current, self.default = DEFAULT, None
 
     def of(self, step):
         def recorded(batch, numbers, *fixed):
             self.log.append(("step", *fixed))
             self._work = lambda: step(batch, numbers, *fixed)
+            if self.fails and not self._executes:
+                raise self.fails
             return {"sum": self._work()} if self._executes else {"sum": torch.zeros(())}
 
         return recorded
@@ -117,44 +133,50 @@ class FakeCuda:
     _executes = True
 
     @contextlib.contextmanager
-    def graph(self, graph, **options):
-        assert self.current[-1] != "cuda:0"  # but the tensors' own
-        self._executes, before = False, len(self.log)
+    def graph(self, graph, stream=None, **options):
+        self.default = self.default or self.Stream()
+        before, n_logged = self.current, len(self.log)
+        self._executes, self.current = False, stream or self.default
         try:
             yield
-            self.log[before:] = [("recorded", *self.log[-1][1:])]
-            graph.work = self._work
-            if self.fails:
-                raise self.fails
         finally:
             self._executes = True
+            self.log[n_logged:] = [("recorded", *self.log[-1][1:])]
+            if self.ending:
+                raise self.ending
+            self.current = before
+        graph.work = self._work
 
     def CUDAGraph(self):
         graph = SimpleNamespace()
         graph.replay = lambda: self.log.append(("replay", float(graph.work())))
         return graph
 
-    def Stream(self, *device):
-        return SimpleNamespace(wait_stream=lambda other: None)
+    def Stream(self, device=None):
+        return Stream(device or self.current.device)
 
-    current_stream = Stream
-    stream = staticmethod(lambda stream: contextlib.nullcontext())
+    def current_stream(self):
+        return self.current
 
     @contextlib.contextmanager
-    def device(self, device):
-        self.current.append(device)
+    def stream(self, stream):
+        before, self.current = self.current, stream
         try:
             yield
         finally:
-            self.current.pop()
+            self.current = before
+
+    def device(self, device):
+        """Only the current device changes, which here has one stream besides."""
+        return self.stream(Stream(device, "default"))
 
     graph_pool_handle = staticmethod(lambda: None)
 
 
 @pytest.fixture
 def fake_cuda(monkeypatch):
-    def make(fails=None):
-        fake = FakeCuda(fails)
+    def make(fails=None, ending=None):
+        fake = FakeCuda(fails, ending)
         same = {name: getattr(torch, name) for name in ("OutOfMemoryError", "_foreach_copy_")}
         faked = SimpleNamespace(cuda=fake, tensor=lambda data, pin_memory: torch.tensor(data), **same)
         monkeypatch.setattr(cuda_graph, "torch", faked)
@@ -165,13 +187,13 @@ def fake_cuda(monkeypatch):
 
 @pytest.fixture
 def steps(fake_cuda):
-    def make(fails=None):
-        fake = fake_cuda(fails)
+    def make(fails=None, ending=None):
+        fake = fake_cuda(fails, ending)
         optimizer = torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))], lr=0.5, fused=True)
         work = fake.of(lambda batch, numbers, *fixed: batch[0].sum() + numbers[0] + optimizer.param_groups[0]["lr"])
         undone = []
         graphs = cuda_graph.StepGraphs(work, [optimizer], torch.device("cpu"), lambda: undone.append(True))
-        return graphs, fake.log, optimizer, undone
+        return graphs, fake, optimizer, undone
 
     return make
 
@@ -182,50 +204,65 @@ class Pair(tuple):
 
 
 def test_the_first_step_of_a_shape_is_plain_and_later_ones_are_replayed_with_new_numbers(steps):
-    graphs, log, optimizer, _ = steps()
+    graphs, fake, optimizer, _ = steps()
     for value in (1.0, 2.0, 3.0):
         graphs(Pair(torch.full((2,), value)), [10 * value], "r")
     graphs(Pair(torch.ones(2, 3)), [0.0], "r")
-    assert log == [("step", "r"), ("recorded", "r"), ("replay", 4 + 20 + 0.5), ("replay", 6 + 30 + 0.5), ("step", "r")]
+    assert fake.log == [("step", "r"), ("recorded", "r"), ("replay", 4 + 20 + 0.5), ("replay", 6 + 30 + 0.5), ("step", "r")]
     assert optimizer.param_groups[0]["lr"] == 0.5 and not optimizer.param_groups[0]["capturable"]
 
 
 def test_graphs_of_another_stage_or_batch_size_are_freed(steps):
-    graphs, log, _, _ = steps()
+    graphs, fake, _, _ = steps()
     for n, fixed in ((2, "a"), (2, "b"), (3, "b"), (3, "b"), (2, "b")):
         graphs(Pair(torch.ones(n)), [0.0], fixed)
         assert len(graphs._graphs) == 1
-    assert [entry[0] for entry in log] == ["step", "step", "step", "recorded", "replay", "step"]
+    assert [entry[0] for entry in fake.log] == ["step", "step", "step", "recorded", "replay", "step"]
 
 
-def test_where_nothing_can_be_recorded_steps_are_plain_and_a_line_says_so_once(steps, capsys):
-    graphs, log, _, undone = steps(RuntimeError("operation not permitted when stream is capturing\nmore"))
+REFUSED = RuntimeError("operation not permitted when stream is capturing\nmore")
+FULL = torch.OutOfMemoryError("CUDA out of memory")
+ENDING = [None, RuntimeError("operation failed due to a previous error during capture")]
+
+
+@pytest.mark.parametrize("ending", ENDING)
+def test_where_nothing_can_be_recorded_steps_are_plain_and_a_line_says_so_once(steps, capsys, ending):
+    graphs, fake, _, undone = steps(REFUSED, ending)
     for _ in range(3):
         graphs(Pair(torch.ones(2)), [0.0])
-    assert [entry[0] for entry in log] == ["step", "recorded", "step", "step"] and undone == [True]
-    assert capsys.readouterr().out.count("\n") == 1
+        assert fake.current == DEFAULT
+    assert [entry[0] for entry in fake.log] == ["step", "recorded", "step", "step"] and undone == [True]
+    said = capsys.readouterr().out
+    assert said.count("\n") == 1 and "not permitted" in said
 
 
-def test_running_out_of_memory_while_recording_is_not_hidden(steps):
-    graphs, _, _, _ = steps(torch.OutOfMemoryError("CUDA out of memory"))
+@pytest.mark.parametrize("ending", ENDING)
+def test_running_out_of_memory_while_recording_is_not_hidden(steps, ending):
+    graphs, fake, _, _ = steps(FULL, ending)
     graphs(Pair(torch.ones(2)), [0.0])
     with pytest.raises(torch.OutOfMemoryError):
         graphs(Pair(torch.ones(2)), [0.0])
+    assert fake.current == DEFAULT
 
 
-@pytest.mark.parametrize("fails", [None, RuntimeError("not permitted"), torch.OutOfMemoryError("CUDA out of memory")])
-def test_speaking_is_recorded_on_the_device_of_its_tensors_and_running_out_of_memory_is_not_hidden(fake_cuda, capsys, fails):
-    fake, device, ran_on = fake_cuda(fails), torch.device("cpu"), []
+@pytest.mark.parametrize("ending", ENDING)
+@pytest.mark.parametrize("fails", [None, REFUSED, FULL])
+def test_speaking_is_recorded_on_the_device_of_its_tensors_and_running_out_of_memory_is_not_hidden(
+    fake_cuda, capsys, fails, ending
+):
+    fake, ran_on = fake_cuda(fails, ending if fails else None), []
     step = fake.of(lambda *_: torch.zeros(()))
 
     def work():
-        ran_on.append(fake.current[-1])
+        ran_on.append(fake.current)
         step(None, None)
 
-    with pytest.raises(torch.OutOfMemoryError) if isinstance(fails, torch.OutOfMemoryError) else contextlib.nullcontext():
-        assert (cuda_graph.record(work, device) is work) == bool(fails)
-    assert ran_on == [device] * 2 and fake.current == ["cuda:0"]
-    assert ("no CUDA graph could be recorded" in capsys.readouterr().out) == (type(fails) is RuntimeError)
+    for index in (0, 1):
+        device = torch.device("cuda", index)
+        with pytest.raises(torch.OutOfMemoryError) if fails is FULL else contextlib.nullcontext():
+            assert (cuda_graph.record(work, device) is work) == bool(fails)
+        assert ran_on[2 * index :] == [Stream(device)] * 2 and fake.current == DEFAULT
+    assert ("recorded: operation not permitted" in capsys.readouterr().out) == (fails is REFUSED)
 
 
 @pytest.mark.parametrize("scales", [True, False])
