@@ -1,6 +1,7 @@
 """Every benchmark runs, here with small models."""
 
 import functools
+import math
 import subprocess
 from types import SimpleNamespace
 
@@ -94,8 +95,35 @@ def test_a_part_that_fails_or_has_no_time_left_is_named_and_the_others_are_measu
     rows, failed = gpu.measure([bad, good], None, gpu.TINY, until=float("inf"))
     assert rows == [("a step", "0.1 s")] and failed == ["bad (RuntimeError: CUDA error"]
     assert gpu.measure([good], None, gpu.TINY, until=0.0)[1] == ["good (TimeoutError: no time left)"]
-    monkeypatch.setattr("sys.argv", ["gpu", "--no_checks", "--only", "nothing"])
+    monkeypatch.setattr("sys.argv", ["gpu", "--no_checks", "--only", "good"])
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr(gpu, "PARTS", (bad, good))
     capsys.readouterr()
     gpu.main()
     assert capsys.readouterr().out.startswith("no GPU here: only the checks that a CPU can do")
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--only", "nothing"], "error: --only: no part has 'nothing' in its name; there are limit_rows, encoder_rows"),
+        (["--only", "("], "'(' is not a regular expression: missing )"),
+        (["--only", "encoder", "--write"], "argument --write: not allowed with argument --only"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused_in_one_line(options, told):
+    code, out, err = run_here("benchmarks.gpu", options, ROOT)
+    assert code == 2 and not out and told in err and "Traceback" not in err
+
+
+def test_without_a_gpu_the_checks_take_as_long_as_they_need(monkeypatch):
+    limits = []
+
+    def run(command, cwd, timeout):
+        limits.append(timeout)
+        return SimpleNamespace(returncode=0)
+
+    monkeypatch.setattr(subprocess, "run", run)
+    assert gpu.check(math.inf) == [] and limits == [None] * len(gpu.CHECKS) and gpu.CHECKS[0] == "test_gpu"
+    limits.clear()
+    assert gpu.check(0.0) == [] and limits == [1.0] * len(gpu.CHECKS)
