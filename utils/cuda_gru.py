@@ -20,7 +20,8 @@ from torch import Tensor, nn
 from utils.cuda_kernels import tanh
 
 UNITS, UNITS_BACKWARD = 16, 64  # of a program: their weights are 64 rows of a tile for tensor cores
-ROWS, MOST_ROWS = 16, 512  # of a program at least, and of a launch at most
+ROWS, MOST_ROWS = 16, 512  # of a program at least, and of a launch at most; see most_rows
+H200 = 132, 232_448  # multiprocessors, and bytes of shared memory that a program can have
 SIZES = (64, 128, 256, 512)  # of a GRU
 PATIENCE = 1 << 20  # looks for the other programs, about a second: without them all the result is wrong, but nothing hangs
 LAUNCH = {"num_stages": 1, "launch_cooperative_grid": True}
@@ -163,10 +164,39 @@ class _Sequence(torch.autograd.Function):
         return d_x, flat.t() @ before, flat.sum(0, dtype=torch.float32), d_first
 
 
+def shared_bytes(rows: int, size: int, n_weights: int) -> int:
+    """The shared memory of a program with n_weights rows of weights and `rows` rows of states, as Triton compiles it."""
+    return 2 * size * (n_weights + rows) + (4096 if rows > 32 else 0)
+
+
+def rows_of_program(n_rows: int, size: int, units: int, n_processors: int) -> int:
+    """A power of two, for at most one program on each multiprocessor."""
+    return max(ROWS, triton.next_power_of_2(triton.cdiv(n_rows, n_processors // (size // units))))
+
+
+def most_rows(size: int, n_processors: int, shared: int) -> int:
+    """Of one launch, forward or backward: all its programs must be on the GPU at once, each with its part in shared memory."""
+    most = MOST_ROWS
+    for units, n_weights in (UNITS, 4 * UNITS), (UNITS_BACKWARD, 3 * UNITS_BACKWARD):
+        choices = (1 << i for i in range(ROWS.bit_length() - 1, MOST_ROWS.bit_length()))
+        fit = max((rows for rows in choices if shared_bytes(rows, size, n_weights) <= shared), default=0)
+        most = min(most, n_processors // (size // units) * fit)
+    if not most:
+        raise RuntimeError(f"this GPU has too few multiprocessors or too little shared memory for {size} units")
+    return most
+
+
+def _of_gpu(device: torch.device) -> tuple[int, int]:
+    """See H200."""
+    if device.type != "cuda":
+        return H200
+    found = triton.runtime.driver.active.utils.get_device_properties(device.index)
+    return found["multiprocessor_count"], found["max_shared_mem"]
+
+
 def _launch(kernel: Any, given: tuple[Tensor, ...], n_steps: int, n_rows: int, size: int, units: int) -> None:
     device = given[0].device
-    n_at_once = torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 132
-    rows = max(ROWS, triton.next_power_of_2(triton.cdiv(n_rows, n_at_once // (size // units))))
+    rows = rows_of_program(n_rows, size, units, _of_gpu(device)[0])
     grid = size // units, triton.cdiv(n_rows, rows)
     count = torch.zeros(grid[1], dtype=torch.int32, device=device)
     with torch.cuda.device_of(count):
@@ -178,6 +208,7 @@ def run(gru: nn.GRU, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Te
     -> float16 (N, B, H), (1, B, H)"""
     x_gates = F.linear(x, gru.weight_ih_l0, gru.bias_ih_l0).half()
     first = x.new_zeros(x.size(1), gru.hidden_size) if state is None else state[0]
-    parts = zip(x_gates.split(MOST_ROWS, 1), first.split(MOST_ROWS), strict=True)
+    at_once = most_rows(gru.hidden_size, *_of_gpu(x.device))
+    parts = zip(x_gates.split(at_once, 1), first.split(at_once), strict=True)
     y = torch.cat([_Sequence.apply(each, gru.weight_hh_l0, gru.bias_hh_l0, start) for each, start in parts], dim=1)
     return y, y[-1:]

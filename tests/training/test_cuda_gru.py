@@ -50,6 +50,55 @@ def test_it_gives_what_a_gru_gives_in_float64(kernel, monkeypatch, n_steps, n_ro
         assert (one.cpu() - other).norm() < 2e-3 * other.norm()
 
 
+@pytest.mark.parametrize("n_processors", [60, 78, 114, 132, 148])  # of an H200 in parts, and of others
+@pytest.mark.parametrize("shared", [232_448, 101_376])
+def test_the_programs_of_a_launch_fit_on_the_gpu_together(n_processors, shared):
+    gru = pytest.importorskip("utils.cuda_gru")
+    for size in gru.SIZES:
+        if size > 128 and shared < 200_000:
+            with pytest.raises(RuntimeError, match=f"too little shared memory for {size} units"):
+                gru.most_rows(size, n_processors, shared)
+            continue
+        most = gru.most_rows(size, n_processors, shared)
+        assert most >= (gru.MOST_ROWS if n_processors >= 132 and shared > 200_000 else gru.ROWS)
+        for n_rows in (1, 16, 17, 100, 250, 256, 300, 448, 512):
+            n_rows = min(n_rows, most)
+            for units, of_unit in (gru.UNITS, 4), (gru.UNITS_BACKWARD, 3):
+                rows = gru.rows_of_program(n_rows, size, units, n_processors)
+                assert gru.shared_bytes(rows, size, of_unit * units) <= shared
+                assert size // units * -(-n_rows // rows) <= n_processors
+
+
+def test_the_shared_memory_is_what_is_compiled_for_compute_capability_9():
+    gru = pytest.importorskip("utils.cuda_gru")
+    compiled = {  # forward, backward
+        (512, 16): (81920, 212992),
+        (512, 32): (98304, 229376),
+        (512, 64): (131072, 266240),
+        (512, 128): (196608, 331776),
+        (256, 64): (65536, 135168),
+        (256, 256): (163840, 233472),
+    }
+    for (size, rows), both in compiled.items():
+        for n_weights, expected in zip((4 * gru.UNITS, 3 * gru.UNITS_BACKWARD), both, strict=True):
+            assert expected <= gru.shared_bytes(rows, size, n_weights) <= expected + 4096
+
+
+def test_rows_that_do_not_fit_together_are_launched_one_part_after_another(kernel, monkeypatch):
+    torch.manual_seed(0)
+    gru, n_launches, launch = nn.GRU(16, SIZE).to(DEVICE), [], kernel._launch
+    given = [torch.randn(shape, device=DEVICE) for shape in ((2, 37, 16), (1, 37, SIZE), (2, 37, SIZE))]
+    monkeypatch.setattr(kernel, "_launch", lambda *args: (n_launches.append(args[3]), launch(*args)))
+    whole = outputs_and_gradients(lambda *inputs: kernel.run(gru, *inputs), gru, *given)
+    n_weights = max(4 * kernel.UNITS, 3 * kernel.UNITS_BACKWARD)
+    small = 2 * SIZE // kernel.UNITS, kernel.shared_bytes(kernel.ROWS, SIZE, n_weights)
+    monkeypatch.setattr(kernel, "_of_gpu", lambda device: small)
+    parts = outputs_and_gradients(lambda *inputs: kernel.run(gru, *inputs), gru, *given)
+    assert n_launches[:2] == [37, 37] and sorted(n_launches[2:]) == [5, 5, 32, 32]
+    for one, other in zip(parts, whole, strict=True):
+        torch.testing.assert_close(one, other, atol=2e-3, rtol=2e-3)
+
+
 def test_two_halves_are_the_whole(kernel):
     gru, x = nn.GRU(16, SIZE).to(DEVICE), torch.randn(6, 5, 16, device=DEVICE)
     whole, last = kernel.run(gru, x)
