@@ -166,7 +166,7 @@ class _Sequence(torch.autograd.Function):
 
 def shared_bytes(rows: int, size: int, n_weights: int) -> int:
     """The shared memory of a program with n_weights rows of weights and `rows` rows of states, as Triton compiles it."""
-    return 2 * size * (n_weights + rows) + (4096 if rows > 32 else 0)
+    return 2 * size * n_weights + 2 * max(size, 128) * rows + (4096 if rows > 32 else 0)
 
 
 def rows_of_program(n_rows: int, size: int, units: int, n_processors: int) -> int:
