@@ -35,13 +35,15 @@ def _arrive(count):
 
 @triton.jit
 def _wait(count, target, patience):
-    tries = 0
-    while (tries < patience) & (tl.atomic_add(count, 0, sem="acquire", scope="gpu") < target):
-        tries += 1
+    """Returns the patience for the next time: none, once it is lost"""
+    left = patience
+    while (left > 0) & (tl.atomic_add(count, 0, sem="acquire", scope="gpu") < target):
+        left -= 1
     tl.debug_barrier()
+    return tl.where(left > 0, patience, 0)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["patience", "N"])  # a 1 would be no tensor
 def _forward(x_gates, weights, bias, first, states, count, patience, N, B, H: tl.constexpr, U: tl.constexpr, R: tl.constexpr):
     """x_gates (N, B, 3 H), weights (H / U, 4 U, H) with rows of zeros after the three of a unit, bias (3 H,), first (B, H)
     -> states (N + 1, B, H), whose first is given"""
@@ -57,7 +59,7 @@ def _forward(x_gates, weights, bias, first, states, count, patience, N, B, H: tl
     for t in range(N):
         x_r, x_z, x_n = tl.load(x_gates, real), tl.load(x_gates + H, real), tl.load(x_gates + 2 * H, real)
         if t > 0:
-            _wait(count, t * (H // U), patience)
+            patience = _wait(count, t * (H // U), patience)
         before = tl.load(states + read, real, other=0.0, cache_modifier=".cg")
         gates = tl.reshape(tl.dot(held, before), (U, 2, 2, R)).permute(0, 3, 1, 2)
         even, odd = tl.split(gates)
@@ -84,7 +86,7 @@ def _step(x_gates, h_gates, before, d_out, real, H: tl.constexpr):
     return d_new, d_new * h_n * r * (1 - r), d_z, d_new * r, z, tl.load(d_out, real).to(tl.float32)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["patience", "N"])
 def _backward(
     x_gates,
     h_gates,
@@ -129,7 +131,7 @@ def _backward(
             own -= B * H
             own_gates -= B * 3 * H
         n, r, z_of, q, z, d = _step(x_gates + own_gates, h_gates + own_gates, states + own, d_out + own, real, H)
-        _wait(count, (step + 1) * (H // U), patience)
+        patience = _wait(count, (step + 1) * (H // U), patience)
         carry = tl.dot(held_r, tl.load(d_h + read, real, other=0.0, cache_modifier=".cg"), carry)
         carry = tl.dot(held_z, tl.load(d_h + read + H, real, other=0.0, cache_modifier=".cg"), carry)
         carry = tl.dot(held_n, tl.load(d_h + read + 2 * H, real, other=0.0, cache_modifier=".cg"), carry)

@@ -140,6 +140,19 @@ def test_else_a_line_says_why_it_is_not(kernel, monkeypatch, capsys, problem):
     assert said.count("\n") == 1 and line[problem] in said
 
 
+@pytest.mark.skipif(ON_GPU, reason="there all programs run at once")
+def test_programs_that_are_apart_wait_once_and_not_at_every_step(kernel, monkeypatch):
+    from triton.runtime.interpreter import InterpreterBuilder
+
+    n_steps, patience, looks, look = 6, 50, [], InterpreterBuilder.create_atomic_rmw
+    monkeypatch.setattr(InterpreterBuilder, "create_atomic_rmw", lambda *given: (looks.append(1), look(*given))[1])
+    for name, value in {"UNITS": SIZE // 2, "UNITS_BACKWARD": SIZE // 2, "PATIENCE": patience}.items():
+        monkeypatch.setattr(kernel, name, value)
+    y, _ = kernel.run(nn.GRU(16, SIZE), torch.randn(n_steps, 3, 16))
+    y.sum().backward()
+    assert 2 * patience <= len(looks) <= 2 * (patience + 2 * 2 * n_steps)  # forward and backward, and one look a step
+
+
 def test_it_is_missing_without_triton(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "utils.cuda_gru", None)
     monkeypatch.delattr("utils.cuda_gru", raising=False)
