@@ -218,6 +218,7 @@ class PreprocessSettings:
     def __post_init__(self) -> None:
         check_at_least(self, 1, "min_mel_frames", "max_mel_frames")
         check_at_least(self, 0, "utterance_min_duration", "min_chars_per_second", "speaker_augmentation")
+        check_at_most(self, 50, "speaker_augmentation")  # the names of copies hold three digits of their speed
         check_positive(self, "silence_min_duration_split", "max_chars_per_second")
         if self.min_mel_frames > self.max_mel_frames or self.min_chars_per_second >= self.max_chars_per_second:
             raise ValueError("min_mel_frames and min_chars_per_second must not be over their max_ counterparts")

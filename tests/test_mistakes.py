@@ -13,6 +13,7 @@ import torch
 
 from encoder.config import MEL_FORMAT, EncoderConfig
 from encoder.model import EncoderWithLoss
+from synthesizer.config import PreprocessSettings, SynthesizerTraining
 from synthesizer.model import TacotronConfig
 from tests import ROOT
 from utils import cli
@@ -148,10 +149,18 @@ def test_a_setting_under_0_is_refused_by_name(config):
             override({field.name: ":".join("-1" for _ in numbers)}, fresh)
 
 
-@pytest.mark.parametrize("name", ["cuda_graphs=3", "quiet_db=1"])
-def test_a_setting_of_the_vocoder_over_its_most_is_refused_by_name(name):
-    with pytest.raises(UserError, match=name.partition("=")[0]):
-        override(parse_overrides(name), VocoderTraining())
+@pytest.mark.parametrize(
+    ("config", "hparams"),
+    [
+        (VocoderTraining(), "cuda_graphs=3"),
+        (VocoderTraining(), "quiet_db=1"),
+        (SynthesizerTraining(), "cuda_graphs=3"),
+        (PreprocessSettings(), "speaker_augmentation=51"),
+    ],
+)
+def test_a_setting_over_its_most_is_refused_by_name(config, hparams):
+    with pytest.raises(UserError, match=f"{hparams.partition('=')[0]} must be at most"):
+        override(parse_overrides(hparams), config)
 
 
 def test_a_path_that_cannot_be_written_is_named_as_the_user_knows_it(tmp_path, capsys):

@@ -15,7 +15,7 @@ from utils.data.tables import read_marked
 SAMPLES = ROOT / "samples"
 
 
-@pytest.mark.parametrize("n", [1, 2, 5])
+@pytest.mark.parametrize("n", [1, 2, 5, 50])
 def test_the_factors_of_an_utterance_are_spread_and_always_the_same(n):
     drawn = np.array([augment.factors(f"utterance {i}", n) for i in range(400)])
     assert (drawn >= augment.LOWEST).all() and (drawn <= augment.HIGHEST).all()
