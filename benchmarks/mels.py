@@ -83,8 +83,8 @@ def parse_arguments() -> argparse.Namespace:
     parser = cli.parser("Compare the variation of a synthesizer's mels with that of recordings.", "python -m benchmarks.mels")
     add = parser.add_argument
     add("syn_dir", type=Path, metavar="SYN_DIR", help="preprocessed speech that the synthesizer was not trained on")
-    add("-s", "--synthesizer", type=Path, default=default_model("synthesizer"), metavar="FILE", help="(default: %(default)s)")
-    add("--utterances", type=cli.whole_number(at_least=1), default=96, metavar="N", help="how many (default: 96)")
+    add("-s", "--synthesizer", type=Path, default=default_model("synthesizer"), metavar="FILE", help="whose mels")
+    add("--utterances", type=cli.whole_number(at_least=1), default=96, metavar="N", help="how many")
     add("--seed", type=cli.SEED, default=0, metavar="N", help="seed of the dropout")
     return parser.parse_args()
 

@@ -229,6 +229,13 @@ def run_python(code: str) -> str:
 
 # ---- scripts
 
+WITH_HELP = [*SCRIPTS] + [
+    path.relative_to(ROOT).as_posix()
+    for package in (*PACKAGES, "utils", "benchmarks")
+    for path in sorted((ROOT / package).rglob("*.py"))
+    if re.search(r"= cli\.parser\(", path.read_text(encoding="utf-8"))
+]
+
 
 def parser_of(script: str) -> argparse.ArgumentParser:
     """A script's parser, caught as it parses."""
@@ -284,6 +291,14 @@ def test_help_answers_at_once_and_documents_every_option(script):
     assert done.returncode == 0, done.stderr
     assert "HEAVY []" in done.stdout  # each takes longer than a reader waits
     assert not [action for action in parser_of(script)._actions if not action.help]
+
+
+@pytest.mark.parametrize("script", WITH_HELP)
+def test_help_gives_one_default_at_most_and_as_a_user_would_write_it(script):
+    parser = parser_of(script)
+    for action in parser._actions:
+        shown = parser._get_formatter()._expand_help(action) if action.help else ""
+        assert shown.count("(default: ") <= 1 and "[]" not in shown and "re.compile" not in shown, shown
 
 
 @pytest.mark.parametrize("script", [name for name in SCRIPTS if not name.startswith("demo_")])

@@ -34,7 +34,7 @@ class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
     """Shows the default of every option that has one."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
-        if not action.option_strings or action.default in (None, "", argparse.SUPPRESS) or isinstance(action.default, bool):
+        if not action.option_strings or action.default in (None, "", [], argparse.SUPPRESS) or isinstance(action.default, bool):
             return action.help
         return super()._get_help_string(action)
 
