@@ -20,6 +20,7 @@ from encoder.inference import SpeakerEmbedder, mean_embedding, preprocess_wav
 from synthesizer.config import SPEEDS, ReadingSettings, check_speed
 from synthesizer.inference import Synthesizer
 from synthesizer.reading.speech import Said, said_at_speed
+from synthesizer.text.symbols import phones_to_characters
 from utils.config import override, parse_overrides
 from utils.data import audio, decoding, quality
 from utils.errors import UserError
@@ -227,12 +228,14 @@ class Cloner:
             yield said_at_speed(said, stretch, self.synthesizer.r)
 
     def unread(self, text: str) -> list[str]:
-        """A line for each character that is not read."""
-        found = self.synthesizer.read(text).unread
-        return [
+        """A line for each character that is not read, and one for sounds in braces that the model was not taught."""
+        lines = [
             f"Not read, as the model has no symbol and no words for it: {character} in {around!r}"
-            for character, around in found
+            for character, around in self.synthesizer.read(text).unread
         ]
+        if not self.synthesizer.sounds and phones_to_characters(text) != text:
+            lines.append("The sounds in braces may be said badly, as the model was trained with sounds=0.")
+        return lines
 
     def _with_sound(self, pieces: Iterable[Said], shows_bar: bool) -> Iterator[SpokenPiece]:
         n_silent = 0

@@ -45,7 +45,7 @@ class FakeSynthesizer:
     sample_rate = mel_format.sample_rate
     path, encoder_digests = Path("synthesizer.pt"), ()
     model = types.SimpleNamespace(config=types.SimpleNamespace(speaker_size=FakeEmbedder.embedding_size))
-    watch, r = None, 1
+    watch, r, sounds = None, 1, 0.0
 
     def __init__(self, loudness=(0.3,), missed: tuple[str, ...] = (), seconds: float = 0.0) -> None:
         self.reading, self.loudness, self.missed, self.seconds = ReadingSettings(), loudness, missed, seconds

@@ -239,6 +239,14 @@ def test_missed_words_and_cut_pieces_are_named(tmp_path, capsys):
     assert "Not read, as the model has no symbol and no words for it: ☃ in 's here. ☃'\n" in out
 
 
+def test_sounds_in_braces_are_doubted_once_if_the_model_was_trained_on_letters():
+    cloner = fake_cloner(FakeSynthesizer())
+    told = ["The sounds in braces may be said badly, as the model was trained with sounds=0."]
+    assert cloner.unread("Say {T UW1}, {T UW1}.") == told and cloner.unread("Say {two}.") == []
+    cloner.synthesizer.sounds = 1.0
+    assert cloner.unread("Say {T UW1}.") == []
+
+
 def test_of_many_missed_words_the_first_are_named():
     record = Record(RATE, MelFormat())
     words = tuple(f"word{i}" for i in range(30))
