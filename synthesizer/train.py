@@ -115,8 +115,8 @@ def learn_from(
     aligned = attention_loss(prediction.attention, batch.ends, *lengths, r, settings.attention_width, *weights, share_of_mean)
     # The attention loss must not shrink the gradients of parameters it does not reach, so they are clipped separately.
     apart = model.attention_parameters() if has_attention_loss and any(weights) else ()
-    numbers = {"loss": losses.total, "mel_loss": losses.mel, "stop_loss": losses.stop, "attention_loss": aligned}
     total = losses.total + attention_weight[0] * aligned
+    numbers = {"loss": losses.total, "mel_loss": losses.mel, "stop_loss": losses.stop, "attention_loss": aligned}
     if adversary:
         told_apart = prediction, batch.mels, batch.mel_lengths
         numbers["discriminator_loss"] = adversary.learn(*told_apart, settings.clip)

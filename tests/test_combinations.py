@@ -259,7 +259,7 @@ OF_RUN = {
     # average_decay: the averaged weights are what a run starts from, and over how many steps it averages depends on its length.
     # attention_fade: whether the attention needs teaching depends on the new data.
     "SynthesizerTraining": "average_decay clip stop_weight speaker_noise word_times attention_weight attention_width "
-    "diagonal_weight attention_fade cuda_graphs eval_utterances eval_shown",
+    "diagonal_weight adversarial_weight attention_fade cuda_graphs eval_utterances eval_shown",
     # target, overlap: of the pieces heard in training; speaking has its own.
     "VocoderTraining": "learning_rate warmup_steps halving_steps final_learning_rate average_decay batch_size seq_len clip "
     "quiet_db quiet_kept eval_crops eval_shown eval_seconds target overlap cuda_graphs",
