@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 import torch
-import torch.distributed.nn.functional  # if imported later, its default arguments would keep the process group alive
 from torch import nn
 
 from utils.data.memory import keep_all_freed_memory

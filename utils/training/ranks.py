@@ -1,6 +1,7 @@
 """Sums, means and batch norm over the whole batch, which several processes (ranks) may share."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,9 +11,21 @@ def sum_over_ranks(value: Tensor) -> Tensor:
     """The sum over all ranks, through which gradients flow back to all of them."""
     if not has_ranks():
         return value
-    from torch.distributed.nn.functional import all_reduce
+    return _Sum.apply(value)
 
-    return all_reduce(value)
+
+class _Sum(torch.autograd.Function):
+    """The sum over all ranks. Each rank's loss depends on it, so its gradient is the sum of theirs."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor) -> Tensor:
+        total = value.clone(memory_format=torch.contiguous_format)
+        torch.distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return _Sum.apply(gradient)
 
 
 def share_of_mean(total: Tensor, n: Tensor) -> Tensor:
