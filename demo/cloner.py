@@ -20,7 +20,6 @@ from encoder.inference import SpeakerEmbedder, mean_embedding, preprocess_wav
 from synthesizer.config import SPEEDS, ReadingSettings, check_speed
 from synthesizer.inference import Synthesizer
 from synthesizer.reading.speech import Said, said_at_speed
-from synthesizer.text.symbols import phones_to_characters
 from utils.config import override, parse_overrides
 from utils.data import audio, decoding, quality
 from utils.errors import UserError
@@ -233,7 +232,7 @@ class Cloner:
             f"Not read, as the model has no symbol and no words for it: {character} in {around!r}"
             for character, around in self.synthesizer.read(text).unread
         ]
-        if not self.synthesizer.sounds and phones_to_characters(text) != text:
+        if self.synthesizer.has_unlearned_sounds(text):
             lines.append("The sounds in braces may be said badly, as the model was trained with sounds=0.")
         return lines
 

@@ -13,7 +13,7 @@ from synthesizer.reading.speech import Said, batches_in_order, halves, joined, l
 from synthesizer.text import Reading, TextError, is_readable, read, shown, spoken_length
 from synthesizer.text.sentences import Piece
 from synthesizer.text.sounds import spelled
-from synthesizer.text.symbols import PHONES, to_ids
+from synthesizer.text.symbols import PHONES, phones_to_characters, to_ids
 from utils.data.mel_format import MelFormat
 
 MAX_BATCH = 16  # texts spoken at once
@@ -79,6 +79,10 @@ class Reader:
     def can_read(self, text: str) -> bool:
         """Whether it has a letter that the model knows, and no sound that it does not know."""
         return is_readable(text, self.symbols, self.cleaner)
+
+    def has_unlearned_sounds(self, text: str) -> bool:
+        """Whether it has sounds in braces, and the model was trained on letters alone."""
+        return not self.sounds and phones_to_characters(text) != text
 
     def pieces(self, text: str) -> list[Piece]:
         """The text as pieces that the model can say in one breath; those without anything to read are left out.
