@@ -23,6 +23,7 @@ from tests.synthesizer.test_synthesizer_model import TINY, tiny_model
 from tests.vocoder.test_generate import forced, free_running
 from tests.vocoder_data import tiny_vocoder
 from utils import cuda_graph
+from utils.training.accelerate import uses_graphs
 from utils.training.batching import EpochPlan
 from utils.training.buckets import AT_MOST, Bucket, Buckets, PaddedSteps, choose_buckets
 from utils.training.stepping import MAIN, Stepper, Trained
@@ -263,6 +264,15 @@ def test_speaking_is_recorded_on_the_device_of_its_tensors_and_running_out_of_me
             assert (cuda_graph.record(work, device) is work) == bool(fails)
         assert ran_on[2 * index :] == [Stream(device)] * 2 and fake.current == DEFAULT
     assert ("recorded: operation not permitted" in capsys.readouterr().out) == (fails is REFUSED)
+
+
+@pytest.mark.parametrize("kind", ["cpu", "cuda"])
+@pytest.mark.parametrize("n_ranks", [1, 2])
+@pytest.mark.parametrize("wanted", [0, 1, 2])
+def test_on_several_gpus_a_line_says_that_steps_are_not_recorded_and_how_they_are(capsys, kind, n_ranks, wanted):
+    run = SimpleNamespace(world_size=n_ranks, device=torch.device(kind))
+    assert uses_graphs(run, wanted) == (wanted > n_ranks - 1)
+    assert capsys.readouterr().out.count("cuda_graphs=2") == ((kind, n_ranks, wanted) == ("cuda", 2, 1))
 
 
 @pytest.mark.parametrize("scales", [True, False])
