@@ -16,6 +16,7 @@ import numpy as np
 from demo.cloner import Cloner
 from demo.config import CloningSettings
 from synthesizer.config import ReadingSettings
+from synthesizer.reading.reader import Reader
 from synthesizer.reading.speech import Said
 from synthesizer.text import Reading, TextError
 from synthesizer.text.sentences import split
@@ -46,6 +47,7 @@ class FakeSynthesizer:
     path, encoder_digests = Path("synthesizer.pt"), ()
     model = types.SimpleNamespace(config=types.SimpleNamespace(speaker_size=FakeEmbedder.embedding_size))
     watch, r, sounds = None, 1, 0.0
+    has_unlearned_sounds = Reader.has_unlearned_sounds
 
     def __init__(self, loudness=(0.3,), missed: tuple[str, ...] = (), seconds: float = 0.0) -> None:
         self.reading, self.loudness, self.missed, self.seconds = ReadingSettings(), loudness, missed, seconds
