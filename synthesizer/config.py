@@ -211,7 +211,7 @@ class PreprocessSettings:
     min_chars_per_second: float = setting(4.0, "utterances with less text, as it is read aloud, are skipped")
     max_chars_per_second: float = setting(28.0, "utterances with more text, as it is read aloud, are skipped")
     speaker_augmentation: int = setting(
-        0, "copies of each utterance as other speakers: resampled to 0.88 to 1.14 of its speed, pitch and formants"
+        0, "copies of each utterance as other speakers, at most 50: resampled to 0.88 to 1.14 of its speed, pitch and formants"
     )
     cleaner: str = setting("english", CLEANER)
 
