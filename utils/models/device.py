@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 import torch
+import torch.distributed.nn.functional  # if torch._dynamo imported it later, its defaults would keep the process group alive
 from torch import nn
 
 from utils.data.memory import keep_all_freed_memory
