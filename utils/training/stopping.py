@@ -40,16 +40,16 @@ class StopSignals:
         self._is_second = self._is_second or number in self._counted
 
     def any_rank_stops(self, world_size: int, is_over: bool) -> bool:
-        """Whether any rank received a signal, or `is_over` on any, so that all stop after the same step.
+        """Whether any rank received a signal, which all then know, or `is_over` on any, so that all stop after the same step.
 
         Asked on the CPU, not to wait for GPUs.
         """
-        stops = self.received is not None or is_over
-        if world_size == 1:
-            return stops
-        flag = torch.tensor(float(stops))
-        torch.distributed.all_reduce(flag, torch.distributed.ReduceOp.MAX)
-        return bool(flag)
+        if world_size > 1:
+            told = torch.tensor([int(self.received or 0), int(is_over)])
+            torch.distributed.all_reduce(told, torch.distributed.ReduceOp.MAX)
+            number, is_over = told.tolist()
+            self.received = self.received or (signal.Signals(number) if number else None)
+        return self.received is not None or bool(is_over)
 
 
 class Patience:
