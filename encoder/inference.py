@@ -22,7 +22,7 @@ from utils.data.levels import OVERSHOOT
 from utils.data.quality import Quality, assess
 from utils.errors import UserError
 from utils.models import checkpoint, identity, size
-from utils.models.device import computes_bf16
+from utils.models.device import choose_dtype
 from utils.models.holder import Holder
 
 if TYPE_CHECKING:
@@ -36,13 +36,11 @@ class SpeakerEmbedder:
         self, path: str | Path | None = None, device: str | torch.device | None = None, precision: str = "fp32"
     ) -> None:
         """path None is the default encoder, device None the GPU if there is one. precision "bf16" is about twice as fast on
-        hardware that computes it and gives nearly the same embeddings (cosine over 0.999); "auto" uses it on such hardware.
-        UserError if the file is missing, damaged or not an encoder.
+        CPUs that compute it, and "fp16" on GPUs; the embeddings are nearly the same (cosine over 0.999). "auto" is the one that
+        the hardware has. UserError if the file is missing, damaged or not an encoder.
         """
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        if precision not in ("auto", "fp32", "bf16"):
-            raise ValueError(f"precision is one of auto, fp32, bf16, not {precision!r}")
-        self.in_bf16 = precision == "bf16" or (precision == "auto" and computes_bf16(self.device))
+        self._dtype = choose_dtype(precision, self.device)
         self.path = checkpoint.or_default(path, "encoder")
         self.model = _load(self.path).to(self.device).eval()
 
@@ -76,7 +74,7 @@ class SpeakerEmbedder:
         return embeddings
 
     def _embed_partials(self, utterances: Iterable[np.ndarray]) -> list[np.ndarray]:
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.in_bf16):
+        with torch.autocast(self.device.type, self._dtype, enabled=self._dtype is not None):
             return list(embed_partials(self.model, utterances))
 
     def assess(self, path_or_wav: str | Path | np.ndarray, source_sr: int | None = None) -> Quality:

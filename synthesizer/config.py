@@ -6,7 +6,17 @@ from typing import NamedTuple
 
 from synthesizer.text import resolve_cleaner
 from synthesizer.text.sentences import Pause
-from utils.config import AVERAGE_DECAY, CLIP, PRECISION, check_at_least, check_at_most, check_choice, check_positive, setting
+from utils.config import (
+    AVERAGE_DECAY,
+    CLIP,
+    PRECISION,
+    PRECISIONS,
+    check_at_least,
+    check_at_most,
+    check_choice,
+    check_positive,
+    setting,
+)
 
 ATTENTIONS = ("location", "location_both", "dynamic")  # the published models have the first
 SPEEDS = (0.8, 1.25)  # slowest and fastest that a text is read aloud
@@ -237,4 +247,4 @@ class EmbedSettings:
     def __post_init__(self) -> None:
         check_at_least(self, 1, "group_size")
         check_at_least(self, 0, "min_speech")
-        check_choice(self, ("auto", "fp32", "bf16"), "precision")
+        check_choice(self, PRECISIONS, "precision")

@@ -59,8 +59,8 @@ class Synthesizer(Reader):
         low_mem: bool = False,
     ) -> None:
         """path: by default the default voice's. device: by default a GPU if there is one. cap_frames: see TacotronConfig; by
-        default the file's. precision: fp32, or bf16 or (on a GPU) fp16, which are faster but round; auto is bf16 where the
-        hardware supports it. low_mem does nothing: old notebooks pass it.
+        default the file's. precision: fp32, or bf16 or (on a GPU) fp16, which are faster but round; auto is fp16 on a GPU
+        and bf16 on CPUs that compute in it. low_mem does nothing: old notebooks pass it.
 
         UserError if the file is missing, damaged or of another stage.
         """

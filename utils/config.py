@@ -39,7 +39,8 @@ def setting(default: Any, meaning: str, unit: str = "", of_weights: bool = False
 # What a setting means that several stages have
 CLIP = "largest norm of the gradient; a larger one is scaled down to it"
 AVERAGE_DECAY = "decay per step of the moving average of the weights, which is what speaks; 0 takes the last weights"
-PRECISION = "auto: bf16 where the hardware has it, about twice as fast and the same to the ear; fp32; bf16"
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+PRECISION = "auto: fp16 on a GPU, bf16 on CPUs that have it, about twice as fast and the same to the ear; fp32; bf16; fp16"
 
 
 def marked(config: Any, mark: str) -> set[str]:

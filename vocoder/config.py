@@ -3,7 +3,17 @@
 import math
 from dataclasses import dataclass
 
-from utils.config import AVERAGE_DECAY, CLIP, PRECISION, check_at_least, check_at_most, check_choice, check_positive, setting
+from utils.config import (
+    AVERAGE_DECAY,
+    CLIP,
+    PRECISION,
+    PRECISIONS,
+    check_at_least,
+    check_at_most,
+    check_choice,
+    check_positive,
+    setting,
+)
 from utils.data.mel_format import MAX_HOP, MelFormat
 from utils.errors import UserError
 
@@ -11,7 +21,6 @@ SILENCE = -1.0  # value of a normalised mel where there is no sound
 N_AUX = 4  # parts of the context: for the input layer, the second GRU and the two hidden layers
 TARGET = 8000  # samples of a fold
 OVERLAP = 600  # samples that neighbouring folds share
-PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 MAX_FACTOR = 1000  # of one upsampling; its filters take the square of it
 
 
@@ -99,7 +108,7 @@ class GtaSettings:
     """How ground-truth-aligned mels are made."""
 
     max_frames: int = setting(8000, "largest batch, padding included; a smaller one saves memory but is slower", "mel frames")
-    precision: str = setting("auto", PRECISION + "; fp16 (GPU only)")
+    precision: str = setting("auto", PRECISION)
 
     def __post_init__(self) -> None:
         check_choice(self, PRECISIONS, "precision")

@@ -243,23 +243,20 @@ def test_the_average_keeps_recurrent_weights_in_one_piece(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "device, precision, on_gpu, emulates, expected",
+    "device, precision, has_bf16, expected",
     [
-        ("cuda", "auto", "bf16", False, torch.bfloat16),
-        ("cuda", "auto", "bf16", True, torch.float16),  # T4, V100
-        ("cuda", "auto", "fp16", False, torch.float16),  # the vocoder
-        ("cuda", "fp32", "bf16", False, None),
-        ("cpu", "auto", "fp16", False, torch.bfloat16),
-        ("cpu", "auto", "bf16", True, None),
+        ("cuda", "auto", True, torch.float16),
+        ("cuda", "auto", False, torch.float16),  # T4, V100
+        ("cuda", "bf16", True, torch.bfloat16),
+        ("cuda", "fp32", True, None),
+        ("cpu", "auto", True, torch.bfloat16),
+        ("cpu", "auto", False, None),
     ],
 )
-def test_precision_is_what_the_hardware_computes_and_not_what_it_emulates(
-    monkeypatch, device, precision, on_gpu, emulates, expected
-):
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation or not emulates)
+def test_precision_is_what_the_hardware_computes(monkeypatch, device, precision, has_bf16, expected):
     for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
-        monkeypatch.setattr(torch.cpu, name, lambda: not emulates, raising=False)
-    assert choose_dtype(precision, torch.device(device), on_gpu) == expected
+        monkeypatch.setattr(torch.cpu, name, lambda: has_bf16, raising=False)
+    assert choose_dtype(precision, torch.device(device)) == expected
 
 
 def test_norms_are_added_in_the_same_order_in_every_run(monkeypatch):
@@ -316,7 +313,7 @@ def test_another_model_size_is_refused_and_settings_may_change(tmp_path):
 
 def test_precision_may_change_when_a_run_is_resumed(tmp_path, monkeypatch):
     train(tmp_path, 2)
-    monkeypatch.setattr(training, "choose_dtype", lambda precision, *device: torch.float16)
+    monkeypatch.setattr(training, "choose_dtype", lambda precision, device: torch.float16)
     assert train(tmp_path, 3)["scaler_state"]["scale"] > 0
     monkeypatch.undo()
     assert train(tmp_path, 4)["scaler_state"] == {}

@@ -12,6 +12,7 @@ import torch
 import torch.distributed.nn.functional  # if torch._dynamo imported it later, its defaults would keep the process group alive
 from torch import nn
 
+from utils.config import PRECISIONS
 from utils.data.memory import keep_all_freed_memory
 from utils.errors import UserError
 from utils.report_lines import say_once
@@ -65,18 +66,18 @@ def computes_bf16(device: torch.device) -> bool:
     return any(getattr(torch.cpu, name, bool)() for name in questions)
 
 
-def choose_dtype(precision: str, device: torch.device, on_gpu: str = "bf16") -> torch.dtype | None:
+def choose_dtype(precision: str, device: torch.device) -> torch.dtype | None:
     """The dtype of autocast for "auto", "fp32", "bf16" or "fp16"; None for no autocast.
 
-    auto: on_gpu on a GPU, bf16 on a CPU, where the hardware computes in bf16; else fp16 on a GPU, fp32 on a CPU.
+    auto: fp16 on a GPU, where it is as fast as bf16 and, its loss scaled, nearer to fp32 (docs/gpu.md); bf16 on a CPU that
+    computes in it, else fp32.
     """
     if precision == "auto":
-        in_bf16, on_cuda = computes_bf16(device), device.type == "cuda"
-        precision = (on_gpu if on_cuda else "bf16") if in_bf16 else ("fp16" if on_cuda else "fp32")
+        precision = "fp16" if device.type == "cuda" else "bf16" if computes_bf16(device) else "fp32"
     if precision == "fp16" and device.type == "cpu":
-        raise UserError("--precision fp16: needs a GPU; use bf16 or fp32 on a CPU", exit_code=2)
-    if precision not in ("fp32", *DTYPES):
-        raise ValueError(f"precision is one of auto, fp32, {', '.join(DTYPES)}, not {precision!r}")
+        raise UserError("precision fp16 needs a GPU; use bf16 or fp32 on a CPU", exit_code=2)
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision is one of {', '.join(PRECISIONS)}, not {precision!r}")
     return DTYPES.get(precision)
 
 

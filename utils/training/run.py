@@ -35,7 +35,6 @@ from utils.training.saving import Saving, is_due
 from utils.training.stepping import MAIN, Readback, Stepper, Trained
 from utils.training.stopping import Patience, StopSignals
 
-GPU_PRECISION = {"vocoder": "fp16"}  # as fast as bf16 and nearer to fp32 with loss scaling (docs/gpu.md)
 IN_A_ROW = "skipped_in_a_row"
 NOT_ON_BAR = ("steps_per_second", "data_seconds", "skipped_steps")  # the progress bar has a speed of its own
 
@@ -68,7 +67,7 @@ class Run:
             self.board: Board | NoBoard = NoBoard()
             self._readback = Readback()
             self._told: set[str] = set()
-            self._dtype = choose_dtype(options.precision, self.device, GPU_PRECISION.get(stage, "bf16"))
+            self._dtype = choose_dtype(options.precision, self.device)
             self._scaler = torch.amp.GradScaler(self.device.type, enabled=self._dtype == torch.float16)
             self._signals = StopSignals(has_launcher())
             self._patience = Patience(options.patience, options.eval_every, self._start.patience())
