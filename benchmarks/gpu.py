@@ -198,8 +198,8 @@ def speaking_rows(device: Any, sizes: Sizes) -> Iterator[tuple[str, str]]:
     plain = PlainLoop(vocoder, mel.to(device))
     n_steps = plain.n_steps // 50
     took = seconds(lambda: plain.run(n_steps)) / n_steps * plain.n_steps
-    yield f"WaveRNN speaks {length:g} s, plain", f"real-time factor {took / length:.3f}"
-    yield f"WaveRNN speaks {length:g} s", f"real-time factor {seconds(lambda: list(stream())) / length:.4f}"
+    yield f"WaveRNN speaks {length:g} s", f"{seconds(lambda: list(stream())):.2f} s"
+    yield f"WaveRNN speaks {length:g} s, plain", f"{took:.1f} s"
     yield "WaveRNN's first audio", f"{seconds(lambda: next(stream())):.3f} s"
     synthesizer = Tacotron(NEW_MODEL).to(device).eval()
     torch.nn.init.constant_(synthesizer.decoder.stop.bias, -100)  # random weights stop anywhere
@@ -362,7 +362,8 @@ def main() -> None:
     device = torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
     if device.type == "cpu":
         start = math.inf  # it takes as long as it needs
-        print("no GPU here: only the checks that a CPU can do, and tiny sizes, which say nothing about speed")
+        unwritten = f"; nothing is written into {PAGE.relative_to(ROOT)}" if args.write else ""
+        print(f"no GPU here: only the checks that a CPU can do, and tiny sizes, which say nothing about speed{unwritten}")
     else:
         torch.cuda.set_device(device)
         torch.set_float32_matmul_precision("high")

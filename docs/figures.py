@@ -13,6 +13,12 @@ sys.path.insert(0, str(ROOT))
 PUBLISHED = "Real-Time-Voice-Cloning"
 ENCODER_HOURS, SYNTHESIZER_HOURS = 497, 464  # of speech in train-other-500; in train-clean-100 and train-clean-360
 N_CORES = 2
+GPU_ROWS = {  # where a figure stands in docs/gpu.md: the row of benchmarks.gpu; row and column of the table before
+    "encoder": ("GE2E step, 64 x 10 x 160, fp16", "GE2E step", "bf16"),
+    "synthesizer": ("Tacotron step, 12 x 100 x 500, r 2, fp16, CUDA graph", "Tacotron step", "as a CUDA graph, bf16"),
+    "vocoder": ("WaveRNN step, 100 x 1,000, fp16, as trained, CUDA graph", "WaveRNN step, 100", "bf16"),
+    "speaking": ("WaveRNN speaks 10 s", "WaveRNN speaks 10 s", "fp32"),
+}
 ENCODER_STEPS, SYNTHESIZER_STEPS, VOCODER_STEPS = 1_500_000, 300_000, 400_000  # of a full training
 
 
@@ -38,9 +44,18 @@ def seconds(text: str) -> str:
     return re.match(r"[\d.]+(?: to [\d.]+)? s", text)[0]
 
 
-def hours(n_steps: int, said: str, row: str, column: str) -> str:
-    """How long so many steps take."""
-    ends = dict.fromkeys(f"{n_steps * each / 3600:.0f}" for each in numbers(cell("gpu.md", row, column)))
+def on_gpu(row: str, remark: str = "") -> str:
+    """A figure of docs/gpu.md: of `python -m benchmarks.gpu --write`, else of the version before, with a remark."""
+    measured, earlier, column = GPU_ROWS[row]
+    try:
+        return seconds(cell("gpu.md", measured, "measured"))
+    except KeyError:
+        return seconds(cell("gpu.md", earlier, column)) + remark
+
+
+def hours(n_steps: int, said: str, row: str) -> str:
+    """How long so many steps take on a GPU."""
+    ends = dict.fromkeys(f"{n_steps * each / 3600:.0f}" for each in numbers(on_gpu(row)))
     return f"{' to '.join(ends)} hours for {said} steps"
 
 
@@ -83,45 +98,38 @@ def figures() -> dict[str, dict[int, str]]:
     from vocoder.model import WaveRNN
 
     encoder, synthesizer, vocoder = EncoderWithLoss(EncoderConfig()), Tacotron(NEW_MODEL), WaveRNN(WaveRNNConfig())
-    graph = seconds(cell("gpu.md", "Tacotron step", "as a CUDA graph, bf16"))
     low, high = numbers(cell("performance.md", "`encoder_embeddings`", "measured"))
     spoken = cell("performance.md", "`vocoder_speak`", "measured")  # as real-time factors
     ours, plain = (10 * float(re.search(rf"{words} ([\d.]+)", spoken)[1]) for words in ("factor", "loop at"))
     return {
-        "encoder step, H200": {
-            1: seconds(cell("gpu.md", "GE2E step", PUBLISHED)),
-            2: seconds(cell("gpu.md", "GE2E step", "bf16")),
-        },
+        "encoder step, H200": {1: seconds(cell("gpu.md", "GE2E step", PUBLISHED)), 2: on_gpu("encoder")},
         "synthesizer step, H200": {
             1: seconds(cell("gpu.md", "Tacotron step", PUBLISHED)),
-            2: f"{graph}, measured with a prototype",
+            2: on_gpu("synthesizer", remark=", measured with a prototype"),
         },
-        "vocoder step, H200": {
-            1: seconds(cell("gpu.md", "WaveRNN step, 100", PUBLISHED)),
-            2: seconds(cell("gpu.md", "WaveRNN step, 100", "bf16")),
-        },
+        "vocoder step, H200": {1: seconds(cell("gpu.md", "WaveRNN step, 100", PUBLISHED)), 2: on_gpu("vocoder")},
         "10 s of sound from the vocoder, H200": {
             1: seconds(cell("gpu.md", "WaveRNN speaks 10 s", PUBLISHED)),
-            2: seconds(cell("gpu.md", "WaveRNN speaks 10 s", "fp32")),
+            2: on_gpu("speaking"),
         },
         "10 s of sound from the vocoder, two CPU cores with avx512": {1: f"{plain:.0f} s", 2: f"{ours:.0f} s"},
         "`encoder_preprocess`": {3: minutes(ENCODER_HOURS, preprocessing("encoder"))},
         "`encoder_train`": {
             2: disk("encoder", encoder, ENCODER_STEPS),
             3: seconds(cell("performance.md", "`encoder_train_bf16`", "measured")) + " a step",
-            4: hours(ENCODER_STEPS, "1.5 M", "GE2E step", "bf16") + memory("encoder"),
+            4: hours(ENCODER_STEPS, "1.5 M", "encoder") + memory("encoder"),
         },
         "`synthesizer_preprocess_audio`": {3: minutes(SYNTHESIZER_HOURS, preprocessing("synthesizer"))},
         "`synthesizer_preprocess_embeds`": {3: minutes(SYNTHESIZER_HOURS, 7.5 * (low + high) / 2)},  # utterances of 7.5 s
         "`synthesizer_train`": {
             2: disk("synthesizer", synthesizer, SYNTHESIZER_STEPS),
             3: seconds(cell("performance.md", "training step, published size", "plain PyTorch")) + " a step",
-            4: hours(SYNTHESIZER_STEPS, "300,000", "Tacotron step", "as a CUDA graph, bf16") + memory("synthesizer"),
+            4: hours(SYNTHESIZER_STEPS, "300,000", "synthesizer") + memory("synthesizer"),
         },
         "`vocoder_train`": {
             2: disk("vocoder", vocoder, VOCODER_STEPS),
             3: f"{numbers(cell('performance.md', '`--precision bf16`', 'core-seconds'))[0] / N_CORES:.0f} s a step",
-            4: hours(VOCODER_STEPS, "400,000", "WaveRNN step, 100", "bf16") + memory("vocoder"),
+            4: hours(VOCODER_STEPS, "400,000", "vocoder") + memory("vocoder"),
         },
     }
 

@@ -2,11 +2,14 @@
 
 import functools
 import math
+import runpy
+import shutil
 import subprocess
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 import benchmarks.encoder
 import encoder.config
@@ -83,6 +86,33 @@ def test_figures_of_a_gpu_go_between_the_marks_of_its_page(monkeypatch, tmp_path
     table = "On one GPU:\n\n| what | measured |\n| --- | --- |\n| a step | 0.1 s |"
     assert page.read_text(encoding="utf-8") == f"before\n{gpu.MARKS[0]}\n{table}\n{gpu.MARKS[1]}\nafter\n"
     assert all(gpu.ROOT.joinpath("docs/gpu.md").read_text(encoding="utf-8").count(mark) == 1 for mark in gpu.MARKS)
+
+
+@pytest.mark.parametrize(
+    ("row", "part"),
+    [
+        ("encoder", gpu.encoder_rows),
+        ("synthesizer", gpu.synthesizer_rows),
+        ("vocoder", gpu.vocoder_rows),
+        ("speaking", gpu.speaking_rows),
+    ],
+)
+def test_what_is_measured_on_a_gpu_becomes_the_figures_of_the_readme(monkeypatch, tmp_path, row, part):
+    """Under the names that the rows have on a GPU; nothing is run here."""
+    monkeypatch.setattr(gpu, "seconds", lambda work: 0.0625)
+    monkeypatch.setattr(gpu, "precisions", lambda device: ["fp16"])
+    monkeypatch.setattr(gpu, "memory", lambda: "1 GB")
+    monkeypatch.setattr("utils.training.accelerate.recorded_step", lambda run, step, *optimizers: step)
+    monkeypatch.setattr(gpu, "PAGE", shutil.copytree(ROOT / "docs", tmp_path / "docs") / "gpu.md")
+    page = runpy.run_path(str(tmp_path / "docs" / "figures.py"))
+    wanted, earlier = page["GPU_ROWS"][row][0], page["on_gpu"](row)
+    rows = []
+    for each in part(torch.device("cpu"), gpu.Sizes()):
+        rows.append(each)
+        if each[0] == wanted:
+            break
+    gpu.write(rows, "On one GPU:")
+    assert rows[-1][0] == wanted and page["on_gpu"](row) == rows[-1][1].split(",")[0] != earlier
 
 
 def test_a_part_that_fails_or_has_no_time_left_is_named_and_the_others_are_measured(monkeypatch, capsys):
