@@ -12,7 +12,7 @@ from utils.models.device import NOT_AVAILABLE, say_slower
 from utils.models.fingerprint import Originals
 
 COMPILED = Originals(Decoder, PreNet, ResidualLSTM, LocationSensitiveAttention, nn.Linear, nn.LSTM, nn.Conv1d)
-N_STEPS, N_CHARACTERS = 32, 150  # of the comparison
+N_STEPS, N_CHARACTERS = 8, 150  # of the comparison
 TOLERANCE = 1e-3  # relative; rounding differs by 1e-6, a changed decoder by much more
 
 
