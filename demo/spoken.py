@@ -60,7 +60,7 @@ class Record:
         if self.seconds <= self._keep:
             self._pieces.append(piece)
             self._starts.append(self.seconds + piece.mel_start / self._sample_rate)
-        self._n_characters += len(piece.said.text)
+        self._n_characters += len(piece.said.labels)
         self._pace += pace_of(piece.said.mel, self._mel_format)
         self.missed += piece.said.missed
         if not piece.said.stopped:

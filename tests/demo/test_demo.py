@@ -255,6 +255,15 @@ def test_of_many_missed_words_the_first_are_named():
     assert line.endswith("word18, word19 and 10 more") and not record.is_whole
 
 
+def test_a_sound_in_braces_counts_as_one_character():
+    told = []
+    for text, labels in (("to", "to"), ("{T UW1}", ("T", "UW1"))):
+        record = Record(RATE, MelFormat())
+        record.add(SpokenPiece(Said(text, np.zeros((80, 80)), np.eye(2), Pause.SENTENCE, (), True, labels), tone(1), 0))
+        told.append(record.report(None)[1])
+    assert told[0] == told[1] != "Pace: 0.0 characters a second"
+
+
 def test_the_pace_is_told_beside_the_recordings(tmp_path, samples, capsys):
     cloner = fake_cloner()
     cloner.clone(sorted(samples.rglob("*.flac"))[:2], TEXT)
