@@ -31,7 +31,7 @@ CHECKS = (  # what a CPU cannot check comes first
     "training/test_precision",
 )
 SECONDS = 1.5  # of measuring for each figure, after a warm-up
-SECONDS_IN_ALL, SECONDS_OF_CHECKS = 225, 110  # on a GPU
+SECONDS_IN_ALL, SECONDS_OF_CHECKS = 200, 110  # on a GPU, when the last figure is begun
 
 
 class Sizes(NamedTuple):
@@ -43,12 +43,13 @@ class Sizes(NamedTuple):
     wavernn: tuple[int, ...] = (100, 256, 512)  # crops
     crop: int = 1000  # samples
     trained: int = 200  # steps of the trainer
+    trained_in: float = 30.0  # seconds at most, for the trainer's process
     speech: int = 800  # frames of 12.5 ms
     sentence: int = 400  # frames
     product: int = 8192
 
 
-TINY = Sizes((2, 2, 20), 2, (2, 10, 20), (8,), 200, 8, 8, 8, 64)
+TINY = Sizes((2, 2, 20), 2, (2, 10, 20), (8,), 200, 8, 600.0, 8, 8, 64)
 
 
 class Training:
@@ -144,13 +145,14 @@ def synthesizer_rows(device: Any, sizes: Sizes) -> Iterator[tuple[str, str]]:
         yield f"{name}, {precision}", f"{seconds(lambda step=step: step(batch, (1.0,), 2, True)):.3f} s"
         graphs = recorded_step(training, step, training.optimizer)
         if graphs:
-            took = seconds(lambda graphs=graphs: graphs(batch, (1.0,), 2, True))
-            yield f"{name}, {precision}, CUDA graph", f"{took:.3f} s, {memory()}"
+            took, held = with_memory(lambda graphs=graphs: seconds(lambda: graphs(batch, (1.0,), 2, True)))
+            yield f"{name}, {precision}, CUDA graph", f"{took:.3f} s, {held}"
 
 
 def vocoder_rows(device: Any, sizes: Sizes) -> Iterator[tuple[str, str]]:
     import torch
 
+    from benchmarks.plain_steps import PlainWaveRNN, train_step
     from utils.training.accelerate import recorded_step
     from vocoder.accelerate import fuse
     from vocoder.dataset import Batch
@@ -165,6 +167,10 @@ def vocoder_rows(device: Any, sizes: Sizes) -> Iterator[tuple[str, str]]:
     for n in sizes.wavernn:
         levels, mel = (torch.rand(n, *size, device=device) * 2 - 1 for size in ((sizes.crop,), (sizes.crop // 200 + 4, 80)))
         batch = Batch(mel, levels, torch.randint(512, levels.shape, device=device))
+        if n == sizes.wavernn[0]:
+            plain = PlainWaveRNN(WaveRNN(WaveRNNConfig()).to(device))
+            took = seconds(train_step(list(plain.parameters()), partial(plain, levels, mel, batch.targets), 4.0))
+            yield f"WaveRNN step, {n} x {sizes.crop:,}, plain", f"{took:.4f} s"
         for precision in precisions(device) if n == sizes.wavernn[0] else precisions(device)[-1:]:
             for how, prepare in ways.items():
                 model = WaveRNN(WaveRNNConfig()).to(device)
@@ -216,7 +222,7 @@ def limit_rows(device: Any, sizes: Sizes) -> Iterator[tuple[str, str]]:
 
     for name, dtype in (("fp32 (TF32)", torch.float32), ("bf16", torch.bfloat16), ("fp16", torch.float16)):
         a = torch.rand(sizes.product, sizes.product, device=device, dtype=dtype)
-        yield f"product {sizes.product}^3, {name}", f"{2 * sizes.product**3 / seconds(lambda a=a: a @ a) / 1e12:.0f} TFLOP/s"
+        yield f"product {sizes.product}^3, {name}", f"{2 * sizes.product**3 / seconds(lambda a=a: a @ a) / 1e12:.3g} TFLOP/s"
     a = torch.rand(sizes.product, sizes.product, device=device)
     b = torch.empty_like(a)
     yield "copying", f"{2 * a.nbytes / seconds(lambda: b.copy_(a)) / 1e12:.2f} TB/s"
@@ -273,12 +279,13 @@ def precisions(device: Any) -> list[str]:
     return ["fp32", *(["bf16"] if computes_bf16(device) else []), *(["fp16"] if device.type == "cuda" else [])]
 
 
-def memory() -> str:
+def with_memory(work: Callable[[], float]) -> tuple[float, str]:
+    """What `work` returns, and the most memory that the process holds on the GPU meanwhile."""
     import torch
 
-    peak = torch.cuda.max_memory_reserved() / 1e9
+    torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
-    return f"{peak:.1f} GB"
+    return work(), f"{torch.cuda.max_memory_reserved() / 1e9:.1f} GB"
 
 
 def write(rows: list[tuple[str, str]], title: str) -> None:
@@ -335,6 +342,8 @@ def measure(parts: list[Callable], device: Any, sizes: Sizes, until: float) -> t
             for name, figure in part(device, sizes):
                 rows.append((name, figure))
                 print(f"{name}: {figure}", flush=True)
+                if time.perf_counter() > until:
+                    raise TimeoutError(f"no time left after {name}")
         except Exception as error:  # the other parts are still worth their time
             failed.append(f"{part.__name__} ({type(error).__name__}: {error})".partition("\n")[0])
             print(f"failed: {failed[-1]}", flush=True)
@@ -345,7 +354,7 @@ def trainer_rows(device: Any, sizes: Sizes) -> Iterator[tuple[str, str]]:
     from benchmarks.trainer import rows
 
     model = "" if device.type == "cuda" else "rnn_dims=16,fc_dims=16,"
-    yield from rows(sizes.trained, f"{model}batch_size={sizes.wavernn[0]},seq_len={sizes.crop}")
+    yield from rows(sizes.trained, f"{model}batch_size={sizes.wavernn[0]},seq_len={sizes.crop}", sizes.trained_in)
 
 
 PARTS = (limit_rows, encoder_rows, synthesizer_rows, vocoder_rows, speaking_rows, trainer_rows, gradient_rows)

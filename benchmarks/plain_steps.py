@@ -11,6 +11,8 @@ from encoder.config import EncoderConfig
 from encoder.model import SpeakerEncoder
 from synthesizer.layers import sequence_mask
 from synthesizer.model import Tacotron
+from vocoder.config import N_AUX
+from vocoder.model import WaveRNN
 
 
 def train_step(parameters: list[nn.Parameter], loss_of: Callable[[], Tensor], clip: float) -> Callable[[], float]:
@@ -62,6 +64,26 @@ class PlainTacotron(nn.Module):
         target[:, -1] = 1
         mel_loss = F.mse_loss(before, mels) + F.l1_loss(before, mels) + F.mse_loss(after, mels)
         return mel_loss + F.binary_cross_entropy_with_logits(stop, target)
+
+
+class PlainWaveRNN(nn.Module):
+    """The conditioning repeated for every sample and joined with what each layer reads, in float32."""
+
+    def __init__(self, model: WaveRNN) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, levels: Tensor, mel: Tensor, targets: Tensor) -> Tensor:
+        """Of one batch, see WaveRNN -> loss ()"""
+        m, (fine, aux) = self.model, self.model.upsample(mel)
+        aux = aux.repeat_interleave(m.config.hop_length, dim=1)  # (B, N, aux_dims)
+        aux1, aux2, aux3, aux4 = (part.transpose(0, 1) for part in aux.chunk(N_AUX, dim=-1))
+        x = m.input(torch.cat([levels.t().unsqueeze(-1), fine.transpose(0, 1), aux1], dim=-1))
+        x = x + m.gru1(x)[0]
+        x = x + m.gru2(torch.cat([x, aux2], dim=-1))[0]
+        x = F.relu(m.hidden1(torch.cat([x, aux3], dim=-1)))
+        x = F.relu(m.hidden2(torch.cat([x, aux4], dim=-1)))
+        return m.distribution.loss(m.output(x), targets.t())
 
 
 class PlainGE2E(nn.Module):

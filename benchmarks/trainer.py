@@ -19,14 +19,15 @@ from utils.data.rows import Row, write_rows
 ROOT = Path(__file__).parent.parent
 
 
-def rows(n_steps: int, hparams: str) -> Iterator[tuple[str, str]]:
-    """What is measured, and the figures. RuntimeError, with the trainer's last line, if it fails."""
+def rows(n_steps: int, hparams: str, at_most: float) -> Iterator[tuple[str, str]]:
+    """What is measured, and the figures. RuntimeError, with the trainer's last line, if it fails; TimeoutExpired if a run takes
+    more seconds than at_most."""
     with tempfile.TemporaryDirectory() as folder:
         data = write_noise(Path(folder) / "syn")
         command = ["vocoder_train.py", "noise", folder, "--syn_dir", data.root, "-g", "-m", folder, "--hparams", hparams]
         command += ["--no_visdom", "--eval_every", "0", "--generate_every", "0", "--save_every", "0", "--max_steps"]
-        yield "vocoder_train.py, one step, from start to end", f"{_seconds(*command, '1'):.1f} s"
-        _seconds(*command, str(n_steps))
+        yield "vocoder_train.py, one step, from start to end", f"{_seconds(*command, '1', at_most=at_most):.1f} s"
+        _seconds(*command, str(n_steps), at_most=at_most)
         lines = (Path(folder) / "noise" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     logged = [json.loads(line) for line in lines[n_steps // 2 :]]
     took = statistics.median(1 / each["steps_per_second"] for each in logged)
@@ -34,9 +35,9 @@ def rows(n_steps: int, hparams: str) -> Iterator[tuple[str, str]]:
     yield f"vocoder_train.py, a step ({hparams})", f"{took:.4f} s, of which {waited:.4f} s waiting for batches"
 
 
-def _seconds(*command: str | Path) -> float:
+def _seconds(*command: str | Path, at_most: float) -> float:
     start = time.perf_counter()
-    done = subprocess.run([sys.executable, *command], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, *command], cwd=ROOT, capture_output=True, text=True, timeout=at_most)
     if done.returncode:
         raise RuntimeError((done.stdout + done.stderr).strip().rpartition("\n")[2])
     return time.perf_counter() - start

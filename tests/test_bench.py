@@ -18,8 +18,11 @@ import synthesizer.model
 import vocoder.model
 from benchmarks import bench, gpu, preprocessing, timing
 from benchmarks.mels import variation
+from benchmarks.plain_steps import PlainGE2E, PlainWaveRNN
+from encoder.model import EncoderWithLoss
 from tests import ROOT
 from tests.test_pipeline import run_here
+from tests.vocoder_data import tiny_vocoder
 
 SMALL = {
     (encoder.config, "EncoderConfig"): {"hidden_size": 8, "n_layers": 1},
@@ -77,6 +80,18 @@ def test_ripples_and_changes_of_mels_are_found_where_they_are():
     assert all(abs(smoother[name] / power - 0.25) < 1e-6 for name, power in found.items() if power > 1e-9)
 
 
+def test_the_plain_steps_have_the_losses_of_ours():
+    torch.manual_seed(0)
+    model = tiny_vocoder()
+    crops = torch.rand(2, 400) * 2 - 1, torch.rand(2, 2 + 2 * model.config.pad, 80) * 2 - 1, torch.randint(512, (2, 400))
+    torch.testing.assert_close(PlainWaveRNN(model)(*crops), model(*crops))
+    plain = PlainGE2E()
+    ours = EncoderWithLoss(plain.encoder.config)
+    ours.encoder.load_state_dict(plain.encoder.state_dict())
+    mels = torch.rand(3, 4, 20, 40)
+    torch.testing.assert_close(plain(mels), ours(mels))
+
+
 def test_figures_of_a_gpu_go_between_the_marks_of_its_page(monkeypatch, tmp_path):
     page = tmp_path / "gpu.md"
     page.write_text(f"before\n{gpu.MARKS[0]}\nold\n{gpu.MARKS[1]}\nafter\n", encoding="utf-8")
@@ -101,7 +116,7 @@ def test_what_is_measured_on_a_gpu_becomes_the_figures_of_the_readme(monkeypatch
     """Under the names that the rows have on a GPU; nothing is run here."""
     monkeypatch.setattr(gpu, "seconds", lambda work: 0.0625)
     monkeypatch.setattr(gpu, "precisions", lambda device: ["fp16"])
-    monkeypatch.setattr(gpu, "memory", lambda: "1 GB")
+    monkeypatch.setattr(gpu, "with_memory", lambda work: (work(), "1 GB"))
     monkeypatch.setattr("utils.training.accelerate.recorded_step", lambda run, step, *optimizers: step)
     monkeypatch.setattr(gpu, "PAGE", shutil.copytree(ROOT / "docs", tmp_path / "docs") / "gpu.md")
     page = runpy.run_path(str(tmp_path / "docs" / "figures.py"))

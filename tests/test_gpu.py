@@ -22,6 +22,7 @@ from tests.synthesizer.test_synthesizer_train import HPARAMS, ROOT, run, write_d
 from tests.training.test_training import TinyConfig, metrics
 from tests.vocoder.test_generate import free_running
 from tests.vocoder_data import tiny_vocoder
+from utils.cuda_graph import StepGraphs, record
 from utils.errors import UserError
 from utils.training import memory as gpu_memory
 from utils.training.accelerate import recorded_step
@@ -192,6 +193,29 @@ def test_steps_as_a_graph_with_fused_grus_are_plain_steps(precision, capsys):
 
 class Numbers(NamedTuple):
     x: torch.Tensor
+
+
+def test_after_a_recording_that_cuda_breaks_off_steps_go_on_and_memory_is_given_back(capsys):
+    device, model = torch.device("cuda", 0), nn.Linear(1, 1).cuda()
+    optimizer, beside = torch.optim.Adam(model.parameters(), fused=True), torch.cuda.Stream(device)
+    waits = False
+
+    def step(batch, numbers):
+        x = nn.functional.dropout(batch.x)
+        x.record_stream(beside)
+        return {"sum": x.sum() + (float(x[0, 0]) if waits else 0)}
+
+    graphs, used = StepGraphs(step, [optimizer], device, lambda: None), []
+    batch = Numbers(torch.ones(1, 2**24, device=device))
+    graphs(batch, [0.0])
+    waits = True
+    for _ in range(10):
+        graphs(batch, [0.0])
+        torch.cuda.synchronize()
+        used.append(torch.cuda.memory_allocated())
+    assert capsys.readouterr().out.count("none could be recorded") == 1
+    assert max(used[3:]) == used[3]
+    assert record(lambda: nn.functional.dropout(batch.x, inplace=True), device).__name__ == "replay"
 
 
 def test_running_out_of_memory_is_told_with_a_batch_that_fits(tmp_path, monkeypatch):

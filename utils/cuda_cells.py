@@ -91,6 +91,8 @@ def sequence_for(device: torch.device, size: int) -> Callable | None:
     try:
         from utils import cuda_gru
 
+        if size not in cuda_gru.SIZES:
+            raise ValueError(f"it has {size} units, not {', '.join(map(str, cuda_gru.SIZES))}")
         off, gain = compare_sequences(cuda_gru.run, device, size)
         problem = f"its results are off by {off:.1g}" if not off <= SEQUENCE_TOLERANCE else "it is slower" if gain < 1 else ""
     except Exception as error:  # whatever Triton, its compiler or the driver raises

@@ -16,12 +16,13 @@ LOADING = "thread_local"  # capture mode that lets other threads load data meanw
 def record(work: Callable[[], None], device: torch.device, pool: Any = None) -> Callable[[], None]:
     """A function that does the same as `work` in one launch, or `work` itself if no graph can be recorded.
 
-    The tensors that `work` reads and writes, all on `device`, must stay where they are in memory. Recording runs it once.
-    pool: the memory for all else, which graphs may share if they are replayed one at a time.
+    The tensors that `work` reads and writes, all on `device`, must stay where they are in memory. Recording runs it once, and
+    leaves the random numbers as they are. pool: the memory for all else, which graphs may share if they are replayed one at a
+    time.
     """
-    side = _beside(device)
+    side, pool = _beside(device), pool or torch.cuda.graph_pool_handle()
     with torch.cuda.device(device):
-        with _on(side):
+        with _on(side), _random_numbers_kept(device):
             work()  # a first run, in which libraries allocate their memory
         graph = torch.cuda.CUDAGraph()
         try:
@@ -107,8 +108,8 @@ def _beside(device: torch.device) -> torch.cuda.Stream:
 
 @contextlib.contextmanager
 def _recording(graph: torch.cuda.CUDAGraph, stream: torch.cuda.Stream, pool: Any) -> Iterator[None]:
-    """torch.cuda.graph, but after a failure the stream is the one before, and the error that of the work. By itself it stays on
-    its stream and raises another error if the graph cannot be ended either."""
+    """torch.cuda.graph, but after a failure everything is as before, and the error that of the work. By itself it stays on its
+    stream and raises another error if the graph cannot be ended either."""
     failed = None
     try:
         with torch.cuda.stream(stream), torch.cuda.graph(graph, pool=pool, stream=stream, capture_error_mode=LOADING):
@@ -118,9 +119,31 @@ def _recording(graph: torch.cuda.CUDAGraph, stream: torch.cuda.Stream, pool: Any
                 failed = error
                 raise
     except RuntimeError as error:
+        _end_broken_off(stream, pool)
         raise failed or error from None
     finally:
         failed = None  # or it would keep the tensors of its frames, which refer to it
+
+
+def _end_broken_off(stream: torch.cuda.Stream, pool: Any) -> None:
+    """When CUDA breaks a recording off, torch does not end it: its allocator keeps what other streams have used, and random
+    numbers fail. It is ended here as torch does it, and another one that succeeds puts the random numbers in order."""
+    index = stream.device.index
+    with contextlib.suppress(RuntimeError, AttributeError):  # it had been ended; another version's torch._C
+        torch._C._cuda_endAllocateToPool(index, pool)
+        torch._C._cuda_releasePool(index, pool)
+    another = torch.cuda.graph(torch.cuda.CUDAGraph(), stream=stream, capture_error_mode=LOADING)
+    with contextlib.suppress(RuntimeError), torch.cuda.stream(stream), another:
+        torch.zeros(1, device=stream.device)
+
+
+@contextlib.contextmanager
+def _random_numbers_kept(device: torch.device) -> Iterator[None]:
+    state = torch.cuda.get_rng_state(device)
+    try:
+        yield
+    finally:
+        torch.cuda.set_rng_state(state, device)
 
 
 @contextlib.contextmanager

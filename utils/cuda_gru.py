@@ -212,5 +212,6 @@ def run(gru: nn.GRU, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Te
     first = x.new_zeros(x.size(1), gru.hidden_size) if state is None else state[0]
     at_once = most_rows(gru.hidden_size, *_of_gpu(x.device))
     parts = zip(x_gates.split(at_once, 1), first.split(at_once), strict=True)
-    y = torch.cat([_Sequence.apply(each, gru.weight_hh_l0, gru.bias_hh_l0, start) for each, start in parts], dim=1)
+    made = [_Sequence.apply(each, gru.weight_hh_l0, gru.bias_hh_l0, start) for each, start in parts]
+    y = made[0] if len(made) == 1 else torch.cat(made, dim=1)
     return y, y[-1:]

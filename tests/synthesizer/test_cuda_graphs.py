@@ -115,11 +115,17 @@ DEFAULT = Stream(torch.device("cuda", 0), "default")
 
 class FakeCuda:
     """CUDA's part of recording, where a replay is the work again. `fails` is raised by the work as it is recorded, `ending` as
-    the graph is ended after that, which leaves its stream the current one."""
+    the graph is ended after that. As torch does, it then leaves its stream the current one, its pool in use, and random numbers
+    in the state of recording."""
 
     def __init__(self, fails=None, ending=None):
         self.log, self.fails, self.ending = [], fails, ending
         self.current, self.default = DEFAULT, None
+        self.pools, self.draws_for_a_graph = [], False
+
+    @property
+    def is_in_order(self):
+        return self.current == DEFAULT and not self.pools and not self.draws_for_a_graph
 
     def of(self, step):
         def recorded(batch, numbers, *fixed):
@@ -134,19 +140,40 @@ class FakeCuda:
     _executes = True
 
     @contextlib.contextmanager
-    def graph(self, graph, stream=None, **options):
+    def graph(self, graph, pool=None, stream=None, **options):
         self.default = self.default or self.Stream()
         before, n_logged = self.current, len(self.log)
-        self._executes, self.current = False, stream or self.default
+        self._executes, self.current, self.draws_for_a_graph = False, stream or self.default, True
+        self.pools.append((self.current.device.index, pool))
+        ends = True
         try:
             yield
+        except BaseException:
+            if self.ending:
+                ends = False
+                raise self.ending from None
+            raise
         finally:
             self._executes = True
-            self.log[n_logged:] = [("recorded", *self.log[-1][1:])]
-            if self.ending:
-                raise self.ending
-            self.current = before
+            if len(self.log) > n_logged:
+                self.log[n_logged:] = [("recorded", *self.log[-1][1:])]
+            if ends:
+                self.end_allocating(*self.pools[-1])
+                self.current, self.draws_for_a_graph = before, False
         graph.work = self._work
+
+    def end_allocating(self, index, pool):
+        if (index, pool) not in self.pools:
+            raise RuntimeError("not currently recording to it")
+        self.pools.remove((index, pool))
+
+    def get_rng_state(self, device):
+        return self.n_drawn
+
+    def set_rng_state(self, state, device):
+        self.n_drawn = state
+
+    n_drawn = 0
 
     def CUDAGraph(self):
         graph = SimpleNamespace()
@@ -171,7 +198,7 @@ class FakeCuda:
         """Only the current device changes, which here has one stream besides."""
         return self.stream(Stream(device, "default"))
 
-    graph_pool_handle = staticmethod(lambda: None)
+    graph_pool_handle = staticmethod(object)
 
 
 @pytest.fixture
@@ -179,6 +206,8 @@ def fake_cuda(monkeypatch):
     def make(fails=None, ending=None):
         fake = FakeCuda(fails, ending)
         same = {name: getattr(torch, name) for name in ("OutOfMemoryError", "_foreach_copy_")}
+        same["_C"] = SimpleNamespace(_cuda_endAllocateToPool=fake.end_allocating, _cuda_releasePool=lambda index, pool: None)
+        same["zeros"] = lambda size, device: torch.zeros(size)
         faked = SimpleNamespace(cuda=fake, tensor=lambda data, pin_memory: torch.tensor(data), **same)
         monkeypatch.setattr(cuda_graph, "torch", faked)
         return fake
@@ -231,7 +260,7 @@ def test_where_nothing_can_be_recorded_steps_are_plain_and_a_line_says_so_once(s
     graphs, fake, _, undone = steps(REFUSED, ending)
     for _ in range(3):
         graphs(Pair(torch.ones(2)), [0.0])
-        assert fake.current == DEFAULT
+        assert fake.is_in_order
     assert [entry[0] for entry in fake.log] == ["step", "recorded", "step", "step"] and undone == [True]
     said = capsys.readouterr().out
     assert said.count("\n") == 1 and "not permitted" in said
@@ -243,7 +272,7 @@ def test_running_out_of_memory_while_recording_is_not_hidden(steps, ending):
     graphs(Pair(torch.ones(2)), [0.0])
     with pytest.raises(torch.OutOfMemoryError):
         graphs(Pair(torch.ones(2)), [0.0])
-    assert fake.current == DEFAULT
+    assert fake.is_in_order
 
 
 @pytest.mark.parametrize("ending", ENDING)
@@ -256,13 +285,14 @@ def test_speaking_is_recorded_on_the_device_of_its_tensors_and_running_out_of_me
 
     def work():
         ran_on.append(fake.current)
+        fake.n_drawn += fake._executes
         step(None, None)
 
     for index in (0, 1):
         device = torch.device("cuda", index)
         with pytest.raises(torch.OutOfMemoryError) if fails is FULL else contextlib.nullcontext():
             assert (cuda_graph.record(work, device) is work) == bool(fails)
-        assert ran_on[2 * index :] == [Stream(device)] * 2 and fake.current == DEFAULT
+        assert ran_on[2 * index :] == [Stream(device)] * 2 and fake.is_in_order and fake.n_drawn == 0
     assert ("recorded: operation not permitted" in capsys.readouterr().out) == (fails is REFUSED)
 
 

@@ -135,6 +135,7 @@ def test_a_kernel_that_fails_its_check_is_not_used_and_a_line_says_so(monkeypatc
 
 
 def test_a_fused_synthesizer_that_is_moved_to_a_cpu_speaks_as_fast_as_any_there(monkeypatch, capsys):
+    pytest.importorskip("numba")
     fused = cuda_cells.Cells(*(cuda_cells.where_on_gpu(None, plain) for plain in PLAIN))
     scores = cuda_cells.where_on_gpu(None, location_scores)
     monkeypatch.setattr(synthesizer_cuda, "cells_for", lambda device: fused)

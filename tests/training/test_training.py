@@ -1,5 +1,6 @@
 """What the trainers share, tried on tiny models."""
 
+import copy
 import json
 import os
 import signal
@@ -208,6 +209,29 @@ def test_a_step_that_is_not_finite_changes_nothing(tmp_path):
         assert torch.equal(value, dirty["model_state"][name]), name
     assert metrics(tmp_path / "dirty")[-1]["skipped_steps"] == 1
     assert metrics(tmp_path / "dirty")[-1]["loss"] is None
+
+
+@pytest.mark.parametrize("scales", [False, True])
+@pytest.mark.parametrize(
+    ("loss_of", "overflows"),
+    [
+        (lambda y: y + torch.inf, False),
+        (lambda y: y * torch.nan, False),
+        (lambda y: (y - y.detach()).sqrt(), True),  # its gradient is infinite
+        (lambda y: 1e30 * y, True),  # and so is the norm of this one's
+    ],
+)
+def test_a_skipped_step_changes_nothing_and_the_loss_is_scaled_less_only_if_gradients_overflow(scales, loss_of, overflows):
+    model = nn.Linear(2, 1)
+    optimizer = torch.optim.Adam(model.parameters(), fused=True)
+    scaler = torch.amp.GradScaler("cpu", init_scale=4.0, enabled=scales)
+    stepper = Stepper({MAIN: Trained(model, optimizer)}, scaler, True)
+    assert stepper.step(model(torch.ones(1, 2)).sum(), clip=1.0).isfinite()
+    before = copy.deepcopy((model.state_dict(), optimizer.state_dict()["state"]))
+    assert stepper.step(loss_of(model(torch.ones(1, 2)).sum()), clip=1.0).isnan() and stepper.skipped == 1
+    torch.testing.assert_close((model.state_dict(), optimizer.state_dict()["state"]), before, rtol=0, atol=0)
+    assert not scales or scaler.get_scale() == (2.0 if overflows else 4.0)
+    assert stepper.step(model(torch.ones(1, 2)).sum(), clip=1.0).isfinite() and stepper.skipped == 1
 
 
 def test_a_large_gradient_moves_the_weights_by_no_more_than_the_clip_allows(tmp_path):

@@ -36,7 +36,7 @@ class Buckets(NamedTuple):
 def choose_buckets(n_frames: Sequence[int], n_symbols: Sequence[int], batch_size: int) -> Buckets:
     """The shapes, AT_MOST or fewer, with the least padding in an epoch. The last one holds every utterance.
 
-    n_frames, n_symbols: the length of each utterance to train on; batch_size: of all ranks together.
+    n_frames, n_symbols: the length of each utterance to train on; batch_size: of a rank.
     """
     n_frames, n_symbols = np.asarray(n_frames), np.asarray(n_symbols)
     batches = np.array(EpochPlan(n_frames, batch_size, seed=0).epoch(0))  # (n, B) numbers of utterances

@@ -7,6 +7,7 @@ decided on the device, and numbers to show are read once they have arrived.
 import itertools
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -74,10 +75,12 @@ class Stepper:
         if scale_gradients:
             scale_gradients()
         norm = _clip(model, clip, clipped_apart)
-        is_good = torch.isfinite(norm)
+        is_overflow = ~torch.isfinite(norm)
+        is_good = ~is_overflow
         if self._same_loss:
-            is_good = is_good & torch.isfinite(loss.detach())
-        self._update(optimizer, is_good)
+            loss_is_finite = torch.isfinite(loss.detach())
+            is_good, is_overflow = is_good & loss_is_finite, is_overflow & loss_is_finite
+        self._update(optimizer, is_good, is_overflow)
         self._restore_buffers(~is_good)
         self.skipped += ~is_good
         self._in_a_row[name].add_(1).mul_(~is_good)
@@ -92,10 +95,13 @@ class Stepper:
         for each in self._trained.values():
             each.optimizer.zero_grad(set_to_none=True)
 
-    def _update(self, optimizer: torch.optim.Optimizer, is_good: Tensor) -> None:
-        if self._scaler.is_enabled():  # it checks the gradients itself
-            self._scaler.step(optimizer)
-            self._scaler.update()
+    def _update(self, optimizer: torch.optim.Optimizer, is_good: Tensor, is_overflow: Tensor) -> None:
+        """is_overflow: of the gradients, so the loss is to be scaled less."""
+        if self._scaler.is_enabled():
+            for step, skips in ((partial(self._scaler.step, optimizer), ~is_good), (self._scaler.update, is_overflow)):
+                for found in self._scaler._found_inf_per_device(optimizer).values():  # torch looks at the gradients alone
+                    found.copy_(skips)
+                step()
             return
         optimizer.grad_scale, optimizer.found_inf = None, (~is_good).float()
         optimizer.step()
