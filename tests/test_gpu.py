@@ -1,5 +1,6 @@
 """What holds on a GPU; run where there is one, which continuous integration has not."""
 
+import contextlib
 import copy
 import re
 from functools import partial
@@ -22,6 +23,7 @@ from tests.synthesizer.test_synthesizer_train import HPARAMS, ROOT, run, write_d
 from tests.training.test_training import TinyConfig, metrics
 from tests.vocoder.test_generate import free_running
 from tests.vocoder_data import tiny_vocoder
+from utils import cuda_graph
 from utils.cuda_graph import StepGraphs, record
 from utils.errors import UserError
 from utils.training import memory as gpu_memory
@@ -76,8 +78,14 @@ def test_a_step_that_is_not_finite_changes_nothing_there_either(tmp_path):
     assert [row["skipped_steps"] for row in metrics(tmp_path)] == [0, 1, 1]
 
 
+@pytest.fixture
+def in_fp32(monkeypatch):
+    """Graphs that are recorded as plain PyTorch computes, without TF32."""
+    monkeypatch.setattr(cuda_graph, "_in_tf32", contextlib.nullcontext)
+
+
 @pytest.mark.parametrize("mode", ["RAW", "MOL"])
-def test_the_vocoder_samples_the_same_from_a_cuda_graph(mode):
+def test_the_vocoder_samples_the_same_from_a_cuda_graph(mode, in_fp32):
     model, mel = tiny_vocoder(mode=mode).cuda(), torch.rand(40, 80, device="cuda") * 2 - 1
     sampler = sampler_of(model)
     assert type(sampler) is pytest.importorskip("vocoder.cuda").GraphSampler
@@ -93,7 +101,7 @@ def test_the_encoder_computes_the_same_as_on_a_cpu():
 
 
 @pytest.mark.parametrize("attention", ["location_both", "dynamic"])
-def test_a_cuda_graph_speaks_as_single_steps_do(attention, capsys):
+def test_a_cuda_graph_speaks_as_single_steps_do(attention, capsys, in_fp32):
     model = tiny_model(attention=attention).eval()
     memories = [memory_of(model, n_texts) for n_texts in (3, 2)]
     model.cuda()

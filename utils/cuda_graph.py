@@ -16,12 +16,12 @@ LOADING = "thread_local"  # capture mode that lets other threads load data meanw
 def record(work: Callable[[], None], device: torch.device, pool: Any = None) -> Callable[[], None]:
     """A function that does the same as `work` in one launch, or `work` itself if no graph can be recorded.
 
-    The tensors that `work` reads and writes, all on `device`, must stay where they are in memory. Recording runs it once, and
-    leaves the random numbers as they are. pool: the memory for all else, which graphs may share if they are replayed one at a
-    time.
+    The tensors that `work` reads and writes, all on `device`, must stay where they are in memory. Its products are in TF32.
+    Recording runs it once, and leaves the random numbers as they are. pool: the memory for all else, which graphs may share if
+    they are replayed one at a time.
     """
     side, pool = _beside(device), pool or torch.cuda.graph_pool_handle()
-    with torch.cuda.device(device):
+    with torch.cuda.device(device), _in_tf32():
         with _on(side), _random_numbers_kept(device):
             work()  # a first run, in which libraries allocate their memory
         graph = torch.cuda.CUDAGraph()
@@ -135,6 +135,16 @@ def _end_broken_off(stream: torch.cuda.Stream, pool: Any) -> None:
     another = torch.cuda.graph(torch.cuda.CUDAGraph(), stream=stream, capture_error_mode=LOADING)
     with contextlib.suppress(RuntimeError), torch.cuda.stream(stream), another:
         torch.zeros(1, device=stream.device)
+
+
+@contextlib.contextmanager
+def _in_tf32() -> Iterator[None]:
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 @contextlib.contextmanager

@@ -205,7 +205,8 @@ class FakeCuda:
 def fake_cuda(monkeypatch):
     def make(fails=None, ending=None):
         fake = FakeCuda(fails, ending)
-        same = {name: getattr(torch, name) for name in ("OutOfMemoryError", "_foreach_copy_")}
+        kept = "OutOfMemoryError", "_foreach_copy_", "get_float32_matmul_precision", "set_float32_matmul_precision"
+        same = {name: getattr(torch, name) for name in kept}
         same["_C"] = SimpleNamespace(_cuda_endAllocateToPool=fake.end_allocating, _cuda_releasePool=lambda index, pool: None)
         same["zeros"] = lambda size, device: torch.zeros(size)
         faked = SimpleNamespace(cuda=fake, tensor=lambda data, pin_memory: torch.tensor(data), **same)
@@ -284,6 +285,7 @@ def test_speaking_is_recorded_on_the_device_of_its_tensors_and_running_out_of_me
     step = fake.of(lambda *_: torch.zeros(()))
 
     def work():
+        assert torch.get_float32_matmul_precision() == "high"
         ran_on.append(fake.current)
         fake.n_drawn += fake._executes
         step(None, None)
@@ -294,6 +296,7 @@ def test_speaking_is_recorded_on_the_device_of_its_tensors_and_running_out_of_me
             assert (cuda_graph.record(work, device) is work) == bool(fails)
         assert ran_on[2 * index :] == [Stream(device)] * 2 and fake.is_in_order and fake.n_drawn == 0
     assert ("recorded: operation not permitted" in capsys.readouterr().out) == (fails is REFUSED)
+    assert torch.get_float32_matmul_precision() == "highest"
 
 
 @pytest.mark.parametrize("kind", ["cpu", "cuda"])
