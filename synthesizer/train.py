@@ -86,7 +86,8 @@ def train(data_dir: Path, options: dict[str, Any], hparams: str = "") -> None:
             model.r.fill_(stage.r)
             attention_weight = fade(step, *settings.attention_fade)
             batch = next(feed)
-            with within_memory(run, batch, partial(trial_loss, model, stage.r), partial(with_batches_of, stages)):
+            trial = partial(trial_loss, model, adversary, training, stage.r)
+            with within_memory(run, batch, trial, partial(with_batches_of, stages)):
                 numbers = learn(batch, (attention_weight,), stage.r, attention_weight > 0)
             average.update(model, step)
             run.log(**numbers, learning_rate=stage.learning_rate, r=stage.r, data_seconds=feed.seconds_waited)
@@ -126,9 +127,13 @@ def learn_from(
     return {name: number.detach() for name, number in numbers.items()} | {"grad_norm": grad_norm}
 
 
-def trial_loss(model: Tacotron, r: int, batch: Batch) -> Tensor:
-    """A stand-in for the loss that needs as much memory."""
-    return sum(output.float().mean() for output in model(*batch.inputs, r))
+def trial_loss(model: Tacotron, adversary: Adversary | None, training: Utterances, r: int, batch: Batch) -> Tensor:
+    """A stand-in for the loss that needs as much memory as that of the longest utterances."""
+    longest = training.buckets(len(batch.text)).shapes[-1]
+    batch = batch.padded(*map(max, longest, batch.size))
+    prediction = model(*batch.inputs, r)
+    loss = sum(output.float().mean() for output in prediction)
+    return loss + adversary.loss(prediction, batch.mels, batch.mel_lengths) if adversary else loss
 
 
 def continued(content: dict[str, Any]) -> tuple[str, dict[str, Any]]:
