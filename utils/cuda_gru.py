@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from utils.cuda_kernels import tanh
 
-UNITS, UNITS_BACKWARD = 16, 64  # of a program: their weights are 64 rows of a tile for tensor cores
+UNITS, UNITS_BACKWARD = 32, 64  # of a program: four rows of weights each, three and one of zeros; three tiles of weights
 ROWS, MOST_ROWS = 16, 512  # of a program at least, and of a launch at most; see most_rows
 H200 = 132, 232_448  # multiprocessors, and bytes of shared memory that a program can have
 SIZES = (64, 128, 256, 512)  # of a GRU
@@ -148,7 +148,7 @@ class _Sequence(torch.autograd.Function):
         states = x_gates.new_empty(n_steps + 1, n_rows, size)
         states[0] = first
         given = x_gates, by_unit, bias.float(), first, states
-        _launch(_forward, given, n_steps, n_rows, size, UNITS)
+        _launch(_forward, given, n_steps, n_rows, size, backward=False)
         ctx.save_for_backward(x_gates, weights, bias, states)
         return states[1:]
 
@@ -161,28 +161,39 @@ class _Sequence(torch.autograd.Function):
         d_x, d_h = torch.empty_like(x_gates), torch.empty_like(x_gates)
         d_first = torch.empty(n_rows, size, device=d_out.device)
         given = x_gates, h_gates, weights, states, d_out.contiguous(), d_x, d_h, d_first
-        _launch(_backward, given, n_steps, n_rows, size, UNITS_BACKWARD)
+        _launch(_backward, given, n_steps, n_rows, size, backward=True)
         flat = d_h.flatten(0, 1)
         return d_x, flat.t() @ before, flat.sum(0, dtype=torch.float32), d_first
 
 
-def shared_bytes(rows: int, size: int, n_weights: int) -> int:
-    """The shared memory of a program with n_weights rows of weights and `rows` rows of states, as Triton compiles it."""
-    return 2 * size * n_weights + 2 * max(size, 128) * rows + (4096 if rows > 32 else 0)
+def tile(backward: bool) -> tuple[int, int, int]:
+    """Of a program: its units, the rows of weights that it holds, and the rows of its products."""
+    return (UNITS_BACKWARD, 3 * UNITS_BACKWARD, UNITS_BACKWARD) if backward else (UNITS, 4 * UNITS, 4 * UNITS)
 
 
-def rows_of_program(n_rows: int, size: int, units: int, n_processors: int) -> int:
+def shared_bytes(rows: int, size: int, backward: bool) -> int:
+    """The shared memory of a program with `rows` rows of states, or a little more, as Triton compiles it."""
+    _, n_weights, n_products = tile(backward)
+    return 2 * size * n_weights + max(2 * size, 4 * n_products) * rows + (4096 if rows > 32 else 0)
+
+
+def n_warps(rows: int, backward: bool) -> int:
+    """With which Triton makes fewer instructions: backward it splits small products in two for eight."""
+    return 4 if backward and rows <= 32 else 8
+
+
+def rows_of_program(n_rows: int, size: int, backward: bool, n_processors: int) -> int:
     """A power of two, for at most one program on each multiprocessor."""
-    return max(ROWS, triton.next_power_of_2(triton.cdiv(n_rows, n_processors // (size // units))))
+    return max(ROWS, triton.next_power_of_2(triton.cdiv(n_rows, n_processors // (size // tile(backward)[0]))))
 
 
 def most_rows(size: int, n_processors: int, shared: int) -> int:
     """Of one launch, forward or backward: all its programs must be on the GPU at once, each with its part in shared memory."""
     most = MOST_ROWS
-    for units, n_weights in (UNITS, 4 * UNITS), (UNITS_BACKWARD, 3 * UNITS_BACKWARD):
+    for backward in (False, True):
         choices = (1 << i for i in range(ROWS.bit_length() - 1, MOST_ROWS.bit_length()))
-        fit = max((rows for rows in choices if shared_bytes(rows, size, n_weights) <= shared), default=0)
-        most = min(most, n_processors // (size // units) * fit)
+        fit = max((rows for rows in choices if shared_bytes(rows, size, backward) <= shared), default=0)
+        most = min(most, n_processors // (size // tile(backward)[0]) * fit)
     if not most:
         raise RuntimeError(f"this GPU has too few multiprocessors or too little shared memory for {size} units")
     return most
@@ -196,13 +207,13 @@ def _of_gpu(device: torch.device) -> tuple[int, int]:
     return found["multiprocessor_count"], found["max_shared_mem"]
 
 
-def _launch(kernel: Any, given: tuple[Tensor, ...], n_steps: int, n_rows: int, size: int, units: int) -> None:
-    device = given[0].device
-    rows = rows_of_program(n_rows, size, units, _of_gpu(device)[0])
+def _launch(kernel: Any, given: tuple[Tensor, ...], n_steps: int, n_rows: int, size: int, backward: bool) -> None:
+    device, units = given[0].device, tile(backward)[0]
+    rows = rows_of_program(n_rows, size, backward, _of_gpu(device)[0])
     grid = size // units, triton.cdiv(n_rows, rows)
     count = torch.zeros(grid[1], dtype=torch.int32, device=device)
     with torch.cuda.device_of(count):
-        kernel[grid](*given, count, PATIENCE, n_steps, n_rows, size, units, rows, num_warps=8 if rows > 32 else 4, **LAUNCH)
+        kernel[grid](*given, count, PATIENCE, n_steps, n_rows, size, units, rows, num_warps=n_warps(rows, backward), **LAUNCH)
 
 
 def run(gru: nn.GRU, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:

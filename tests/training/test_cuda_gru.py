@@ -1,11 +1,15 @@
 """A GRU in one kernel. Without a GPU Triton interprets it, one program after another, so one program holds all units."""
 
+import json
+import os
+import subprocess
 import sys
 
 import pytest
 import torch
 from torch import nn
 
+from tests import ROOT
 from utils import cuda_cells
 from utils.cuda_cells import compare_sequences, sequence_for
 
@@ -63,36 +67,35 @@ def test_the_programs_of_a_launch_fit_on_the_gpu_together(n_processors, shared):
         assert most >= (gru.MOST_ROWS if n_processors >= 132 and shared > 200_000 else gru.ROWS)
         for n_rows in (1, 16, 17, 100, 250, 256, 300, 448, 512):
             n_rows = min(n_rows, most)
-            for units, of_unit in (gru.UNITS, 4), (gru.UNITS_BACKWARD, 3):
-                rows = gru.rows_of_program(n_rows, size, units, n_processors)
-                assert gru.shared_bytes(rows, size, of_unit * units) <= shared
-                assert size // units * -(-n_rows // rows) <= n_processors
+            for backward in (False, True):
+                rows = gru.rows_of_program(n_rows, size, backward, n_processors)
+                assert gru.shared_bytes(rows, size, backward) <= shared
+                assert size // gru.tile(backward)[0] * -(-n_rows // rows) <= n_processors
 
 
-def test_the_shared_memory_is_what_is_compiled_for_compute_capability_9():
-    gru = pytest.importorskip("utils.cuda_gru")
-    compiled = {  # forward, backward
-        (512, 16): (81920, 212992),
-        (512, 32): (98304, 229376),
-        (512, 64): (131072, 266240),
-        (512, 128): (196608, 331776),
-        (256, 64): (65536, 135168),
-        (256, 256): (163840, 233472),
-        (64, 128): (40960, 57344),
-    }
-    for (size, rows), both in compiled.items():
-        for n_weights, expected in zip((4 * gru.UNITS, 3 * gru.UNITS_BACKWARD), both, strict=True):
-            assert expected <= gru.shared_bytes(rows, size, n_weights) <= expected + 4096
+def test_all_kernels_compile_and_take_the_shared_memory_that_is_reckoned_with(tmp_path):
+    """For GPUs of compute capability 8.0 and 9.0, though there is none."""
+    pytest.importorskip("triton")
+    environment = os.environ | {"TRITON_INTERPRET": "0", "TRITON_CACHE_DIR": str(tmp_path)}
+    command = [sys.executable, "-m", "tests.training.compiled_kernels"]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert not done.returncode, done.stderr
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert {each["capability"] for each in found} == {80, 90}
+    of_gru = [each for each in found if "reckoned" in each]
+    assert len(of_gru) == 10 and all(each["tensor_cores"] for each in of_gru)
+    for each in of_gru:
+        assert each["shared"] <= each["reckoned"] <= each["shared"] + 4096, each
 
 
 def test_rows_that_do_not_fit_together_are_launched_one_part_after_another(kernel, monkeypatch):
     torch.manual_seed(0)
     gru, n_launches, launch = nn.GRU(16, SIZE).to(DEVICE), [], kernel._launch
     given = [torch.randn(shape, device=DEVICE) for shape in ((2, 37, 16), (1, 37, SIZE), (2, 37, SIZE))]
-    monkeypatch.setattr(kernel, "_launch", lambda *args: (n_launches.append(args[3]), launch(*args)))
+    monkeypatch.setattr(kernel, "_launch", lambda *args, **how: (n_launches.append(args[3]), launch(*args, **how)))
     whole = outputs_and_gradients(lambda *inputs: kernel.run(gru, *inputs), gru, *given)
-    n_weights = max(4 * kernel.UNITS, 3 * kernel.UNITS_BACKWARD)
-    small = 2 * SIZE // kernel.UNITS, kernel.shared_bytes(kernel.ROWS, SIZE, n_weights)
+    shared = max(kernel.shared_bytes(kernel.ROWS, SIZE, backward) for backward in (False, True))
+    small = 2 * SIZE // kernel.UNITS, shared
     monkeypatch.setattr(kernel, "_of_gpu", lambda device: small)
     parts = outputs_and_gradients(lambda *inputs: kernel.run(gru, *inputs), gru, *given)
     assert n_launches[:2] == [37, 37] and sorted(n_launches[2:]) == [5, 5, 32, 32]
@@ -126,7 +129,7 @@ def test_else_a_line_says_why_it_is_not(kernel, monkeypatch, capsys, problem):
         if ON_GPU:
             pytest.skip("they are there on a GPU")
     elif problem == "compiler":
-        monkeypatch.setattr(kernel, "_launch", lambda *_: (_ for _ in ()).throw(RuntimeError("no compiler\nand more")))
+        monkeypatch.setattr(kernel, "_launch", lambda *_, **how: (_ for _ in ()).throw(RuntimeError("no compiler\nand more")))
     else:
         monkeypatch.setattr(cuda_cells, "compare_sequences", lambda *_: (0.0, 0.5) if problem == "slower" else (0.1, 2.0))
     assert sequence_for(DEVICE, SIZE) is None
