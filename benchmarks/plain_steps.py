@@ -46,7 +46,7 @@ class PlainTacotron(nn.Module):
         states = [(torch.zeros(len(text), cell.hidden_size, device=text.device),) * 2 for cell in self.lstms]
         frames, stops = [], []
         for k in range(0, mels.size(1), r):
-            attended = decoder.attend(decoder.query_prenet(decoder.prenet(frame)), attended, memory)
+            attended = decoder.query(frame, attended, memory)
             x = decoder.join(torch.cat([attended.context, attended.hidden], dim=1))
             for n, cell in enumerate(self.lstms):
                 hidden, state = cell(x, states[n])

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from synthesizer.attention import Memory
 from synthesizer.layers import PreNet
-from utils.models.recurrent import as_autocast, gru_cell, lstm_cell
+from utils.models.recurrent import LoopProduct, as_autocast, gru_cell, lstm_cell
 
 
 class ResidualLSTM(nn.Module):
@@ -30,9 +30,9 @@ class ResidualLSTM(nn.Module):
             return x + self.lstm(x)[0]
         kept = torch.rand(x.shape, device=x.device) < self.zoneout
         hidden = cell = torch.zeros_like(x[:, 0], dtype=torch.float32)
-        weight, steps = as_autocast(self.lstm.weight_hh_l0), []
-        for x_gates, zoned_out in zip(self._x_gates(x).unbind(1), kept.unbind(1), strict=True):
-            new_hidden, cell = self.cell((x_gates + F.linear(hidden, weight)).float(), cell)
+        gates, steps = LoopProduct(self.lstm.weight_hh_l0, self._x_gates(x)), []
+        for zoned_out in kept.unbind(1):
+            new_hidden, cell = self.cell(gates(hidden), cell)
             hidden = torch.where(zoned_out, hidden, new_hidden)
             steps.append(hidden)
         return x + torch.stack(steps, dim=1)
@@ -95,8 +95,10 @@ class Decoder(nn.Module):
         """The frame that each step sees (B, S, n_mels) -> mel (B, S r, n_mels), stop logits (B, S), attention (B, S, T)"""
         memory = memory._replace(values=as_autocast(memory.values))
         attended, steps = self.start(memory).attended, []
-        for x_gates in self.query_prenet(self.prenet(frames)).unbind(1):
-            attended = self.attend(x_gates, attended, memory)
+        x_gates = LoopProduct(self.query_context.weight, self.query_prenet(self.prenet(frames)))
+        h_gates = LoopProduct(self.query_hidden.weight, self.query_hidden.bias.expand(*frames.shape[:2], -1))
+        for _ in range(frames.size(1)):
+            attended = self.attend(x_gates(attended.context), h_gates(attended.hidden), attended, memory)
             steps.append((attended.hidden, attended.context, attended.attention.weights))
         hidden, context, weights = (torch.stack(each, dim=1) for each in zip(*steps, strict=True))
         x = self.lstm2(self.lstm1(self.join(torch.cat([context, hidden], dim=2))))  # (B, S, size)
@@ -112,7 +114,7 @@ class Decoder(nn.Module):
 
     def step(self, frame: Tensor, state: DecoderState, memory: Memory, r: int) -> tuple[Tensor, Tensor, DecoderState]:
         """Last frame (B, n_mels) -> r frames (B, r, n_mels), stop logits (B,), next state"""
-        attended = self.attend(self.query_prenet(self.prenet(frame)), state.attended, memory)
+        attended = self.query(frame, state.attended, memory)
         x = self.join(torch.cat([attended.context, attended.hidden], dim=1))  # (B, size)
         x, lstm1 = self.lstm1.step(x, state.lstm1)
         x, lstm2 = self.lstm2.step(x, state.lstm2)
@@ -120,10 +122,14 @@ class Decoder(nn.Module):
         stop = self.stop(torch.cat([x, attended.context], dim=1)).squeeze(1)
         return mel, stop, DecoderState(attended, lstm1, lstm2)
 
-    def attend(self, x_gates: Tensor, last: Attended, memory: Memory) -> Attended:
-        """query_prenet's output at this step (B, 3 A) -> where the attention goes next, and what it reads there"""
-        x_gates = (x_gates + self.query_context(last.context)).float()
-        hidden = self.cell(x_gates, self.query_hidden(last.hidden).float(), last.hidden.float())  # (B, A)
+    def query(self, frame: Tensor, last: Attended, memory: Memory) -> Attended:
+        """Last frame (B, n_mels) -> where the attention goes next, and what it reads there"""
+        x_gates = self.query_prenet(self.prenet(frame)) + self.query_context(last.context)
+        return self.attend(x_gates, self.query_hidden(last.hidden), last, memory)
+
+    def attend(self, x_gates: Tensor, h_gates: Tensor, last: Attended, memory: Memory) -> Attended:
+        """The same, given what pre-net and context, and the hidden state, add to the gates of the GRU, (B, 3 A) each"""
+        hidden = self.cell(x_gates, h_gates, last.hidden.float())  # (B, A)
         attention = self.attention(hidden, last.attention, memory)
         context = torch.bmm(attention.weights[:, None], memory.values).squeeze(1)  # (B, E)
         return Attended(hidden, context, attention)

@@ -1,6 +1,6 @@
 """Elementwise chains of recurrent models as one Triton kernel each; a GPU spends longer on starting a kernel than on these.
 
-All in float32, the cells with gradients. B rows, C units or classes.
+All computed in float32, the cells with gradients. B rows, C units or classes.
 """
 # triton derives the types from the calls
 # ruff: noqa: ANN001, ANN201
@@ -28,12 +28,17 @@ def _unit(C, BLOCK: tl.constexpr):
 
 
 @triton.jit
+def _load(at, real):
+    return tl.load(at, real).to(tl.float32)
+
+
+@triton.jit
 def _lstm(gates, cell, hidden, next_cell, C, BLOCK: tl.constexpr):
     row, j, real = _unit(C, BLOCK)
     at = gates + row * 4 * C + j
-    i, f = tl.sigmoid(tl.load(at, real)), tl.sigmoid(tl.load(at + C, real))
-    g, o = tanh(tl.load(at + 2 * C, real)), tl.sigmoid(tl.load(at + 3 * C, real))
-    c = f * tl.load(cell + row * C + j, real) + i * g
+    i, f = tl.sigmoid(_load(at, real)), tl.sigmoid(_load(at + C, real))
+    g, o = tanh(_load(at + 2 * C, real)), tl.sigmoid(_load(at + 3 * C, real))
+    c = f * _load(cell + row * C + j, real) + i * g
     tl.store(next_cell + row * C + j, c, real)
     tl.store(hidden + row * C + j, o * tanh(c), real)
 
@@ -42,12 +47,12 @@ def _lstm(gates, cell, hidden, next_cell, C, BLOCK: tl.constexpr):
 def _lstm_backward(gates, cell, d_hidden, d_next_cell, d_gates, d_cell, C, BLOCK: tl.constexpr):
     row, j, real = _unit(C, BLOCK)
     at, to, own = gates + row * 4 * C + j, d_gates + row * 4 * C + j, row * C + j
-    i, f = tl.sigmoid(tl.load(at, real)), tl.sigmoid(tl.load(at + C, real))
-    g, o = tanh(tl.load(at + 2 * C, real)), tl.sigmoid(tl.load(at + 3 * C, real))
-    before = tl.load(cell + own, real)
+    i, f = tl.sigmoid(_load(at, real)), tl.sigmoid(_load(at + C, real))
+    g, o = tanh(_load(at + 2 * C, real)), tl.sigmoid(_load(at + 3 * C, real))
+    before = _load(cell + own, real)
     c = tanh(f * before + i * g)
-    dh = tl.load(d_hidden + own, real)
-    dc = tl.load(d_next_cell + own, real) + dh * o * (1 - c * c)
+    dh = _load(d_hidden + own, real)
+    dc = _load(d_next_cell + own, real) + dh * o * (1 - c * c)
     tl.store(to, dc * g * i * (1 - i), real)
     tl.store(to + C, dc * before * f * (1 - f), real)
     tl.store(to + 2 * C, dc * i * (1 - g * g), real)
@@ -59,23 +64,23 @@ def _lstm_backward(gates, cell, d_hidden, d_next_cell, d_gates, d_cell, C, BLOCK
 def _gru(x_gates, x_stride, h_gates, hidden, following, C, BLOCK: tl.constexpr):
     row, j, real = _unit(C, BLOCK)
     x, h = x_gates + row * x_stride + j, h_gates + row * 3 * C + j
-    reset = tl.sigmoid(tl.load(x, real) + tl.load(h, real))
-    update = tl.sigmoid(tl.load(x + C, real) + tl.load(h + C, real))
-    new = tanh(tl.load(x + 2 * C, real) + reset * tl.load(h + 2 * C, real))
-    tl.store(following + row * C + j, new + update * (tl.load(hidden + row * C + j, real) - new), real)
+    reset = tl.sigmoid(_load(x, real) + _load(h, real))
+    update = tl.sigmoid(_load(x + C, real) + _load(h + C, real))
+    new = tanh(_load(x + 2 * C, real) + reset * _load(h + 2 * C, real))
+    tl.store(following + row * C + j, new + update * (_load(hidden + row * C + j, real) - new), real)
 
 
 @triton.jit
 def _gru_backward(x_gates, x_stride, h_gates, hidden, d_following, d_x, d_h, d_hidden, C, BLOCK: tl.constexpr):
     row, j, real = _unit(C, BLOCK)
     x, h, own, to = x_gates + row * x_stride + j, h_gates + row * 3 * C + j, row * C + j, row * 3 * C + j
-    reset = tl.sigmoid(tl.load(x, real) + tl.load(h, real))
-    update = tl.sigmoid(tl.load(x + C, real) + tl.load(h + C, real))
-    h_new = tl.load(h + 2 * C, real)
-    new = tanh(tl.load(x + 2 * C, real) + reset * h_new)
-    d = tl.load(d_following + own, real)
+    reset = tl.sigmoid(_load(x, real) + _load(h, real))
+    update = tl.sigmoid(_load(x + C, real) + _load(h + C, real))
+    h_new = _load(h + 2 * C, real)
+    new = tanh(_load(x + 2 * C, real) + reset * h_new)
+    d = _load(d_following + own, real)
     d_new = d * (1 - update) * (1 - new * new)
-    d_update = d * (tl.load(hidden + own, real) - new) * update * (1 - update)
+    d_update = d * (_load(hidden + own, real) - new) * update * (1 - update)
     d_reset = d_new * h_new * reset * (1 - reset)
     tl.store(d_x + to, d_reset, real)
     tl.store(d_x + to + C, d_update, real)
@@ -125,7 +130,8 @@ class _GRUCell(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, d_following: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         x_gates, h_gates, hidden = ctx.saved_tensors
-        d_x, d_h, d_hidden = torch.empty_like(h_gates), torch.empty_like(h_gates), torch.empty_like(hidden)
+        d_x, d_h = (torch.empty_like(h_gates, dtype=each.dtype) for each in (x_gates, h_gates))
+        d_hidden = torch.empty_like(hidden)
         given = x_gates, x_gates.stride(0), h_gates, hidden, d_following.contiguous()
         _launch(_gru_backward, hidden, *given, d_x, d_h, d_hidden)
         return d_x, d_h, d_hidden

@@ -22,6 +22,7 @@ from tests.published_state import published_state
 from utils.data.audio import MelFormat
 from utils.errors import UserError
 from utils.models import checkpoint
+from utils.models.recurrent import LoopProduct
 from utils.training.ranks import BatchNorm
 
 TINY = TacotronConfig(
@@ -197,6 +198,47 @@ def test_gru_cell_is_torchs():
     cell, x, hidden = nn.GRUCell(5, 7), torch.randn(3, 5), torch.randn(3, 7)
     gates = nn.functional.linear(x, cell.weight_ih, cell.bias_ih), nn.functional.linear(hidden, cell.weight_hh, cell.bias_hh)
     torch.testing.assert_close(gru_cell(*gates, hidden), cell(x, hidden))
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_a_product_in_a_loop_has_the_gradients_of_a_linear_layer(frozen):
+    added, weight, first = (torch.randn(size, dtype=torch.float64) for size in ((2, 5, 4), (4, 4), (2, 4)))
+    found = []
+    for in_loop in (True, False):
+        given = [each.clone().requires_grad_(not frozen or each is not weight) for each in (added, weight, first)]
+        product = LoopProduct(given[1], given[0]) if in_loop else None
+        x = given[2]
+        for step in range(5):
+            x = (product(x) if product else given[0][:, step] + x @ given[1].t()).tanh()
+        found.append([x, *torch.autograd.grad(x.square().sum(), [each for each in given if each.requires_grad])])
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+class Products(TorchDispatchMode):
+    """How many products of matrices have a result of each size."""
+
+    def __init__(self):
+        super().__init__()
+        self.sizes = Counter()
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        made = function(*args, **(kwargs or {}))
+        if function is torch.ops.aten.mm.default:
+            self.sizes[tuple(made.shape)] += 1
+        return made
+
+
+def test_gradients_of_recurrent_weights_are_one_product_for_all_steps():
+    decoder, counts = tiny_model(zoneout=0.1).train().decoder, []
+    memory = decoder.attention.prepare(torch.randn(3, 20, decoder.query_context.in_features), torch.ones(3, 20, dtype=bool))
+    recurrent = [decoder.lstm1.lstm.weight_hh_l0, decoder.query_context.weight, decoder.query_hidden.weight]
+    for n_steps in (5, 15):
+        outputs = decoder(torch.randn(3, n_steps, 80), memory, 2)
+        with Products() as made:
+            sum(each.sum() for each in outputs).backward(retain_graph=True)
+        counts.append([made.sizes[tuple(weight.shape)] for weight in recurrent])
+    assert counts[0] == counts[1] and min(counts[0]) >= 1
 
 
 class Conversions(TorchDispatchMode):

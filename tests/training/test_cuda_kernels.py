@@ -32,6 +32,19 @@ def test_a_cell_in_one_kernel_gives_the_same_and_the_same_gradients(kernels, nam
     assert difference(cell, plain, inputs_of(name, DEVICE)) < TOLERANCE
 
 
+@pytest.mark.parametrize("name", SIZES)
+def test_gates_may_be_in_half_precision_and_their_gradients_then_are(kernels, name):
+    *gates, state = inputs_of(name, DEVICE)
+    found = []
+    for cell in (getattr(kernels, f"{name}_cell"), getattr(PLAIN, name)):
+        given = [*(each.half().requires_grad_() for each in gates), state.clone().requires_grad_()]
+        outputs = cell(*given)
+        outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+        found.append([*outputs, *torch.autograd.grad(sum(each.square().sum() for each in outputs), given)])
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-3, rtol=2e-3)
+
+
 def test_gates_may_be_part_of_wider_rows(kernels):
     wide, hidden = torch.randn(3, 4 * 37, device=DEVICE), torch.randn(3, 37, device=DEVICE)
     gates = wide[:, 37:], torch.randn(3, 3 * 37, device=DEVICE)
