@@ -123,7 +123,7 @@ def figures() -> dict[str, dict[int, str]]:
         "`synthesizer_preprocess_embeds`": {3: minutes(SYNTHESIZER_HOURS, 7.5 * (low + high) / 2)},  # utterances of 7.5 s
         "`synthesizer_train`": {
             2: disk("synthesizer", synthesizer, SYNTHESIZER_STEPS),
-            3: seconds(cell("performance.md", "training step, published size", "plain PyTorch")) + " a step",
+            3: seconds(cell("performance.md", "bf16", "now")) + " a step",
             4: hours(SYNTHESIZER_STEPS, "300,000", "synthesizer") + memory("synthesizer"),
         },
         "`vocoder_train`": {
