@@ -30,9 +30,8 @@ ENVIRONMENT = {
     # A process that a signal ends leaves semaphores to the resource tracker, which removes them with a warning.
     "PYTHONWARNINGS": "ignore:resource_tracker",
 }
-GARBAGE_AFTER = (
-    20_000  # objects, instead of 700: importing torch makes so many that looking for garbage takes a fifth of the time
-)
+# Python looks for garbage after every 700 new objects (2,000 since 3.13), and importing torch makes hundreds of thousands.
+GARBAGE_AFTER = 20_000
 
 
 class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):

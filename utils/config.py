@@ -40,7 +40,9 @@ def setting(default: Any, meaning: str, unit: str = "", of_weights: bool = False
 CLIP = "largest norm of the gradient; a larger one is scaled down to it"
 AVERAGE_DECAY = "decay per step of the moving average of the weights, which is what speaks; 0 takes the last weights"
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
-PRECISION = "auto: fp16 on a GPU, bf16 on CPUs that have it, about twice as fast and the same to the ear; fp32; bf16; fp16"
+PRECISION = (
+    "auto: fp16 on a GPU, bf16 on CPUs that have it, about twice as fast and the same to the ear; fp32; bf16; fp16 (GPU only)"
+)
 
 
 def marked(config: Any, mark: str) -> set[str]:

@@ -16,9 +16,9 @@ LOADING = "thread_local"  # capture mode that lets other threads load data meanw
 def record(work: Callable[[], None], device: torch.device, pool: Any = None) -> Callable[[], None]:
     """A function that does the same as `work` in one launch, or `work` itself if no graph can be recorded.
 
-    The tensors that `work` reads and writes, all on `device`, must stay where they are in memory. Its products are in TF32.
-    Recording runs it once, and leaves the random numbers as they are. pool: the memory for all else, which graphs may share if
-    they are replayed one at a time.
+    The tensors that `work` reads and writes, all on `device`, must stay where they are in memory. The graph multiplies in
+    TF32. Recording runs it once, and leaves the random numbers as they are. pool: the memory for all else, which graphs may
+    share if they are replayed one at a time.
     """
     side, pool = _beside(device), pool or torch.cuda.graph_pool_handle()
     with torch.cuda.device(device), _in_tf32():

@@ -27,7 +27,8 @@ def lstm_cell(gates: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
 class LoopProduct:
     """added[:, s] + input @ weight.T at step s of a loop, one call for each step, in autocast's precision.
 
-    The gradient of the weight is one product after the loop instead of a product and a sum at every step.
+    The gradient of the weight is one product after the loop instead of a product and a sum at every step. It has no gradient
+    itself.
     """
 
     def __init__(self, weight: Tensor, added: Tensor) -> None:
