@@ -315,8 +315,8 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def check(until: float) -> list[str] | None:
-    """What failed of the tests, None without pytest. Each file has a process of its own, as one may spoil the GPU's state for the
-    others."""
+    """What failed of the tests; None without pytest. Each file has a process of its own, as one may spoil the GPU's state for
+    the others."""
     try:
         import pytest  # noqa: F401
     except ImportError:
