@@ -2,6 +2,7 @@
 
 import functools
 import math
+import re
 import runpy
 import shutil
 import subprocess
@@ -19,6 +20,7 @@ import vocoder.model
 from benchmarks import bench, gpu, preprocessing, timing
 from benchmarks.mels import variation
 from benchmarks.plain_steps import PlainGE2E, PlainWaveRNN
+from benchmarks.trainer import write_noise
 from encoder.model import EncoderWithLoss
 from tests import ROOT
 from tests.test_pipeline import run_here
@@ -90,6 +92,18 @@ def test_the_plain_steps_have_the_losses_of_ours():
     ours.encoder.load_state_dict(plain.encoder.state_dict())
     mels = torch.rand(3, 4, 20, 40)
     torch.testing.assert_close(plain(mels), ours(mels))
+
+
+def test_gradients_of_a_trainer_are_compared_in_each_precision(tmp_path):
+    data = write_noise(tmp_path / "syn", n=8, seconds=1)
+    small = "batch_size=4,seq_len=800,rnn_dims=64,fc_dims=64,eval_crops=4"
+    options = ["noise", str(tmp_path), "--syn_dir", str(data.root), "-g", "--hparams", small]
+    code, out, err = run_here("benchmarks.precision", ["vocoder_train.py", *options], ROOT)
+    found = [[float(number) / 100 for number in re.findall(r"([\d.]+)%", line)] for line in out.splitlines()]
+    assert code == 0 and all(0 < fp16 < bf16 < 0.5 for bf16, fp16 in zip(*found[:2], strict=True)) and found[2][0] > 0.5, err
+    for wrong, told in ((["nothing.py"], "give encoder_train.py or"), (["vocoder_train.py", "--x"], "usage: vocoder_train.py")):
+        code, out, err = run_here("benchmarks.precision", wrong, ROOT)
+        assert code == 2 and told in err and "Traceback" not in err
 
 
 def test_figures_of_a_gpu_go_between_the_marks_of_its_page(monkeypatch, tmp_path):
