@@ -39,7 +39,8 @@ def gradients(script: str, options: list[str], dtype: Any) -> list[Any]:
     try:
         with contextlib.ExitStack() as changed:
             enter = changed.enter_context
-            enter(contextlib.redirect_stdout(said)), enter(contextlib.redirect_stderr(said))
+            enter(contextlib.redirect_stdout(said))
+            enter(contextlib.redirect_stderr(said))
             enter(mock.patch.object(Stepper, "step", step))
             enter(mock.patch.object(run, "choose_dtype", lambda precision, device: dtype))
             folder = enter(tempfile.TemporaryDirectory())

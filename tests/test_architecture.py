@@ -53,7 +53,8 @@ SCRIPT_MAY_CALL |= {f"demo.{module}" for module in SPEAKING}
 UTILS = {  # the rooms that each room of utils may import, besides itself
     "errors": set(),
     "config": {"errors"},
-    "cli": {"config", "errors"},
+    "cli": {"config", "errors", "garbage"},
+    "garbage": set(),
     "cpu": set(),
     "cuda_graph": {"report_lines"},
     "cuda_cells": {"cuda_gru", "cuda_kernels", "models", "report_lines"},
@@ -63,7 +64,7 @@ UTILS = {  # the rooms that each room of utils may import, besides itself
     "corpora": {"data", "config", "errors"},
     "models": {"data", "config", "errors", "report_lines"},
     "boards": {"models", "data", "config", "errors"},
-    "training": {"cuda_graph", "boards", "models", "data", "config", "errors", "report_lines"},
+    "training": {"cuda_graph", "boards", "models", "data", "config", "errors", "garbage", "report_lines"},
     "argutils": set(),
     "modelutils": {"errors"},
     "default_models": {"modelutils"},

@@ -1,9 +1,7 @@
 """Command lines: help that documents every option, errors in one line. Imports nothing heavy."""
 
 import argparse
-import atexit
 import contextlib
-import gc
 import math
 import os
 import signal
@@ -16,6 +14,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from utils import garbage
 from utils.config import PRECISIONS, Described, describe
 from utils.errors import UserError
 
@@ -30,8 +29,6 @@ ENVIRONMENT = {
     # A process that a signal ends leaves semaphores to the resource tracker, which removes them with a warning.
     "PYTHONWARNINGS": "ignore:resource_tracker",
 }
-# Python looks for garbage after every 700 new objects (2,000 since 3.13), and importing torch makes hundreds of thousands.
-GARBAGE_AFTER = 20_000
 
 
 class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
@@ -65,8 +62,7 @@ def run(main: Callable[[], None]) -> None:
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     _set_numba_cache()
-    gc.set_threshold(GARBAGE_AFTER)
-    atexit.register(gc.freeze)  # at the very end nothing is worth collecting, which takes half a second otherwise
+    garbage.look_seldom()
     signal.signal(signal.SIGINT, _interrupt)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from utils.cuda_kernels import tanh
 
-UNITS, UNITS_BACKWARD = 32, 64  # of a program: four rows of weights each, three and one of zeros; three tiles of weights
+UNITS, UNITS_BACKWARD = 32, 64  # of a program
 ROWS, MOST_ROWS = 16, 512  # of a program at least, and of a launch at most; see most_rows
 H200 = 132, 232_448  # multiprocessors, and bytes of shared memory that a program can have
 SIZES = (64, 128, 256, 512)  # of a GRU
@@ -178,7 +178,7 @@ def shared_bytes(rows: int, size: int, backward: bool) -> int:
 
 
 def n_warps(rows: int, backward: bool) -> int:
-    """With which Triton makes fewer instructions: backward it splits small products in two for eight."""
+    """The number for which Triton compiles fewer instructions; with eight it splits the small products backward in two."""
     return 4 if backward and rows <= 32 else 8
 
 

@@ -21,6 +21,7 @@ from demo.toolbox.session import Sessions
 from demo.toolbox.speaking import PAUSES
 from demo.toolbox.voices import BEST, Browser
 from synthesizer.config import SPEEDS, ReadingSettings
+from utils import garbage
 from utils.config import override, parse_overrides
 from utils.errors import UserError
 
@@ -208,6 +209,7 @@ def serve(
 
 
 def _launch(page: gr.Blocks, files: Path, host: str, port: int, password: str | None, show: bool) -> None:
+    garbage.look_as_usual()
     auth = None
     if password:
         auth = lambda user, given: hmac.compare_digest(given.encode(), password.encode())  # noqa: E731

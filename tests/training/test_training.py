@@ -1,6 +1,7 @@
 """What the trainers share, tried on tiny models."""
 
 import copy
+import gc
 import json
 import os
 import signal
@@ -17,7 +18,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from tests.faults.leftovers import left_by_a_kill
-from utils import cli
+from utils import cli, garbage
 from utils.boards.board import NoBoard
 from utils.data.paths import save_text, write_atomically
 from utils.errors import UserError
@@ -232,6 +233,19 @@ def test_a_skipped_step_changes_nothing_and_the_loss_is_scaled_less_only_if_grad
     torch.testing.assert_close((model.state_dict(), optimizer.state_dict()["state"]), before, rtol=0, atol=0)
     assert not scales or scaler.get_scale() == (2.0 if overflows else 4.0)
     assert stepper.step(model(torch.ones(1, 2)).sum(), clip=1.0).isfinite() and stepper.skipped == 1
+
+
+def test_imports_are_not_searched_for_garbage_and_training_is(tmp_path, monkeypatch):
+    usual, found = gc.get_threshold(), []
+    monkeypatch.setattr(garbage.atexit, "register", found.append)
+
+    def main():
+        found.append(gc.get_threshold()[0])
+        train(tmp_path, 1)
+        found.append(gc.get_threshold())
+
+    cli.run(main)
+    assert found == [gc.freeze, garbage.SELDOM, usual] and usual[0] < garbage.SELDOM
 
 
 def test_a_large_gradient_moves_the_weights_by_no_more_than_the_clip_allows(tmp_path):

@@ -17,6 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
+from utils import garbage
 from utils.boards.board import SECONDS_AFTER_SIGNAL, SECONDS_TO_DRAIN, Board, NoBoard
 from utils.data.lock import only_writer
 from utils.data.paths import SynthesizerData
@@ -212,6 +213,7 @@ class Run:
 
     def steps(self) -> Iterator[int]:
         """Yield the numbers of the steps until max_steps or a signal; saves and backs up between them, and at the end."""
+        garbage.look_as_usual()
         last = self.options.max_steps if self.options.max_steps is not None else sys.maxsize
         if self.step >= last:
             say_once(f"{self.stage}: already trained to step {self.step}; raise --max_steps to go on")
