@@ -31,6 +31,7 @@ from utils.training.batching import EpochPlan, held_out, rng
 from utils.training.health import TO_GIVE_UP, Rising
 from utils.training.run import Run, RunOptions
 from utils.training.stepping import MAIN, Readback, Stepper, Trained
+from utils.training.stopping import StopSignals
 
 
 @dataclass(frozen=True)
@@ -233,6 +234,15 @@ def test_a_skipped_step_changes_nothing_and_the_loss_is_scaled_less_only_if_grad
     torch.testing.assert_close((model.state_dict(), optimizer.state_dict()["state"]), before, rtol=0, atol=0)
     assert not scales or scaler.get_scale() == (2.0 if overflows else 4.0)
     assert stepper.step(model(torch.ones(1, 2)).sum(), clip=1.0).isfinite() and stepper.skipped == 1
+
+
+def test_a_signal_that_comes_while_ranks_tell_each_other_counts_at_the_next_step_for_all(monkeypatch):
+    signals = StopSignals(has_launcher=True)
+    monkeypatch.setattr(torch.distributed, "all_reduce", lambda told, how: signals._receive(signal.SIGTERM, None))
+    assert [signals.any_rank_stops(2, is_over=False) for _ in range(2)] == [False, True]
+    other = StopSignals(has_launcher=True)
+    monkeypatch.setattr(torch.distributed, "all_reduce", lambda told, how: told.copy_(torch.tensor([signal.SIGTERM, 0])))
+    assert other.any_rank_stops(2, is_over=False) and other.received == signal.SIGTERM
 
 
 def test_imports_are_not_searched_for_garbage_and_training_is(tmp_path, monkeypatch):

@@ -48,8 +48,10 @@ class StopSignals:
             told = torch.tensor([int(self.received or 0), int(is_over)])
             torch.distributed.all_reduce(told, torch.distributed.ReduceOp.MAX)
             number, is_over = told.tolist()
-            self.received = self.received or (signal.Signals(number) if number else None)
-        return self.received is not None or bool(is_over)
+            if number:
+                self.received = self.received or signal.Signals(number)
+            return bool(number or is_over)  # a signal that came meanwhile counts at the next step, when the others know it too
+        return self.received is not None or is_over
 
 
 class Patience:
