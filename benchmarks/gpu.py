@@ -260,8 +260,8 @@ def gradient_rows(device: Any, sizes: Sizes) -> Iterator[tuple[str, str]]:
     for name, (model, loss_of) in losses.items():
         exact = gradient(model, loss_of, None)
         for dtype in (torch.bfloat16, torch.float16)[: 2 if device.type == "cuda" else 1]:
-            off = ((gradient(model, loss_of, dtype) - exact).norm() / exact.norm()).item()
-            yield f"gradient of {name}, {str(dtype).removeprefix('torch.')}", f"{off:.2%} off fp32"
+            found = off(gradient(model, loss_of, dtype), exact)
+            yield f"gradient of {name}, {str(dtype).removeprefix('torch.')}", f"{found} off fp32"
 
 
 def gradient(model: Any, loss_of: Callable[[], Any], dtype: Any) -> Any:
@@ -273,7 +273,19 @@ def gradient(model: Any, loss_of: Callable[[], Any], dtype: Any) -> Any:
     with torch.autocast(device, dtype) if dtype else contextlib.nullcontext():
         loss = loss_of()
     (scale * loss).backward()
+    return gradient_vector(model, scale)
+
+
+def gradient_vector(model: Any, scale: float) -> Any:
+    """All gradients of a scaled loss in one float32 vector, as those of the loss itself."""
+    import torch
+
     return torch.cat([p.grad.float().flatten() / scale for p in model.parameters() if p.grad is not None])
+
+
+def off(one: Any, other: Any) -> str:
+    """How far a vector is from another, beside it."""
+    return f"{((one - other).norm() / other.norm()).item():.2%}"
 
 
 def precisions(device: Any) -> list[str]:

@@ -10,6 +10,7 @@ import tempfile
 from typing import Any
 from unittest import mock
 
+from benchmarks.gpu import gradient_vector, off
 from utils import cli
 from utils.errors import UserError
 
@@ -30,8 +31,7 @@ def gradients(script: str, options: list[str], dtype: Any) -> list[Any]:
     def step(stepper: Stepper, loss: Any, clip: float, scale_gradients: Any, clipped_apart: Any, name: str) -> Any:
         if name == MAIN:
             (scale * loss).backward()
-            own = (parameter.grad for parameter in stepper._trained[MAIN].model.parameters())
-            found.append(torch.cat([each.float().flatten() / scale for each in own if each is not None]))
+            found.append(gradient_vector(stepper._trained[MAIN].model, scale))
         for each in stepper._trained.values():
             each.optimizer.zero_grad()
         return loss.detach()
@@ -63,10 +63,6 @@ def main() -> None:
         made = gradients(script, options, dtype)
         print(f"{name}: {' and '.join(map(off, made, exact))} off fp32")
     print(f"the second batch in fp32: {off(second, first)} off the first")
-
-
-def off(one: Any, other: Any) -> str:
-    return f"{((one - other).norm() / other.norm()).item():.2%}"
 
 
 if __name__ == "__main__":
