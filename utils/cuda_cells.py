@@ -109,13 +109,13 @@ def compare_sequences(run: Callable, device: torch.device, size: int) -> tuple[f
     own, (n_steps, n_rows) = torch.Generator(device).manual_seed(0), SEQUENCE
     with torch.random.fork_rng([]):  # the random numbers of a run stay as they are
         gru = nn.GRU(size, size).to(device)
-    x, weights = (torch.randn(n_steps, n_rows, size, generator=own, device=device) for _ in range(2))
+    weights, *inputs = torch.randn(4, n_steps, n_rows, size, generator=own, device=device)
     found, taken = [], []
     for each in (gru, functools.partial(run, gru)):
-        for _ in range(3):
-            start = _time(device)
+        for given in inputs:  # others in each run, as what the last one has left in memory must not make this one right
+            x, start = given.clone().requires_grad_(), _time(device)
             with torch.autocast(device.type, torch.float16):
-                y, _ = each(x.requires_grad_())
+                y, _ = each(x)
             gradients = torch.autograd.grad((y.float() * weights).sum(), [x, *gru.parameters()])
             seconds = _time(device) - start
         found.append([y.float(), *(each.float() for each in gradients)])
